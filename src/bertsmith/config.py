@@ -1,0 +1,101 @@
+"""Configurations: one typed class serves the flags of a command, its TOML file and its Python caller.
+
+Subclass :class:`Config`; document each field with a string below it, which becomes the flag's help. A field that is itself
+a ``Config`` is a table in TOML; its flags carry no prefix.
+"""
+
+import difflib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Self
+
+import pydantic
+import tomli_w
+
+from bertsmith.errors import ConfigError
+
+
+class Config(pydantic.BaseModel):
+    """Immutable, strictly typed, closed: an unknown key is an error."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any], source: str) -> Self:
+        """Check plain values as read from TOML or JSON; ``source`` names them in errors.
+
+        Raises:
+            ConfigError: naming each key that is unknown (with the nearest known one) or ill-typed.
+        """
+        try:
+            return cls.model_validate_json(json.dumps(values))
+        except pydantic.ValidationError as error:
+            raise ConfigError(f"{source}:\n  " + "\n  ".join(_problem(cls, detail) for detail in error.errors())) from None
+
+    @classmethod
+    def from_toml(cls, path: Path) -> Self:
+        """Read a TOML file.
+
+        Raises:
+            ConfigError: the file is missing, not TOML, lacks a required key or has an unknown or ill-typed one.
+        """
+        return cls.from_values(_read_toml(path), str(path))
+
+    @classmethod
+    def partial_from_toml(cls, path: Path) -> dict[str, Any]:
+        """Read a TOML file that may lack required keys and return its values, checked.
+
+        Raises:
+            ConfigError: the file is missing, not TOML, or has an unknown or ill-typed key.
+        """
+        values = _read_toml(path)
+        try:
+            cls.model_validate_json(json.dumps(values))
+        except pydantic.ValidationError as error:
+            problems = [_problem(cls, detail) for detail in error.errors() if detail["type"] != "missing"]
+            if problems:
+                raise ConfigError(f"{path}:\n  " + "\n  ".join(problems)) from None
+        return values
+
+    def to_toml(self) -> str:
+        """Return the configuration as TOML; what is None is left out, since TOML has no word for it."""
+        return tomli_w.dumps(_without_none(json.loads(self.model_dump_json())), multiline_strings=True)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value for key, value in values.items() if value is not None
+    }
+
+
+def _problem(config: type[Config], detail: Any) -> str:
+    """Say one of pydantic's findings in a line, with the nearest known key for an unknown one."""
+    location = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "missing":
+        return f"{location}: missing"
+    if detail["type"] != "extra_forbidden":
+        return f"{location} = {detail['input']!r}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
+    known = known_keys(config, detail["loc"][:-1])
+    near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"the known keys are {', '.join(sorted(known))}"
+    return f"{location}: unknown key; {hint}"
+
+
+def known_keys(config: type[Config], table: tuple[int | str, ...] = ()) -> list[str]:
+    """Return the names of the fields of ``config``, or of the nested table at ``table``."""
+    for part in table:
+        nested = config.model_fields[str(part)].annotation
+        if not (isinstance(nested, type) and issubclass(nested, Config)):
+            return []
+        config = nested
+    return list(config.model_fields)

@@ -1,0 +1,66 @@
+"""Every error that bertsmith raises on purpose.
+
+    BertsmithError                 the root; its message is meant for the user as it stands
+    ├── UsageError                 a wrong flag, or flags that contradict each other (exit code 2)
+    │   └── ConfigError            an unknown or ill-typed key in a configuration
+    ├── InputError                 the user's data cannot be read: names file, line or byte, value and remedy
+    ├── ArtifactError              a directory or file of a bertsmith format is missing or of another kind
+    │   ├── DamagedError           ... is truncated or altered
+    │   └── MismatchError          ... was made with another tokenizer, size or setting than the one at hand
+    ├── BusyError                  another process writes into this directory
+    ├── StorageError               the disk is full, read-only or forbidden
+    ├── DivergedError              the loss became NaN or exploded
+    └── Interrupted                stopped by a signal, everything saved; the same command resumes (exit code 75)
+
+Messages name the file, line or field, the value found and what to do about it.
+"""
+
+
+class BertsmithError(Exception):
+    """Root of all errors raised on purpose; ``exit_code`` is what the command line returns."""
+
+    exit_code = 1
+
+
+class UsageError(BertsmithError):
+    """A wrong flag, or flags that contradict each other."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """An unknown or ill-typed key in a configuration."""
+
+
+class InputError(BertsmithError):
+    """The user's data cannot be read."""
+
+
+class ArtifactError(BertsmithError):
+    """A directory or file of a bertsmith format is missing or of another kind."""
+
+
+class DamagedError(ArtifactError):
+    """A directory or file is truncated or altered."""
+
+
+class MismatchError(ArtifactError):
+    """Two things that must fit together do not."""
+
+
+class BusyError(BertsmithError):
+    """Another process writes into this directory."""
+
+
+class StorageError(BertsmithError):
+    """The disk is full, read-only or forbidden."""
+
+
+class DivergedError(BertsmithError):
+    """The loss became NaN or exploded."""
+
+
+class Interrupted(BertsmithError):
+    """Stopped by a signal with everything saved; the same command resumes."""
+
+    exit_code = 75
