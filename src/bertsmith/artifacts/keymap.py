@@ -1,0 +1,72 @@
+"""Names of tensors in Hugging Face's BERT directories, as data.
+
+Reading: a file's names are first brought to one spelling (:func:`canonical`), then each tensor of a
+:class:`~bertsmith.model.bert.Bert` is taken from the names that :func:`sources` lists, laid one below the other where
+there are several. Writing goes the same way back.
+"""
+
+import re
+
+# Spellings of older versions of transformers, and of the TensorFlow checkpoints converted by them.
+_LEGACY_SPELLINGS = (
+    (re.compile(r"LayerNorm\.gamma$"), "LayerNorm.weight"),
+    (re.compile(r"LayerNorm\.beta$"), "LayerNorm.bias"),
+    (re.compile(r"^(module|model)\."), ""),
+    (re.compile(r"^(embeddings|encoder|pooler)\."), r"bert.\1."),
+    (re.compile(r"^cls\.predictions\.decoder\.bias$"), "cls.predictions.bias"),
+)
+
+# Buffers that older versions stored and that hold nothing learned.
+_BUFFERS = re.compile(r"^bert\.embeddings\.(position_ids|token_type_ids)$")
+
+# Ours -> theirs; {layer} runs over the layers. Several names on the right are concatenated along the first dimension.
+_ENCODER = {
+    "encoder.embeddings.token.weight": ("bert.embeddings.word_embeddings.weight",),
+    "encoder.embeddings.position.weight": ("bert.embeddings.position_embeddings.weight",),
+    "encoder.embeddings.segment.weight": ("bert.embeddings.token_type_embeddings.weight",),
+    "encoder.embeddings.norm.*": ("bert.embeddings.LayerNorm.*",),
+    "encoder.layers.{layer}.attention.query_key_value.*": (
+        "bert.encoder.layer.{layer}.attention.self.query.*",
+        "bert.encoder.layer.{layer}.attention.self.key.*",
+        "bert.encoder.layer.{layer}.attention.self.value.*",
+    ),
+    "encoder.layers.{layer}.attention.output.*": ("bert.encoder.layer.{layer}.attention.output.dense.*",),
+    "encoder.layers.{layer}.attention_norm.*": ("bert.encoder.layer.{layer}.attention.output.LayerNorm.*",),
+    "encoder.layers.{layer}.feed_forward_in.*": ("bert.encoder.layer.{layer}.intermediate.dense.*",),
+    "encoder.layers.{layer}.feed_forward_out.*": ("bert.encoder.layer.{layer}.output.dense.*",),
+    "encoder.layers.{layer}.feed_forward_norm.*": ("bert.encoder.layer.{layer}.output.LayerNorm.*",),
+}
+_HEADS = {
+    "pooler.dense.*": ("bert.pooler.dense.*",),
+    "masked_token.dense.*": ("cls.predictions.transform.dense.*",),
+    "masked_token.norm.*": ("cls.predictions.transform.LayerNorm.*",),
+    "masked_token.decoder": ("cls.predictions.decoder.weight",),
+    "masked_token.bias": ("cls.predictions.bias",),
+    "next_sentence.pooler.dense.*": ("bert.pooler.dense.*",),
+    "next_sentence.classifier.*": ("cls.seq_relationship.*",),
+}
+_PATTERNS = tuple(
+    (
+        re.compile(re.escape(ours).replace(r"\{layer\}", r"(?P<layer>\d+)").replace(r"\*", r"(?P<kind>weight|bias)") + "$"),
+        theirs,
+    )
+    for ours, theirs in {**_ENCODER, **_HEADS}.items()
+)
+
+
+def canonical(name: str) -> str | None:
+    """Return a stored tensor's name in today's spelling, None for a buffer that holds nothing learned."""
+    for spelling, replacement in _LEGACY_SPELLINGS:
+        name = spelling.sub(replacement, name)
+    return None if _BUFFERS.match(name) else name
+
+
+def sources(name: str) -> tuple[str, ...]:
+    """Return Hugging Face's canonical names for the tensor that ``Bert.state_dict()`` calls ``name``."""
+    for pattern, theirs in _PATTERNS:
+        if match := pattern.match(name):
+            parts = match.groupdict()
+            return tuple(
+                their.replace("{layer}", parts.get("layer", "")).replace("*", parts.get("kind", "")) for their in theirs
+            )
+    raise KeyError(name)

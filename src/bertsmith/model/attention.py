@@ -1,0 +1,116 @@
+"""Scaled dot-product attention over packed sequences: one interface, several backends.
+
+A backend is a class whose instance is planned for one batch, once, and then attends in every layer. No backend ever
+lets a token see another sequence.
+
+Dimensions: T tokens of the batch laid end to end, N heads, H head width; S length of one sequence, G sequences of that length.
+"""
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from bertsmith.model.dropout import keep_scale
+from bertsmith.types import PackedBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Attended:
+    """Attended tokens, and where wanted the attention probabilities of each sequence, each (N, S, S)."""
+
+    context: Tensor
+    probabilities: tuple[Tensor, ...] | None = None
+
+
+class AttentionPlan(Protocol):
+    """A backend planned for one batch."""
+
+    def attend(self, query_key_value: Float[Tensor, "T 3 N H"], dropout: float) -> Attended:
+        """Return the context vectors (T, N, H)."""
+
+
+def plan_attention(batch: PackedBatch, dtype: torch.dtype, dropout: float, want_probabilities: bool) -> AttentionPlan:
+    """Choose the backend for this batch, where it lies and what is asked of it, and plan it."""
+    if want_probabilities:
+        return EagerAttention(batch)
+    if torch.is_autocast_enabled(batch.token_ids.device.type):
+        dtype = torch.get_autocast_dtype(batch.token_ids.device.type)
+    # The flash kernels have no dropout and no float32.
+    if batch.token_ids.is_cuda and dropout == 0.0 and dtype in (torch.float16, torch.bfloat16):
+        return VarlenAttention(batch)
+    return GroupedAttention(batch)
+
+
+class EagerAttention:
+    """One sequence at a time, in plain operations, with the probabilities: what the other backends are tested against."""
+
+    def __init__(self, batch: PackedBatch) -> None:
+        self._lengths = batch.cu_seqlens.diff().tolist()
+
+    def attend(self, query_key_value: Float[Tensor, "T 3 N H"], dropout: float) -> Attended:
+        """Return the context vectors (T, N, H) and the probabilities of each sequence."""
+        contexts, probabilities = [], []
+        for sequence_S3NH in torch.split(query_key_value, self._lengths):
+            query_NSH, key_NSH, value_NSH = sequence_S3NH.permute(1, 2, 0, 3)
+            scores_NSS = query_NSH @ key_NSH.transpose(1, 2) * query_NSH.shape[-1] ** -0.5
+            probabilities_NSS = scores_NSS.softmax(dim=-1)
+            contexts.append((F.dropout(probabilities_NSS, dropout) @ value_NSH).transpose(0, 1))
+            probabilities.append(probabilities_NSS)
+        return Attended(torch.cat(contexts), tuple(probabilities))
+
+
+class GroupedAttention:
+    """Neighbouring sequences of equal length attend together, without padding, by PyTorch's fused attention.
+
+    The loader lays the sequences of a batch in order of length, so that groups are few.
+    """
+
+    def __init__(self, batch: PackedBatch) -> None:
+        lengths = batch.cu_seqlens.diff().tolist()
+        self._groups = [(length, len(list(group))) for length, group in groupby(lengths)]
+
+    def attend(self, query_key_value: Float[Tensor, "T 3 N H"], dropout: float) -> Attended:
+        """Return the context vectors (T, N, H)."""
+        contexts = []
+        groups = torch.split(query_key_value, [length * count for length, count in self._groups])
+        for (length, count), group in zip(self._groups, groups, strict=True):
+            query_GNSH, key_GNSH, value_GNSH = group.view(count, length, *group.shape[1:]).permute(2, 0, 3, 1, 4)
+            if dropout == 0.0:
+                context_GNSH = F.scaled_dot_product_attention(query_GNSH, key_GNSH, value_GNSH)
+            else:
+                context_GNSH = _attend_with_dropout(query_GNSH, key_GNSH, value_GNSH, dropout)
+            contexts.append(context_GNSH.transpose(1, 2).flatten(0, 1))
+        return Attended(torch.cat(contexts))
+
+
+def _attend_with_dropout(query_GNSH: Tensor, key_GNSH: Tensor, value_GNSH: Tensor, dropout: float) -> Tensor:
+    if query_GNSH.device.type != "cpu" or torch.compiler.is_compiling():
+        return F.scaled_dot_product_attention(query_GNSH, key_GNSH, value_GNSH, dropout_p=dropout)
+    scores_GNSS = (query_GNSH * query_GNSH.shape[-1] ** -0.5) @ key_GNSH.transpose(-1, -2)
+    probabilities_GNSS = scores_GNSS.softmax(dim=-1)
+    context_GNSH: Tensor = (probabilities_GNSS * keep_scale(probabilities_GNSS, dropout)) @ value_GNSH
+    return context_GNSH
+
+
+class VarlenAttention:
+    """CUDA flash attention over all sequences in one kernel."""
+
+    def __init__(self, batch: PackedBatch) -> None:
+        self._cu_seqlens, self._max_seqlen = batch.cu_seqlens, batch.max_seqlen
+
+    def attend(self, query_key_value: Float[Tensor, "T 3 N H"], dropout: float) -> Attended:
+        """Return the context vectors (T, N, H); ``dropout`` must be 0."""
+        from torch.nn.attention.varlen import varlen_attn
+
+        assert dropout == 0.0
+        query_TNH, key_TNH, value_TNH = query_key_value.unbind(1)
+        context_TNH = varlen_attn(
+            query_TNH, key_TNH, value_TNH, self._cu_seqlens, self._cu_seqlens, self._max_seqlen, self._max_seqlen
+        )
+        assert isinstance(context_TNH, Tensor)  # a tuple only when the log-sum-exp is asked for
+        return Attended(context_TNH)

@@ -1,0 +1,126 @@
+"""BERT: the encoder with the heads it was trained with.
+
+Dimensions: T tokens, B sequences, M positions to predict, D width, V vocabulary.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from bertsmith.model.config import ModelConfig
+from bertsmith.model.dropout import Dropout
+from bertsmith.model.encoder import Encoder
+from bertsmith.model.heads.pooling import Pooler
+from bertsmith.model.heads.pretraining import MaskedTokenHead, NextSentenceHead
+from bertsmith.model.layer import SelfAttention
+from bertsmith.types import PackedBatch
+
+
+@dataclass(frozen=True, slots=True)
+class BertOutput:
+    """What a BERT says of a batch; None for heads it does not have and for what was not wanted.
+
+    hidden                (T, D)                          the last layer's output
+    layers                L+1 tensors (T, D)              embeddings and every layer
+    attention             L tuples of B tensors (N, S, S)
+    pooled                (B, D)                          of a model without task heads
+    token_logits          (M, V)                          scores of every vocabulary entry at the positions asked for
+    next_sentence_logits  (B, 2)                          scores of "B follows A" and "B is from elsewhere"
+    """
+
+    hidden: Tensor
+    layers: tuple[Tensor, ...] | None = None
+    attention: tuple[tuple[Tensor, ...], ...] | None = None
+    pooled: Tensor | None = None
+    token_logits: Tensor | None = None
+    next_sentence_logits: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """Which heads a BERT carries."""
+
+    pooler: bool = False
+    masked_token: bool = False
+    next_sentence: bool = False
+
+
+PRETRAINING = Heads(masked_token=True, next_sentence=True)
+MASKED_TOKEN = Heads(masked_token=True)
+
+
+class Bert(nn.Module):
+    """An encoder and its heads."""
+
+    def __init__(self, config: ModelConfig, heads: Heads) -> None:
+        super().__init__()
+        self.config = config
+        self.heads = heads
+        self.encoder = Encoder(config)
+        self.pooler = Pooler(config) if heads.pooler else None
+        self.masked_token = MaskedTokenHead(config) if heads.masked_token else None
+        self.next_sentence = NextSentenceHead(config) if heads.next_sentence else None
+        self.tie_decoder()
+
+    def tie_decoder(self) -> None:
+        """Make the masked-token head's decoder the token embedding itself."""
+        if self.masked_token is not None:
+            self.masked_token.decoder = self.encoder.embeddings.token.weight
+
+    def forward(
+        self,
+        batch: PackedBatch,
+        *,
+        positions: Int[Tensor, " M"] | None = None,
+        want_layers: bool = False,
+        want_attention: bool = False,
+    ) -> BertOutput:
+        """Encode the batch and apply the heads; the masked-token head at ``positions`` (all T when None)."""
+        encoded = self.encoder(batch, want_layers, want_attention)
+        hidden_TD = encoded.hidden
+        token_logits_MV = None
+        if self.masked_token is not None:
+            token_logits_MV = self.masked_token(hidden_TD if positions is None else hidden_TD[positions])
+        return BertOutput(
+            hidden=hidden_TD,
+            layers=encoded.layers,
+            attention=encoded.attention,
+            pooled=None if self.pooler is None else self.pooler(hidden_TD, batch),
+            token_logits=token_logits_MV,
+            next_sentence_logits=None if self.next_sentence is None else self.next_sentence(hidden_TD, batch),
+        )
+
+
+def uninitialised(config: ModelConfig, heads: Heads) -> Bert:
+    """Return a model on the CPU whose weights hold no values yet."""
+    with torch.device("meta"):
+        model = Bert(config, heads)
+    model.to_empty(device="cpu")
+    model.tie_decoder()
+    return model
+
+
+def set_dropout(model: Bert, rate: float) -> None:
+    """Change the dropout of a model, on states and on attention probabilities."""
+    config = model.config.model_copy(update={"dropout": rate, "attention_dropout": rate})
+    model.config = model.encoder.config = config
+    for module in model.modules():
+        if isinstance(module, Dropout):
+            module.rate = rate
+        if isinstance(module, SelfAttention):
+            module.dropout_rate = rate
+
+
+def initialise(model: Bert, seed: int) -> None:
+    """Draw every weight from a normal cut at two standard deviations; biases 0, norms 1 (the reference implementation's)."""
+    generator = torch.Generator().manual_seed(seed)
+    deviation = model.config.initializer_range
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.trunc_normal_(module.weight, std=deviation, a=-2 * deviation, b=2 * deviation, generator=generator)
+        if isinstance(module, nn.LayerNorm):
+            nn.init.ones_(module.weight)
+        if isinstance(module, nn.Linear | nn.LayerNorm | MaskedTokenHead):
+            nn.init.zeros_(module.bias)
