@@ -1,0 +1,98 @@
+"""``bertsmith info``."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tyro.conf import Positional
+
+from bertsmith import files
+from bertsmith.cli.flags import parse
+from bertsmith.config import Config
+from bertsmith.errors import ArtifactError
+
+
+class InfoConfig(Config):
+    """Say what a directory of bertsmith's, or a BERT directory of another tool's, is and what is in it."""
+
+    path: Positional[Path]
+    """The directory."""
+    json: bool = False  # type: ignore[assignment]  # pydantic's own deprecated method of this name is not used
+    """Print one JSON object."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Print the facts of a directory."""
+    config = parse(InfoConfig, arguments, "info")
+    facts = describe(config.path)
+    if config.json:
+        print(json.dumps(facts, ensure_ascii=False, indent=2))
+    else:
+        sys.stdout.write(_readable(facts))
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Return what there is to know about a directory; :class:`ArtifactError` when it is none that bertsmith knows."""
+    if not path.is_dir():
+        raise ArtifactError(f"{path} is not a directory")
+    kind = files.read_json(path / files.MANIFEST).get("kind") if (path / files.MANIFEST).exists() else None
+    if kind == "corpus":
+        from bertsmith.corpus.store import describe as describe_corpus
+
+        return describe_corpus(path)
+    if kind == "vocabulary":
+        manifest = files.read_manifest(path, "vocabulary")
+        return {name: value for name, value in manifest.items() if name not in ("format", "files")}
+    if (path / "config.toml").exists() and (path / "environment.json").exists():
+        return _describe_run(path)
+    if kind == "model" or (path / "config.json").exists():
+        return _describe_model(path)
+    raise ArtifactError(f"{path} is no vocabulary, corpus, run or model directory")
+
+
+def _describe_model(path: Path) -> dict[str, Any]:
+    from bertsmith.artifacts.directory import load_model
+    from bertsmith.text.tokenizer import Tokenizer
+
+    model = load_model(path)
+    tokenizer = Tokenizer.load(path)
+    state = files.read_json(path / "state.json") if (path / "state.json").exists() else {}
+    return {
+        "kind": "checkpoint" if state else "model",
+        **{name: state[name] for name in ("step", "tokens") if name in state},
+        "heads": [name for name in ("pooler", "masked_token", "next_sentence") if getattr(model.heads, name)],
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        **model.config.model_dump(),
+        "lowercase": tokenizer.lowercase,
+        "tokenizer_digest": tokenizer.digest,
+    }
+
+
+def _describe_run(path: Path) -> dict[str, Any]:
+    from bertsmith.training.checkpoints import checkpoints
+    from bertsmith.training.run import RunDirectory
+
+    run = RunDirectory(path)
+    return {
+        "kind": "run",
+        "state": "finished" if run.final.exists() else "unfinished",
+        "checkpoints": [checkpoint.name for checkpoint in checkpoints(run.checkpoints)],
+        "last_step": run.last("train"),
+        "last_held_out": run.last("held_out"),
+        "environment": files.read_json(path / "environment.json"),
+    }
+
+
+def _readable(facts: Mapping[str, Any], indent: str = "") -> str:
+    lines = ""
+    for name, value in facts.items():
+        label = f"{indent}{name.replace('_', ' ')}:"
+        if isinstance(value, Mapping):
+            lines += f"{label}\n{_readable(value, indent + '  ')}"
+        elif isinstance(value, list):
+            lines += f"{label} {', '.join(str(item) for item in value) or 'none'}\n"
+        else:
+            lines += f"{label} {f'{value:,}' if type(value) is int else value}\n"
+    return lines

@@ -1,0 +1,87 @@
+"""``bertsmith VERB``: finds the verb's module, runs it, and turns errors into a message and an exit code."""
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+import bertsmith
+from bertsmith.errors import BertsmithError, Interrupted, UsageError
+
+# In the order in which one uses them; each is a module of this package with a function ``run(arguments)``.
+VERBS = {
+    "vocab": "learn a WordPiece vocabulary from text",
+    "corpus": "tokenise text into a memory-mapped corpus",
+    "pretrain": "pre-train a BERT on a corpus, or go on from one",
+    "fill": "fill the [MASK]s of texts",
+    "convert": "turn a pytorch_model.bin directory into a safe one",
+    "info": "say what a directory is and what is in it",
+    "demo": "the whole way in a few minutes, without a network",
+}
+
+_DONE, _FAILED, _USAGE = 0, 1, 2
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code: 0 done, 1 failed, 2 usage, 75 interrupted and resumable."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return _DONE if arguments else _USAGE
+    if arguments[0] == "--version":
+        print(f"bertsmith {bertsmith.__version__}")
+        return _DONE
+    _log_to_stderr()
+    try:
+        return _run_verb(arguments[0], arguments[1:])
+    except BertsmithError as error:
+        print(f"{'stopped' if isinstance(error, Interrupted) else 'error'}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return Interrupted.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has left; what follows must not be written to the closed pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _DONE
+
+
+def _run_verb(verb: str, arguments: Sequence[str]) -> int:
+    if verb not in VERBS:
+        import difflib
+
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the verbs are {', '.join(VERBS)}"
+        raise UsageError(f"{verb!r} is not a verb of bertsmith; {hint}")
+    importlib.import_module(f"bertsmith.cli.{verb}").run(arguments)
+    return _DONE
+
+
+def _help() -> str:
+    verbs = "\n".join(f"  {verb:10} {summary}" for verb, summary in VERBS.items())
+    return f"""usage: bertsmith VERB ...
+
+BERT the whole way: raw text to a model that anyone can open.
+
+{verbs}
+
+bertsmith VERB --help shows the flags of a verb; bertsmith --version the version."""
+
+
+def _log_to_stderr() -> None:
+    class Formatter(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
+            return prefix + record.getMessage()
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(Formatter())
+    logger = logging.getLogger("bertsmith")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False

@@ -1,0 +1,18 @@
+"""``bertsmith pretrain``."""
+
+from collections.abc import Sequence
+
+from bertsmith.cli.flags import parse
+from bertsmith.progress import TerminalProgress
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Pre-train and print the directory of the final model."""
+    from bertsmith.training.config import PretrainConfig
+
+    config = parse(PretrainConfig, arguments, "pretrain")
+    config.check()
+
+    from bertsmith.training.pretrain import pretrain
+
+    print(pretrain(config, TerminalProgress()))

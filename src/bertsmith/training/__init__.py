@@ -1,0 +1,1 @@
+"""Training: the loop, its precision, checkpoints, ranks and reports."""

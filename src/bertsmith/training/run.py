@@ -1,0 +1,93 @@
+"""The directory of a run: configuration, environment, metrics, checkpoints, the final model and the report."""
+
+import contextlib
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bertsmith.errors import ArtifactError, MismatchError
+from bertsmith.files import atomic_file, storage_errors, write_json
+from bertsmith.training.config import FREE_ON_RESUME, PretrainConfig
+
+log = logging.getLogger("bertsmith")
+
+
+class RunDirectory:
+    """Paths of a run and what is written into them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.toml"
+        self.metrics = path / "metrics.jsonl"
+        self.checkpoints = path / "checkpoints"
+        self.final = path / "final"
+        self.report = path / "report.html"
+
+    def begin(self, config: PretrainConfig, environment: Mapping[str, Any]) -> None:
+        """Write the configuration down, or check that it is the one that the run was begun with.
+
+        Raises:
+            ArtifactError: the directory holds something else.
+            MismatchError: the run was begun with other settings; each is named.
+        """
+        if self.config.exists():
+            self._refuse_changes(PretrainConfig.from_toml(self.config), config)
+            return
+        foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name != ".lock")
+        if foreign:
+            raise ArtifactError(f"{self.path} exists and is not a run (it holds {foreign[0]}); choose another --out")
+        write_json(self.path / "environment.json", environment)
+        with atomic_file(self.config) as temporary:
+            temporary.write_text(config.to_toml(), encoding="utf-8")
+
+    def _refuse_changes(self, begun: PretrainConfig, config: PretrainConfig) -> None:
+        before, now = _flat(begun.model_dump()), _flat(config.model_dump())
+        changed = [
+            f"  {name} was {before[name]!r}, is now {now[name]!r}"
+            for name in before
+            if before[name] != now[name] and not _free(name)
+        ]
+        if changed:
+            listed = "\n".join(changed)
+            raise MismatchError(
+                f"{self.path} was begun with other settings:\n{listed}\n"
+                f"resume it with those it had, or begin a new run (--out) from its model (--model {self.final})"
+            )
+
+    def keep_metrics_until(self, step: int) -> None:
+        """Drop the lines of metrics beyond ``step``, which the resumed run writes again, and a last line cut short."""
+        if not self.metrics.exists():
+            return
+        kept = []
+        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+        with atomic_file(self.metrics) as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")
+
+    def record(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Append one line to ``metrics.jsonl``."""
+        with storage_errors(self.metrics), self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"kind": kind, **values}, ensure_ascii=False) + "\n")
+
+    def last(self, kind: str) -> dict[str, Any] | None:
+        """Return the last record of a kind."""
+        if not self.metrics.exists():
+            return None
+        records = (json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines())
+        return next((record for record in reversed(list(records)) if record["kind"] == kind), None)
+
+
+def _free(name: str) -> bool:
+    table, _, field = name.rpartition(".")
+    return field in FREE_ON_RESUME["record" if table == "record" else "pretrain"]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
