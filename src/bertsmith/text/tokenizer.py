@@ -1,0 +1,234 @@
+"""BERT's WordPiece tokenizer: a thin class over the ``tokenizers`` library."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+
+from bertsmith.errors import ArtifactError, InputError
+from bertsmith.text.specification import (
+    AddedToken,
+    Specification,
+    canonical_vocabulary,
+    read_specification,
+    with_special_tokens,
+    write_specification,
+)
+from bertsmith.types import Encoding, PackedBatch
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_Input = str | tuple[str, str]
+
+
+class Tokenizer:
+    """Text to WordPieces and back, equal to BERT's own tokenizer on any Unicode text.
+
+    Lone surrogates, which no encoding can carry, are read as U+FFFD, which BERT's clean-up deletes.
+    """
+
+    def __init__(self, specification: Specification) -> None:
+        self.specification = specification
+        added = {token.content: token.id for token in specification.added}
+        self._ids = specification.ids() | added
+        self._backend = _build_backend(specification, self._ids)
+        tokens = list(specification.vocabulary)
+        tokens += [""] * (max(added.values()) + 1 - len(tokens))
+        for content, index in added.items():
+            tokens[index] = content
+        self.tokens: list[str] = tokens
+        """The tokens by id; empty where no text maps to the id."""
+        special = specification.special
+        self.pad_id: int = self._ids[special.pad]
+        self.unk_id: int = self._ids[special.unk]
+        self.cls_id: int = self._ids[special.cls]
+        self.sep_id: int = self._ids[special.sep]
+        self.mask_id: int | None = None if special.mask is None else self._ids[special.mask]
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a directory, a ``tokenizer.json`` or a bare ``vocab.txt`` (uncased).
+
+        Raises:
+            ArtifactError: nothing there, not a BERT tokenizer, special tokens missing, or damaged.
+        """
+        return cls(read_specification(Path(path)))
+
+    @classmethod
+    def build(
+        cls, vocabulary: Sequence[str], *, lowercase: bool, strip_accents: bool | None = None, split_chinese: bool = True
+    ) -> Self:
+        """Make a tokenizer from its entries in order of id; ``strip_accents`` None means the same as ``lowercase``.
+
+        Raises:
+            ArtifactError: the vocabulary lacks a special token.
+        """
+        entries = canonical_vocabulary(vocabulary)
+        return cls(with_special_tokens(Specification(entries, lowercase, strip_accents, split_chinese), "vocabulary"))
+
+    def save(self, directory: Path, max_length: int = 512) -> None:
+        """Write ``vocab.txt``, ``tokenizer.json`` and ``tokenizer_config.json``, which transformers opens as they are.
+
+        ``max_length`` is the number of positions of the model, which transformers truncates to.
+        """
+        write_specification(self.specification, directory, max_length)
+
+    def encode(self, text: str, pair: str | None = None) -> Encoding:
+        """Return ``[CLS] text [SEP]`` or ``[CLS] text [SEP] pair [SEP]``."""
+        return _encoding(self._encode([text if pair is None else (text, pair)])[0])
+
+    def encode_many(self, texts: Sequence[_Input]) -> list[Encoding]:
+        """Encode texts and pairs, on all cores."""
+        return [_encoding(found) for found in self._encode(texts)]
+
+    def pack(self, texts: Sequence[_Input]) -> PackedBatch:
+        """Encode at least one text or pair into a batch laid end to end."""
+        encodings = self._encode(texts, offsets=False)
+        lengths = np.array([len(found) for found in encodings])
+        token_ids = np.fromiter(chain.from_iterable(found.ids for found in encodings), np.int64, lengths.sum())
+        segment_ids = np.fromiter(chain.from_iterable(found.type_ids for found in encodings), np.int64, lengths.sum())
+        return PackedBatch.from_arrays(token_ids, segment_ids, lengths)
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each text without ``[CLS]`` and ``[SEP]``."""
+        return [found.ids for found in self._encode(texts, special=False, offsets=False)]
+
+    def token_ids_and_starts(self, text: str) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
+        """Return the ids of ``text`` without ``[CLS]`` and ``[SEP]``, and the character at which each token begins."""
+        found = self._encode([text], special=False)[0]
+        token_ids = np.array(found.ids, np.uint32)
+        return token_ids, np.fromiter((start for start, _ in found.offsets), np.int64, len(token_ids))
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Return the text of the tokens, special ones left out."""
+        with _panics_as_errors():
+            return self._backend.decode(list(token_ids), skip_special_tokens=True)
+
+    def id(self, token: str) -> int:
+        """Return the id of ``token``.
+
+        Raises:
+            InputError: it is not in the vocabulary.
+        """
+        if token not in self._ids:
+            raise InputError(f"{token!r} is not in the vocabulary of {self.vocabulary_size:,} tokens")
+        return self._ids[token]
+
+    @property
+    def vocabulary_size(self) -> int:
+        """The number of ids, V."""
+        return len(self.tokens)
+
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """The ids of the pad, unknown, first, separator and mask tokens."""
+        return frozenset(self._ids[name] for name in self.specification.special.names())
+
+    @cached_property
+    def continuation(self) -> npt.NDArray[np.bool_]:
+        """(V,) whether the token continues a word, i.e. begins with ``##``."""
+        special = self.special_ids
+        return np.array([token.startswith("##") and index not in special for index, token in enumerate(self.tokens)])
+
+    @property
+    def lowercase(self) -> bool:
+        """Whether text is lower-cased."""
+        return self.specification.lowercase
+
+    @property
+    def strip_accents(self) -> bool:
+        """Whether accents are removed."""
+        explicit = self.specification.strip_accents
+        return self.lowercase if explicit is None else explicit
+
+    @property
+    def split_chinese(self) -> bool:
+        """Whether every Chinese character is a word."""
+        return self.specification.split_chinese
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over everything that determines the tokenisation, whatever files it came from."""
+        facts = {
+            "tokens": self.tokens,
+            "switches": [self.lowercase, self.strip_accents, self.split_chinese, self.specification.clean],
+            "max_word_length": self.specification.max_word_length,
+            "special": self.specification.special.names(),
+            "added": [[getattr(token, name) for name in token.__slots__] for token in self.specification.added],
+        }
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def _encode(self, texts: Sequence[_Input], *, special: bool = True, offsets: bool = True) -> list[tokenizers.Encoding]:
+        encode = self._backend.encode_batch if offsets else self._backend.encode_batch_fast
+        with _panics_as_errors():
+            try:
+                return encode(list(texts), add_special_tokens=special)
+            except TypeError:  # the library's word for a lone surrogate
+                return encode([_without_surrogates(text) for text in texts], add_special_tokens=special)
+
+
+def _without_surrogates(text: _Input) -> _Input:
+    if isinstance(text, tuple):
+        return _SURROGATE.sub("\ufffd", text[0]), _SURROGATE.sub("\ufffd", text[1])
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def _encoding(found: tokenizers.Encoding) -> Encoding:
+    return Encoding(found.tokens, found.ids, found.type_ids, found.offsets, found.word_ids)
+
+
+@contextmanager
+def _panics_as_errors() -> Iterator[None]:
+    """Turn a panic inside the library, a BaseException that ``except Exception`` lets through, into an error."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ArtifactError(f"the tokenizer cannot be used: {error}") from None
+
+
+def _build_backend(specification: Specification, ids: Mapping[str, int]) -> tokenizers.Tokenizer:
+    """Build the library's tokenizer from checked values; ``ids`` has those of the added tokens too."""
+    special = specification.special
+    with _panics_as_errors():
+        model = models.WordPiece(
+            specification.ids(), unk_token=special.unk, max_input_chars_per_word=specification.max_word_length
+        )
+        backend = tokenizers.Tokenizer(model)
+        backend.normalizer = normalizers.BertNormalizer(
+            clean_text=specification.clean,
+            handle_chinese_chars=specification.split_chinese,
+            strip_accents=specification.strip_accents,
+            lowercase=specification.lowercase,
+        )
+        backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        backend.decoder = decoders.WordPiece(prefix="##")
+        for token in specification.added:
+            _add(backend, token)
+        cls, sep = ((name, ids[name]) for name in (special.cls, special.sep))
+        backend.post_processor = processors.BertProcessing(sep, cls)
+    return backend
+
+
+def _add(backend: tokenizers.Tokenizer, token: AddedToken) -> None:
+    library_token = tokenizers.AddedToken(
+        token.content,
+        single_word=token.single_word,
+        lstrip=token.lstrip,
+        rstrip=token.rstrip,
+        normalized=token.normalized,
+        special=token.special,
+    )
+    (backend.add_special_tokens if token.special else backend.add_tokens)([library_token])
+    if backend.token_to_id(token.content) != token.id:
+        raise ArtifactError(f"the added token {token.content!r} has the id {token.id}, which does not follow the vocabulary")

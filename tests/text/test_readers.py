@@ -1,0 +1,330 @@
+import gzip
+import io
+import json
+import logging
+import lzma
+import tracemalloc
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from bertsmith.errors import InputError
+from bertsmith.text.readers import LONGEST_DOCUMENT, Document, ReaderConfig, find_files, read_documents
+
+
+class CountingTask:
+    """Adds up what is reported to it."""
+
+    def __init__(self) -> None:
+        self.done = 0.0
+
+    def advance(self, amount: float) -> None:
+        self.done += amount
+
+    def note(self, text: str) -> None:
+        pass
+
+
+def zstd(data: bytes) -> bytes:
+    return pyarrow.compress(data, "zstd", asbytes=True)
+
+
+COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress, ".zst": zstd}
+
+
+def read(files: Path | Iterable[Path], **config: Any) -> list[Document]:
+    files = [files] if isinstance(files, Path) else list(files)
+    task = CountingTask()
+    documents = list(read_documents(files, ReaderConfig(**config), task))
+    assert task.done == pytest.approx(sum(file.stat().st_size for file in files))
+    return documents
+
+
+def texts(documents: Iterable[Document]) -> list[str]:
+    return [document.text for document in documents]
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+# Finding files.
+
+
+def test_find_files_in_folders_globs_and_by_name(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    names = ["b.txt", "a.jsonl.gz", "sub/c.parquet", "sub/d.csv.zst", "sub/e.tsv.xz"]
+    for name in [*names, "ignored.md", ".hidden.txt", "f.gz"]:
+        write(tmp_path / name, "x")
+    everything = sorted(tmp_path / name for name in names)
+    assert find_files([str(tmp_path)]) == everything
+    assert find_files([str(tmp_path / "**" / "*.*")]) == everything
+    assert find_files([str(tmp_path / "b.txt"), str(tmp_path / "sub" / ".." / "b.txt"), str(tmp_path)]) == everything
+    assert find_files([str(tmp_path / "s*")]) == sorted(tmp_path / name for name in names[2:])
+
+
+def test_a_name_with_brackets_is_a_name(tmp_path: Path) -> None:
+    assert find_files([str(write(tmp_path / "a[1].txt", "x"))]) == [tmp_path / "a[1].txt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("none.txt", r"none\.txt does not exist"),
+        ("*.txt", r"\*\.txt matches no file"),
+        ("page.md", r"page\.md has no extension that bertsmith reads; it reads \.txt \.jsonl"),
+        ("*.md", r"\*\.md holds no file that bertsmith reads"),
+        ("empty", "empty holds no file that bertsmith reads"),
+    ],
+)
+def test_patterns_that_name_nothing(name: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    write(tmp_path / "page.md", "x")
+    with pytest.raises(InputError, match=message):
+        find_files([str(tmp_path / name)])
+    with pytest.raises(InputError, match="no input files"):
+        find_files([])
+
+
+def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "a.txt", "x")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(InputError, match=r"cannot read .*a\.txt: permission denied"):
+        find_files([str(tmp_path)])
+
+
+# Plain text.
+
+POEM = "\n \none\ntwo\n\n\t\n\n three \n\nfour"
+
+
+@pytest.mark.parametrize("suffix", COMPRESSORS)
+def test_documents_of_text_files(suffix: str, tmp_path: Path) -> None:
+    path = write(tmp_path / f"a.txt{suffix}", COMPRESSORS[suffix](POEM.encode()))
+    blank = read(path)
+    assert texts(blank) == ["one\ntwo", "three", "four"]
+    assert [document.source for document in blank] == [f"{path}:{line}" for line in (3, 8, 10)]
+    lines = read(path, documents="line")
+    assert texts(lines) == ["one", "two", "three", "four"]
+    assert [document.line for document in lines] == [3, 4, 8, 10]
+    whole = read(path, documents="file")
+    assert texts(whole) == [POEM.strip()]
+    assert whole[0].line == 3
+
+
+def test_line_ends_and_byte_order_mark(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", b"\xef\xbb\xbfone\r\ntwo\r\n\r\nthree\rfour\n")
+    assert texts(read(path)) == ["one\ntwo", "three\nfour"]
+
+
+def test_pieces_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = "é\r\n\r\n中 \U0001f600\r\n" * 50
+    path = write(tmp_path / "a.txt", content)
+    expected = read(path)
+    for size in (1, 2, 3, 7):
+        monkeypatch.setattr("bertsmith.text.streams._BLOCK_BYTES", size)
+        assert read(path) == expected
+    assert len(expected) == 51
+
+
+def test_compressed_files_of_several_members(tmp_path: Path) -> None:
+    for suffix in (".gz", ".xz", ".zst"):
+        path = write(tmp_path / f"a.txt{suffix}", COMPRESSORS[suffix](b"one\n\n") + COMPRESSORS[suffix](b"two"))
+        assert texts(read(path)) == ["one", "two"]
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_long_documents_come_in_parts(suffix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    words = "word " * 500_000
+    path = write(tmp_path / f"a.txt{suffix}", COMPRESSORS[suffix](f"first\n{words}\nlast\n\nshort".encode()))
+    documents = read(path)
+    assert texts(documents)[-1] == "short"
+    assert " ".join(texts(documents)).split() == ["first", *words.split(), "last", "short"]
+    assert all(0 < len(document.text) <= LONGEST_DOCUMENT for document in documents)
+    assert len(documents) == 4
+    assert [document.line for document in documents] == [1, 2, 2, 5]
+    assert caplog.messages == [f"{path}:1: a document of more than a million characters; such documents are read in parts"]
+
+
+def test_parts_do_not_depend_on_compression_or_format(tmp_path: Path) -> None:
+    long = "某" * 2_500_000 + " " + "ab " * 400_000
+    plain = read(write(tmp_path / "a.txt", long))
+    packed = read(write(tmp_path / "a.txt.zst", zstd(long.encode())))
+    record = read(write(tmp_path / "a.jsonl", json.dumps({"text": long})))
+    assert texts(plain) == texts(packed) == texts(record)
+
+
+def test_a_line_of_fifty_megabytes_in_bounded_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        for _ in range(50):
+            file.write(b"abcdefg " * 125_000)
+    tracemalloc.start()
+    total = sum(len(document.text) + 1 for document in read_documents([path], ReaderConfig(), CountingTask()))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert total == 50_000_000
+    assert peak < 16_000_000
+
+
+def test_empty_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    empty, blank, full = (write(tmp_path / name, text) for name, text in (("a.txt", ""), ("b.txt", " \n\n"), ("c.txt", "x")))
+    assert texts(read([empty, blank, full])) == ["x"]
+    assert caplog.messages == [f"{empty} holds no text", f"{blank} holds no text"]
+    with pytest.raises(InputError, match=r"no text in .*a\.txt, .*b\.txt$"):
+        read([empty, blank])
+
+
+def test_binary_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", b"abc\n\0def")
+    for errors in ("strict", "replace"):
+        with pytest.raises(InputError, match=r"a\.txt is not text: it has a NUL byte at byte 4"):
+            read(path, errors=errors)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_invalid_utf8(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / f"a.txt{suffix}", COMPRESSORS[suffix]("é中".encode() + b"x\xffy"))
+    for size in (1, 4, 1 << 20):
+        monkeypatch.setattr("bertsmith.text.streams._BLOCK_BYTES", size)
+        with pytest.raises(InputError, match=r"a\.txt.*: invalid UTF-8 at byte 6; .*--errors replace"):
+            read(path)
+    assert texts(read(path, errors="replace")) == ["é中x\ufffdy"]
+
+
+def test_text_that_ends_inside_a_character(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", b"ab\xe4\xb8")
+    with pytest.raises(InputError, match="invalid UTF-8 at byte 2"):
+        read(path)
+    assert texts(read(path, errors="replace")) == ["ab\ufffd"]
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
+@pytest.mark.parametrize("damage", ["cut", "garbage"])
+def test_damaged_compressed_file(suffix: str, damage: str, tmp_path: Path) -> None:
+    import random
+
+    data = COMPRESSORS[suffix](random.Random(0).randbytes(5000).hex().encode())
+    data = data[:-600] if damage == "cut" else b"this was never compressed"
+    path = write(tmp_path / f"a.txt{suffix}", data)
+    with pytest.raises(InputError, match=rf"a\.txt\{suffix}"):
+        read(path)
+
+
+def test_a_folder_named_like_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(InputError, match=r"cannot read .*a\.txt"):
+        read(tmp_path / "a.txt")
+
+
+# JSON lines.
+
+
+@pytest.mark.parametrize("suffix", COMPRESSORS)
+def test_json_lines(suffix: str, tmp_path: Path) -> None:
+    lines = '\ufeff{"text": "a\\nb", "n": 1}\n\n  \n{"text": " "}\n{"text": "\\ud83d\\ude00 \\ud800"}'
+    path = write(tmp_path / f"a.jsonl{suffix}", COMPRESSORS[suffix](lines.encode()))
+    documents = read(path)
+    assert texts(documents) == ["a\nb", "\U0001f600 \ufffd"]
+    assert [document.line for document in documents] == [1, 5]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"text": ', r"a\.jsonl:2 is not valid JSON"),
+        ("[" * 100_000, r"a\.jsonl:2 is not valid JSON"),
+        ('["text"]', r"a\.jsonl:2 holds a list where a JSON object is expected"),
+        ('{"body": 1, "title": 2}', r"a\.jsonl:2 has no field 'text'; its fields are 'body', 'title'; choose one with --field"),
+        ("{}", "its fields are none"),
+        ('{"text": null}', r"a\.jsonl:2: the field 'text' holds None where text is expected"),
+    ],
+)
+def test_bad_json_lines(line: str, message: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", f'{{"text": "fine"}}\n{line}\n')
+    with pytest.raises(InputError, match=message):
+        read(path)
+
+
+def test_field_is_chosen(tmp_path: Path) -> None:
+    assert texts(read(write(tmp_path / "a.jsonl", '{"text": 1, "body": "x"}'), field="body")) == ["x"]
+
+
+# Tables.
+
+
+@pytest.mark.parametrize("suffix", COMPRESSORS)
+def test_csv(suffix: str, tmp_path: Path) -> None:
+    rows = 'id,text\r\n1,"two\r\nlines, ""quoted"""\r\n\r\n2,plain\r\n3,\r\n'
+    documents = read(write(tmp_path / f"a.csv{suffix}", COMPRESSORS[suffix](rows.encode())))
+    assert texts(documents) == ['two\nlines, "quoted"', "plain"]
+    assert [document.line for document in documents] == [2, 5]
+
+
+def test_long_csv_field(tmp_path: Path) -> None:
+    assert len(read(write(tmp_path / "a.csv", "text\n" + "x" * 300_000))[0].text) == 300_000
+
+
+def test_tsv_takes_quotes_as_they_are(tmp_path: Path) -> None:
+    assert texts(read(write(tmp_path / "a.tsv", '\ufefftext\tn\n"open\t1\nclosed"\t2\n'))) == ['"open', 'closed"']
+
+
+def test_bad_tables(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a\.csv has no column 'text'; its columns are 'a', 'b'"):
+        read(write(tmp_path / "a.csv", "a,b\n1,2\n"))
+    with pytest.raises(InputError, match=r"a\.csv:3 has 1 columns where the first line has 2"):
+        read(write(tmp_path / "a.csv", "a,text\n1,2\n3\n"))
+    with pytest.raises(InputError, match=r"a\.csv:2: .*is a quotation mark not closed"):
+        read(write(tmp_path / "a.csv", 'a,text\n1,"2\n3,4\n'))
+
+
+# Parquet.
+
+
+def parquet_bytes(**columns: Any) -> bytes:
+    buffer = io.BytesIO()
+    parquet.write_table(pyarrow.table(columns), buffer, row_group_size=100)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("suffix", COMPRESSORS)
+@pytest.mark.parametrize("kind", [pyarrow.string(), pyarrow.large_string()])
+def test_parquet(suffix: str, kind: Any, tmp_path: Path) -> None:
+    column = pyarrow.array([f"text {row}" for row in range(1000)], kind)
+    data = parquet_bytes(n=list(range(1000)), text=column)
+    documents = read(write(tmp_path / f"a.parquet{suffix}", COMPRESSORS[suffix](data)))
+    assert texts(documents) == [f"text {row}" for row in range(1000)]
+    assert documents[41].source == f"{tmp_path}/a.parquet{suffix}:42"
+
+
+def test_bad_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    with pytest.raises(InputError, match=r"a\.parquet is not a Parquet file"):
+        read(write(path, b"PAR1 not really"))
+    with pytest.raises(InputError, match="has no column 'text'; its columns are 'body'"):
+        read(write(path, parquet_bytes(body=["x"])))
+    with pytest.raises(InputError, match="the column 'text' holds int64 where text is expected"):
+        read(write(path, parquet_bytes(text=[1])))
+    with pytest.raises(InputError, match="row 2 has no value"):
+        read(write(path, parquet_bytes(text=["x", None])))
+    whole = parquet_bytes(text=[f"{row}" * 50 for row in range(1000)])
+    with pytest.raises(InputError, match=r"a\.parquet is not a Parquet file, or is damaged"):
+        read(write(path, whole[: len(whole) // 2]))
+
+
+def test_unknown_extension(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no extension that bertsmith reads"):
+        read(write(tmp_path / "a.md", "x"))
+
+
+def test_real_corpora(corpus: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    files = find_files([str(corpus / "zh"), str(corpus / "en" / "brown.txt.gz")])
+    documents = read(files)
+    assert sum(document.path.name == "brown.txt.gz" for document in documents) == 500
+    assert sum(document.path.name == "poetry.txt.gz" for document in documents) == 57_603
