@@ -3,9 +3,10 @@
 import logging
 import math
 import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -43,6 +44,14 @@ class Measured:
     batches: Sequence[PretrainingBatch]
     probes: Sequence[Probe]
 
+    def nsp_chance(self) -> dict[str, float]:
+        """Return the accuracy of always giving the more frequent next-sentence answer; nothing where there are no pairs."""
+        labels = [batch.next_sentence_labels for batch in self.batches if batch.next_sentence_labels is not None]
+        if not labels:
+            return {}
+        share = torch.cat(labels).double().mean().item()
+        return {"nsp_chance": max(share, 1 - share)}
+
 
 @dataclass(frozen=True, slots=True)
 class _Agreed:
@@ -77,6 +86,12 @@ class Loop:
             Interrupted: a signal came; the checkpoint of the last step is saved.
             DivergedError: the loss became NaN or exploded; names the last good checkpoint.
         """
+        with ExitStack() as at_end:
+            for logger in self.loggers:
+                at_end.callback(logger.close)
+            return self._train(state)
+
+    def _train(self, state: State) -> Path:
         if state.step == 0:
             self._measure(state)
         saved = state.step
@@ -208,8 +223,6 @@ class Loop:
         if self.ranks.is_first:
             save_model(self.trainer.master, self.tokenizer, self.directory.final, self._card(state))
             write_report(self.directory.path)
-            for logger in self.loggers:
-                logger.close()
         self.ranks.wait()
         return self.directory.final
 
@@ -232,6 +245,9 @@ class Loop:
 def _stop_signals() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM in a list instead of dying of them; a second signal of the kind does what it always did."""
     received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # no other can receive signals
+        yield received
+        return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def remember(number: int, _frame: FrameType | None) -> None:

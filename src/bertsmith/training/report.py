@@ -188,7 +188,7 @@ def _curves(metrics: Metrics) -> str:
         [_series("training", metrics.train, name, True), _series("held out", metrics.held_out, name)]
         for name in ("mlm_loss", "mlm_accuracy", "nsp_accuracy")
     )
-    chance = ("chance", 0.5)
+    chance = ("chance", float((metrics.held_out or [{}])[-1].get("nsp_chance", 0.5)))
     plots = [
         _plot(loss, "Masked-token loss", "nats a token"),
         _plot(accuracy, "Masked-token accuracy", "share right", percent=True),
