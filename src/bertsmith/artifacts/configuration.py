@@ -40,8 +40,8 @@ _ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "g
 _REQUIRED = {"position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False}
 
 
-def read_configuration(directory: Path) -> tuple[ModelConfig, Heads]:
-    """Read ``directory/config.json``.
+def read_configuration(directory: Path) -> tuple[ModelConfig, Heads | None]:
+    """Read ``directory/config.json``; None for the heads where it names no architecture.
 
     Raises:
         ArtifactError: it is missing, of another kind of model, or holds a value that BERT cannot have.
@@ -59,26 +59,29 @@ def read_configuration(directory: Path) -> tuple[ModelConfig, Heads]:
 def _model_config(path: Path, values: dict[str, Any]) -> ModelConfig:
     settings = {ours: values[theirs] for ours, theirs in _NAMES.items() if theirs in values}
     activation = settings.get("activation", "gelu")
-    if activation not in _ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         raise ArtifactError(f"{path}: hidden_act = {activation!r}; the known ones are {', '.join(_ACTIVATIONS)}")
     try:
         return ModelConfig.model_validate({**settings, "activation": _ACTIVATIONS[activation]})
     except pydantic.ValidationError as error:
         problem = error.errors()[0]
-        field = str(problem["loc"][0]) if problem["loc"] else ""
-        raise ArtifactError(f"{path}: {_NAMES.get(field, field)}: {problem['msg']}") from None
+        named = [f"{_NAMES[str(field)]} = {problem['input']!r}" for field in problem["loc"]]
+        raise ArtifactError(": ".join([str(path), *named, problem["msg"]])) from None
 
 
-def _heads(path: Path, values: dict[str, Any]) -> Heads:
-    architectures = values.get("architectures") or ["BertModel"]
-    if not isinstance(architectures, list) or architectures[0] not in ARCHITECTURES:
+def _heads(path: Path, values: dict[str, Any]) -> Heads | None:
+    architectures = values.get("architectures")
+    if not architectures:
+        return None
+    name = architectures[0] if isinstance(architectures, list) else None
+    if not isinstance(name, str) or name not in ARCHITECTURES:
         raise ArtifactError(f"{path}: architectures = {architectures!r}; bertsmith reads {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[architectures[0]]
+    return ARCHITECTURES[name]
 
 
-def configuration_values(config: ModelConfig, heads: Heads, pad_id: int) -> dict[str, Any]:
+def configuration_values(config: ModelConfig, heads: Heads, pad_id: int, is_tied: bool) -> dict[str, Any]:
     """Return what ``config.json`` holds for this model."""
-    architecture = next(name for name, these in ARCHITECTURES.items() if these == heads)
+    architecture = "BertModel" if heads == Heads() else next(name for name, these in ARCHITECTURES.items() if these == heads)
     settings = {theirs: getattr(config, ours) for ours, theirs in _NAMES.items()}
     settings["hidden_act"] = {"gelu_tanh": "gelu_new"}.get(config.activation, config.activation)
     return {
@@ -87,6 +90,6 @@ def configuration_values(config: ModelConfig, heads: Heads, pad_id: int) -> dict
         **settings,
         "position_embedding_type": "absolute",
         "pad_token_id": pad_id,
-        "tie_word_embeddings": True,
+        "tie_word_embeddings": is_tied,
         "dtype": "float32",
     }

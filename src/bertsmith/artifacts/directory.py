@@ -1,6 +1,8 @@
 """Load and save model directories: ``config.json``, ``model.safetensors``, the tokenizer's files, ``README.md``."""
 
 import logging
+import os
+import re
 from pathlib import Path
 
 import safetensors
@@ -12,18 +14,17 @@ from bertsmith.artifacts.configuration import configuration_values, read_configu
 from bertsmith.artifacts.keymap import canonical, sources
 from bertsmith.errors import ArtifactError, DamagedError, MismatchError
 from bertsmith.files import MANIFEST, atomic_directory, read_manifest, verify_manifest, write_json, write_manifest
-from bertsmith.model.bert import Bert, Heads, initialise, uninitialised
+from bertsmith.model.bert import Bert, Heads, initialise
 from bertsmith.text.tokenizer import Tokenizer
 
 WEIGHTS = "model.safetensors"
-_TIED_DECODER = "masked_token.decoder"
-_TOKEN_EMBEDDING = "encoder.embeddings.token.weight"
+_DECODER = "masked_token.decoder"
 _SHOWN_KEYS = 8
 
 log = logging.getLogger("bertsmith")
 
 
-def load_model(path: Path, heads: Heads | None = None, seed: int = 0) -> Bert:
+def load_model(path: str | Path, heads: Heads | None = None, seed: int = 0) -> Bert:
     """Load the model of a directory, in float32, in evaluation mode, on the CPU.
 
     With ``heads``, the model gets these instead of the ones that ``config.json`` names; those that the directory does
@@ -32,19 +33,45 @@ def load_model(path: Path, heads: Heads | None = None, seed: int = 0) -> Bert:
     Raises:
         ArtifactError: there is no such directory, it is not BERT, or it lacks weights.
         DamagedError: a file is truncated or altered.
+        MismatchError: the weights have other sizes than ``config.json`` says.
     """
+    path = Path(path)
     verify_directory(path)
-    config, own_heads = read_configuration(path)
-    tensors = _read_tensors(path)
-    if heads is None and own_heads.pooler and not any(name.startswith("bert.pooler.") for name in tensors):
-        own_heads = Heads()
-    model = uninitialised(config, heads or own_heads)
+    return build_model(path / WEIGHTS, read_tensors(path / WEIGHTS), heads, seed)
+
+
+def build_model(weights: Path, tensors: dict[str, Tensor], heads: Heads | None = None, seed: int = 0) -> Bert:
+    """Build the model that the ``config.json`` beside the file ``weights`` describes from that file's tensors.
+
+    ``heads``, ``seed`` and errors as for :func:`load_model`.
+    """
+    config, named_heads = read_configuration(weights.parent)
+    if config.n_layers > len(tensors):
+        raise MismatchError(f"{weights} holds {len(tensors)} tensors; config.json means {config.n_layers} layers")
+    with torch.device("meta"):
+        model = Bert(config, heads or _own_heads(named_heads, tensors))
+    # Sizes are compared before memory is taken, however large config.json says they are.
+    parts, new = _match(model, tensors, weights, may_be_new=heads is not None)
+    model.to_empty(device="cpu")
+    model.tie_decoder()
     if heads is not None:
         initialise(model, seed)
-    new = _fill(model, tensors, path, may_be_new=heads is not None)
+    _untie_if_told(model, tensors)
+    _fill(model, parts)
     if new:
-        log.warning("%s has no weights for %s: they start at random", path, ", ".join(new))
+        log.warning("%s has no weights for %s: they start at random", weights, ", ".join(new))
     return model.eval()
+
+
+def _own_heads(named: Heads | None, tensors: dict[str, Tensor]) -> Heads:
+    """Return the heads that ``config.json`` names; those that the tensors belong to where it names none."""
+    pooler, masked_token, next_sentence = (
+        any(name.startswith(prefix) for name in tensors)
+        for prefix in ("bert.pooler.", "cls.predictions.", "cls.seq_relationship.")
+    )
+    if named is None:
+        return Heads(pooler and not (masked_token or next_sentence), masked_token, next_sentence)
+    return Heads() if named.pooler and not pooler else named
 
 
 def verify_directory(path: Path) -> None:
@@ -63,54 +90,65 @@ def verify_directory(path: Path) -> None:
     raise ArtifactError(f"{path} is not a model directory: it has no {WEIGHTS}")
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the directory's tensors by canonical name, in float32."""
+def read_tensors(weights: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file by canonical name, in float32; :class:`DamagedError` if it is none."""
     try:
-        stored = safetensors.torch.load_file(path / WEIGHTS)
+        stored = safetensors.torch.load_file(weights)
     except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
-        raise DamagedError(f"{path / WEIGHTS} cannot be read as safetensors: {error}") from None
+        raise DamagedError(f"{weights} cannot be read as safetensors: {error}") from None
     tensors = {}
-    for name, tensor in stored.items():
+    # In this order the spelling that today's versions go by comes last, and holds where a file has two.
+    for name in sorted(stored):
         if (spelling := canonical(name)) is not None:
-            tensors[spelling] = tensor.float()
+            tensors[spelling] = stored[name].float()
     return tensors
 
 
-def _fill(model: Bert, tensors: dict[str, Tensor], path: Path, may_be_new: bool) -> list[str]:
-    """Copy ``tensors`` into the model; return the heads that had no weights."""
-    unused, missing, new = set(tensors), [], set()
-    _untie_if_told(model, tensors)
-    for name, parameter in model.state_dict(keep_vars=True).items():
+def _match(
+    model: Bert, tensors: dict[str, Tensor], weights: Path, may_be_new: bool
+) -> tuple[dict[str, list[Tensor]], list[str]]:
+    """Return the tensors that make up each of the model's, and the heads that have none."""
+    parts, missing, new, unused = {}, [], set(), set(tensors)
+    for name, parameter in model.state_dict().items():
         wanted = sources(name)
-        if name == _TIED_DECODER and parameter is model.encoder.embeddings.token.weight:
+        if all(source in tensors for source in wanted):
+            parts[name] = [tensors[source] for source in wanted]
+            _check_shapes(parameter, parts[name], wanted, weights)
             unused.difference_update(wanted)
-        elif all(source in tensors for source in wanted):
-            _copy(parameter, torch.cat([tensors[source] for source in wanted]), name, path)
-            unused.difference_update(wanted)
+        elif name == _DECODER:
+            continue  # tied to the token embedding
         elif may_be_new and not name.startswith("encoder."):
             new.add(name.split(".")[0])
         else:
             missing += [source for source in wanted if source not in tensors]
     if missing:
-        raise ArtifactError(f"{path / WEIGHTS} lacks {_some(missing)}")
+        raise ArtifactError(f"{weights} lacks {_some(missing)}")
     if unused:
-        log.warning("%s: not used by this model: %s", path / WEIGHTS, _some(sorted(unused)))
-    return sorted(new)
+        log.warning("%s: not used by this model: %s", weights, _some(sorted(unused)))
+    return parts, sorted(new)
+
+
+def _check_shapes(parameter: Tensor, tensors: list[Tensor], names: tuple[str, ...], weights: Path) -> None:
+    expected = parameter.chunk(len(names))[0].shape
+    for tensor, name in zip(tensors, names, strict=True):
+        if tensor.shape != expected:
+            shapes = f"{tuple(tensor.shape)} where config.json means {tuple(expected)}"
+            raise MismatchError(f"{weights}: {name} has shape {shapes}")
 
 
 def _untie_if_told(model: Bert, tensors: dict[str, Tensor]) -> None:
     """Give the masked-token head a decoder of its own when the file holds one that differs from the embedding."""
-    decoder, embedding = tensors.get("cls.predictions.decoder.weight"), tensors.get("bert.embeddings.word_embeddings.weight")
-    if model.masked_token is not None and decoder is not None and embedding is not None and not torch.equal(decoder, embedding):
+    decoder, embedding = tensors.get("cls.predictions.decoder.weight"), tensors["bert.embeddings.word_embeddings.weight"]
+    if model.masked_token is not None and decoder is not None and not torch.equal(decoder, embedding):
         model.masked_token.decoder = torch.nn.Parameter(torch.empty_like(model.masked_token.decoder))
 
 
-def _copy(parameter: Tensor, tensor: Tensor, name: str, path: Path) -> None:
-    if parameter.shape != tensor.shape:
-        shapes = f"{tuple(tensor.shape)} where config.json means {tuple(parameter.shape)}"
-        raise MismatchError(f"{path / WEIGHTS}: {sources(name)[0]} has shape {shapes}")
-    with torch.no_grad():
-        parameter.copy_(tensor)
+@torch.no_grad()
+def _fill(model: Bert, parts: dict[str, list[Tensor]]) -> None:
+    parameters = model.state_dict()
+    for name, tensors in parts.items():
+        for rows, tensor in zip(parameters[name].chunk(len(tensors)), tensors, strict=True):
+            rows.copy_(tensor)
 
 
 def _some(names: list[str]) -> str:
@@ -118,33 +156,47 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN_KEYS]) + rest
 
 
-def save_model(model: Bert, tokenizer: Tokenizer, path: Path, card: str) -> None:
-    """Write a model directory, whole or not at all; ``card`` becomes its ``README.md``.
+def save_model(model: Bert, tokenizer: Tokenizer, path: str | Path, card: str | None = None) -> None:
+    """Write a model directory, whole or not at all; ``card`` becomes its ``README.md``, a mere title when None.
 
     Raises:
         ArtifactError: ``path`` exists and is not empty.
         StorageError: the disk is full or refuses.
     """
+    path = Path(path)
     with atomic_directory(path) as directory:
-        write_model_files(model, tokenizer, directory, card)
+        write_model_files(model, tokenizer, directory, f"# {path.name}\n" if card is None else card)
         write_manifest(directory, "model", {})
 
 
 def write_model_files(model: Bert, tokenizer: Tokenizer, directory: Path, card: str) -> None:
     """Write the files of a model directory into ``directory``, in float32."""
-    write_json(directory / "config.json", configuration_values(model.config, model.heads, tokenizer.pad_id))
-    safetensors.torch.save_file(_stored_tensors(model), directory / WEIGHTS, metadata={"format": "pt"})
+    write_json(directory / "config.json", configuration_values(model.config, model.heads, tokenizer.pad_id, model.is_tied))
+    write_tensors(_stored_tensors(model), directory / WEIGHTS)
     tokenizer.save(directory, max_length=model.config.max_positions)
     (directory / "README.md").write_text(card, encoding="utf-8")
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write a safetensors file; ``OSError`` where the system refuses, which the library hides in an error of its own."""
+    try:
+        safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
+    except safetensors.SafetensorError as error:
+        if (code := re.search(r"os error (\d+)", str(error))) is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from None
 
 
 def _stored_tensors(model: Bert) -> dict[str, Tensor]:
     prefix = "bert." if model.heads.pooler or model.heads == Heads() else ""
     tensors = {}
-    for name, parameter in model.state_dict(keep_vars=True).items():
-        if name == _TIED_DECODER and parameter is model.encoder.embeddings.token.weight:
+    for name, parameter in model.state_dict().items():
+        if name == _DECODER and model.is_tied:
             continue
         names = sources(name)
-        for source, part in zip(names, parameter.detach().float().chunk(len(names)), strict=True):
+        for source, part in zip(names, parameter.float().chunk(len(names)), strict=True):
             tensors[source.removeprefix(prefix)] = part.contiguous().cpu()
+    if not model.is_tied:
+        # transformers ties the two names of the bias only together with the decoder.
+        tensors["cls.predictions.decoder.bias"] = tensors["cls.predictions.bias"].clone()
     return tensors

@@ -8,7 +8,7 @@ Dimensions: T tokens of the batch laid end to end, N heads, H head width; S leng
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -27,6 +27,7 @@ class Attended:
     probabilities: tuple[Tensor, ...] | None = None
 
 
+@runtime_checkable
 class AttentionPlan(Protocol):
     """A backend planned for one batch."""
 
@@ -65,7 +66,7 @@ class EagerAttention:
 
 
 class GroupedAttention:
-    """Neighbouring sequences of equal length attend together, without padding, by PyTorch's fused attention.
+    """Neighbouring sequences of equal length attend together, without padding.
 
     The loader lays the sequences of a batch in order of length, so that groups are few.
     """
@@ -80,20 +81,21 @@ class GroupedAttention:
         groups = torch.split(query_key_value, [length * count for length, count in self._groups])
         for (length, count), group in zip(self._groups, groups, strict=True):
             query_GNSH, key_GNSH, value_GNSH = group.view(count, length, *group.shape[1:]).permute(2, 0, 3, 1, 4)
-            if dropout == 0.0:
-                context_GNSH = F.scaled_dot_product_attention(query_GNSH, key_GNSH, value_GNSH)
-            else:
-                context_GNSH = _attend_with_dropout(query_GNSH, key_GNSH, value_GNSH, dropout)
+            context_GNSH = _attend(query_GNSH, key_GNSH, value_GNSH, dropout)
             contexts.append(context_GNSH.transpose(1, 2).flatten(0, 1))
         return Attended(torch.cat(contexts))
 
 
-def _attend_with_dropout(query_GNSH: Tensor, key_GNSH: Tensor, value_GNSH: Tensor, dropout: float) -> Tensor:
-    if query_GNSH.device.type != "cpu" or torch.compiler.is_compiling():
+def _attend(query_GNSH: Tensor, key_GNSH: Tensor, value_GNSH: Tensor, dropout: float) -> Tensor:
+    is_half = query_GNSH.dtype == torch.bfloat16
+    if query_GNSH.device.type != "cpu" or torch.compiler.is_compiling() or not (is_half or dropout):
         return F.scaled_dot_product_attention(query_GNSH, key_GNSH, value_GNSH, dropout_p=dropout)
+    # On a CPU the fused kernel has no dropout, and in bf16 its backward pass is several times slower than these products.
     scores_GNSS = (query_GNSH * query_GNSH.shape[-1] ** -0.5) @ key_GNSH.transpose(-1, -2)
     probabilities_GNSS = scores_GNSS.softmax(dim=-1)
-    context_GNSH: Tensor = (probabilities_GNSS * keep_scale(probabilities_GNSS, dropout)) @ value_GNSH
+    if dropout:
+        probabilities_GNSS = probabilities_GNSS * keep_scale(probabilities_GNSS, dropout)
+    context_GNSH: Tensor = probabilities_GNSS @ value_GNSH
     return context_GNSH
 
 

@@ -69,6 +69,11 @@ class Bert(nn.Module):
         if self.masked_token is not None:
             self.masked_token.decoder = self.encoder.embeddings.token.weight
 
+    @property
+    def is_tied(self) -> bool:
+        """Whether the masked-token head's decoder, where there is one, is the token embedding."""
+        return self.masked_token is None or self.masked_token.decoder is self.encoder.embeddings.token.weight
+
     def forward(
         self,
         batch: PackedBatch,

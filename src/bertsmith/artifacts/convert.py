@@ -1,0 +1,89 @@
+"""Turn the model directories of older tools into today's: safetensors instead of a pickle, today's names of tensors."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bertsmith.artifacts import pickles
+from bertsmith.artifacts.directory import WEIGHTS, build_model, load_model, read_tensors, save_model
+from bertsmith.errors import ArtifactError, DamagedError, MismatchError, StorageError
+from bertsmith.files import refuse_existing, sha256, storage_errors
+from bertsmith.model.bert import Bert
+from bertsmith.text.tokenizer import Tokenizer
+
+PICKLE = "pytorch_model.bin"
+_CPU_SECONDS = 300
+_WALL_SECONDS = 1800
+_ERRORS = {pickles.REFUSED: ArtifactError, pickles.DAMAGED: DamagedError, pickles.STORAGE: StorageError}
+
+
+def convert(source: Path, destination: Path) -> None:
+    """Read the BERT of ``source``, from ``model.safetensors`` or ``pytorch_model.bin``, and write it anew to ``destination``.
+
+    The pickle is read in a process of its own that runs nothing of what stands in it (:mod:`bertsmith.artifacts.pickles`).
+
+    Raises:
+        ArtifactError: ``source`` is no BERT directory with weights and a tokenizer, its pickle wants something run,
+            or ``destination`` exists and is not empty.
+        DamagedError: a file is truncated or altered.
+        MismatchError: the weights or the tokenizer have other sizes than ``config.json`` says.
+        StorageError: the disk is full or refuses.
+    """
+    refuse_existing(destination)
+    if not source.is_dir():
+        raise ArtifactError(f"{source} is not a directory; one with {WEIGHTS} or {PICKLE} is needed here")
+    weights = source / (WEIGHTS if (source / WEIGHTS).is_file() else PICKLE)
+    if not weights.is_file():
+        raise ArtifactError(f"{source} holds no weights: neither {WEIGHTS} nor {PICKLE}")
+    tokenizer = Tokenizer.load(source)
+    model = load_model(source) if weights.name == WEIGHTS else _load_pickled(weights, destination)
+    if tokenizer.vocabulary_size > model.config.vocabulary_size:
+        sizes = f"{tokenizer.vocabulary_size:,} tokens and its model {model.config.vocabulary_size:,}"
+        raise MismatchError(f"{source}: the tokenizer has {sizes}; they do not belong together")
+    save_model(model, tokenizer, destination, _card(weights, destination.name))
+
+
+def _load_pickled(weights: Path, destination: Path) -> Bert:
+    with storage_errors(destination):
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        scratch = TemporaryDirectory(prefix=f".{destination.name}.", suffix=".partial", dir=destination.parent)
+    with scratch as folder:
+        extracted = Path(folder) / WEIGHTS
+        _extract(weights, extracted)
+        return build_model(weights, read_tensors(extracted))
+
+
+def _extract(weights: Path, extracted: Path) -> None:
+    """Have the tensors of a pickle written as safetensors by a process that has no other rights than it needs."""
+    command = [sys.executable, "-I", "-S", "-X", "utf8", pickles.__file__, str(weights.resolve()), str(extracted.resolve())]
+    # Some Pythons find their own library only through this variable; nothing else of the environment is handed on.
+    environment = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    try:
+        child = subprocess.run(
+            [*command, str(_CPU_SECONDS)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_WALL_SECONDS,
+            env=environment,
+            cwd=extracted.parent,
+        )
+    except subprocess.TimeoutExpired:
+        raise ArtifactError(f"{weights}: refused: reading it took longer than {_WALL_SECONDS} seconds") from None
+    reason = child.stderr.decode("utf-8", "replace").strip()
+    if child.returncode == -signal.SIGXCPU:
+        raise ArtifactError(f"{weights}: refused: reading it took more than {_CPU_SECONDS} seconds of computing")
+    if child.returncode < 0:
+        name = signal.Signals(-child.returncode).name
+        raise ArtifactError(f"{weights}: the process reading it was ended by {name}; is there memory enough?")
+    if child.returncode:
+        raise _ERRORS.get(child.returncode, ArtifactError)(f"cannot convert {weights}: {reason}")
+
+
+def _card(weights: Path, title: str) -> str:
+    """Return the source's own card, if it has one, with a word about where these weights come from."""
+    readme = weights.parent / "README.md"
+    card = readme.read_text(encoding="utf-8", errors="replace") if readme.is_file() else f"# {title}\n"
+    return f"{card.rstrip()}\n\n## Conversion\n\nWritten by bertsmith from `{weights.name}` with SHA-256 `{sha256(weights)}`.\n"

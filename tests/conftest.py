@@ -1,0 +1,214 @@
+"""Shapes in the model's annotations are checked in every test; tiny models, and batches of random tokens for them;
+a toy language, a corpus of it and runs on it."""
+
+import logging
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jaxtyping
+
+# Before anything imports the model.
+jaxtyping.install_import_hook("bertsmith.model", "beartype.beartype")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from bertsmith.artifacts.directory import save_model  # noqa: E402
+from bertsmith.cli import main  # noqa: E402
+from bertsmith.corpus.build import CorpusConfig, build_corpus  # noqa: E402
+from bertsmith.model.bert import PRETRAINING, Bert, Heads, initialise, uninitialised  # noqa: E402
+from bertsmith.model.config import ModelConfig  # noqa: E402
+from bertsmith.progress import Task  # noqa: E402
+from bertsmith.text.tokenizer import Tokenizer  # noqa: E402
+from bertsmith.training.config import PretrainConfig  # noqa: E402
+from bertsmith.types import PackedBatch  # noqa: E402
+
+RandomBatch = Callable[[Sequence[int], int, int], PackedBatch]
+RandomModel = Callable[[Heads], Bert]
+
+TOY_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+TOY_SUBJECTS = ["the cat", "the dog", "a bird", "my teacher", "the old sailor", "her brother", "the king", "a small child"]
+TOY_VERBS = ["sees", "likes", "follows", "paints", "finds", "remembers", "asks", "carries"]
+TOY_OBJECTS = ["the red house", "a green tree", "the river", "some bread", "the long road", "a letter", "the moon", "a song"]
+TOY_ENDINGS = ["today", "at night", "in the garden", "with great care", "again", "by the sea", "after the rain", "slowly"]
+
+
+@pytest.fixture(autouse=True)
+def _log_as_a_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo what the command line does to the logger, so that each test can see what is logged."""
+    logger = logging.getLogger("bertsmith")
+    for name, value in {"propagate": True, "handlers": [], "level": logging.NOTSET}.items():
+        monkeypatch.setattr(logger, name, value)
+
+
+@pytest.fixture(scope="session")
+def random_batch() -> RandomBatch:
+    """Build a batch from lengths, the size of the vocabulary and a seed; the second half of each sequence is segment 1."""
+
+    def make(lengths: Sequence[int], vocabulary_size: int, seed: int) -> PackedBatch:
+        token_ids = np.random.default_rng(seed).integers(0, vocabulary_size, sum(lengths))
+        segment_ids = np.concatenate([np.arange(length) >= (length + 1) // 2 for length in lengths])
+        return PackedBatch.from_arrays(token_ids, segment_ids, np.array(lengths))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> Tokenizer:
+    """A tokenizer of 31 entries: special tokens and letters."""
+    return Tokenizer.build(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz"], lowercase=True)
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tiny_tokenizer: Tokenizer) -> ModelConfig:
+    """The shape of a model for ``tiny_tokenizer``, in which no two sizes are the same."""
+    return ModelConfig(
+        vocabulary_size=tiny_tokenizer.vocabulary_size,
+        width=24,
+        n_layers=3,
+        n_heads=4,
+        feed_forward_width=40,
+        max_positions=32,
+    )
+
+
+@pytest.fixture(scope="session")
+def random_model(tiny_config: ModelConfig) -> RandomModel:
+    """Build a tiny model with given heads in which every value is random, biases and norms too."""
+
+    @torch.no_grad()
+    def make(heads: Heads) -> Bert:
+        model = uninitialised(tiny_config, heads)
+        generator = torch.Generator().manual_seed(7)
+        for parameter in model.parameters():
+            parameter.normal_(std=0.3, generator=generator)
+        return model.eval()
+
+    return make
+
+
+def toy_text(n_documents: int, seed: int = 0) -> str:
+    """Documents of three to twelve lines, one sentence each, about a subject of their own."""
+    draw = random.Random(seed)
+    documents = []
+    for _ in range(n_documents):
+        subjects = draw.sample(TOY_SUBJECTS, 2)
+        documents.append(
+            "\n".join(
+                f"{draw.choice(subjects)} {draw.choice(TOY_VERBS)} {draw.choice(TOY_OBJECTS)} {draw.choice(TOY_ENDINGS)}."
+                for _ in range(draw.randint(3, 12))
+            )
+        )
+    return "\n\n".join(documents) + "\n"
+
+
+@pytest.fixture(scope="session")
+def toy_tokenizer() -> Tokenizer:
+    phrases = [*TOY_SUBJECTS, *TOY_VERBS, *TOY_OBJECTS, *TOY_ENDINGS]
+    words = sorted({word for phrase in phrases for word in phrase.split()})
+    return Tokenizer.build([*TOY_SPECIAL, ".", "北", "京", "##s", *words], lowercase=True)
+
+
+@pytest.fixture(scope="session")
+def toy_directory(tmp_path_factory: pytest.TempPathFactory, toy_tokenizer: Tokenizer) -> Path:
+    """A directory with ``text.txt``, ``tokenizer``, ``corpus`` of 300 documents, and ``model``."""
+    directory = tmp_path_factory.mktemp("toy")
+    (directory / "text.txt").write_text(toy_text(300), encoding="utf-8")
+    toy_tokenizer.save(directory / "tokenizer")
+    build_corpus(
+        CorpusConfig(
+            files=[str(directory / "text.txt")],
+            tokenizer=directory / "tokenizer",
+            out=directory / "corpus",
+            workers=1,
+            sentences="lines",
+        )
+    )
+    save_model(make_toy_model(toy_tokenizer), toy_tokenizer, directory / "model", "A toy.\n")
+    return directory
+
+
+def make_toy_model(tokenizer: Tokenizer, **changes: Any) -> Bert:
+    settings: dict[str, Any] = {"width": 32, "n_layers": 2, "n_heads": 2, "feed_forward_width": 64, "max_positions": 64}
+    model = uninitialised(ModelConfig(vocabulary_size=tokenizer.vocabulary_size, **{**settings, **changes}), PRETRAINING)
+    initialise(model, seed=1)
+    return model
+
+
+@pytest.fixture
+def toy_model(toy_tokenizer: Tokenizer) -> Callable[..., Bert]:
+    """Make the toy model, or one of another shape."""
+    return lambda **changes: make_toy_model(toy_tokenizer, **changes)
+
+
+@pytest.fixture
+def toy_run(toy_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., PretrainConfig]:
+    """Make the configuration of a run of a second: 12 steps of 512 tokens; keyword arguments change or add settings."""
+    monkeypatch.setattr("bertsmith.training.pretrain.matrix_product_rate", lambda _device, _dtype: 1e9)
+
+    def make(**changes: Any) -> PretrainConfig:
+        values = toy_run_values(toy_directory, tmp_path / "run")
+        for name, value in changes.items():
+            values[name] = {**values[name], **value} if isinstance(values.get(name), dict) else value
+        return PretrainConfig.from_values(values, "test")
+
+    return make
+
+
+def toy_run_values(toy_directory: Path, out: Path) -> dict[str, Any]:
+    return {
+        "corpus": str(toy_directory / "corpus"),
+        "out": str(out),
+        "model": str(toy_directory / "model"),
+        "steps": 12,
+        "loader_workers": 0,
+        "examples": {"max_length": 48, "held_out": 0.05},
+        "optimisation": {"batch_tokens": 512, "learning_rate": 1e-3},
+        "machine": {"device": "cpu", "precision": "float32"},
+        "record": {"log_every": 1, "evaluate_every": 6, "evaluation_tokens": 1000, "save_every": 4},
+    }
+
+
+@pytest.fixture
+def run_command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run ``bertsmith`` with arguments in this process; return exit code, standard output and standard error."""
+
+    def command(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        try:
+            code = main.run([str(argument) for argument in arguments])
+        except SystemExit as leaving:
+            code = leaving.code if isinstance(leaving.code, int) else 1
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return command
+
+
+class At:
+    """A progress that calls ``action`` when the run has made ``step`` steps, and otherwise shows nothing."""
+
+    def __init__(self, step: int, action: Callable[[], None]) -> None:
+        self.step, self.action, self.done = step, action, 0.0
+
+    @contextmanager
+    def task(self, description: str, total: float | None, unit: str) -> Iterator[Task]:  # noqa: ARG002
+        yield self if unit == "steps" else At(-1, self.action)
+
+    def advance(self, amount: float) -> None:
+        self.done += amount
+        if amount == 1 and self.done == self.step:
+            self.action()
+
+    def note(self, text: str) -> None:
+        pass
+
+
+@pytest.fixture
+def at() -> type[At]:
+    """``at(step, action)`` is a progress to give to a run."""
+    return At
