@@ -1,10 +1,11 @@
-"""What half an hour of pre-training on two cores gives: held-out curves and filled blanks, as committed in docs/.
+"""What a short pre-training on two CPU cores gives: held-out curves and filled blanks, as committed in docs/.
 
-    python benchmarks/pretraining_curves.py en  ../shared/data/corpus/en/imdb_reviews.txt.gz
-    python benchmarks/pretraining_curves.py zh  ../shared/data/corpus/zh
+    python benchmarks/pretraining_curves.py en reviews.txt.gz
+    python benchmarks/pretraining_curves.py zh folder-of-chinese-text
 
-Goes the whole way in --work (vocabulary, corpus, run), each stage unless it is there, then writes docs/pretraining-NAME.svg
-and docs/pretraining-NAME.md: the curves, the held-out figures and what the finished model fills in.
+Goes the whole way in --work (vocabulary, corpus, and a run for each phase, the later ones going on from the earlier ones'
+models), each stage unless it is there, then writes docs/pretraining-NAME.svg and docs/pretraining-NAME.md: the curves, the
+held-out figures and what the finished model fills in.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bertsmith.corpus.store import Corpus
 from bertsmith.inference.pipelines import pipeline
@@ -20,27 +22,33 @@ from bertsmith.training.plots import Series, curve_svg
 from bertsmith.training.report import read_metrics
 
 DOCS = Path(__file__).parent.parent / "docs"
-TRAINING = ["--model", "mini", "--batch-tokens", "4096", "--learning-rate", "1e-3", "--warmup", "0.08", "--dropout", "0"]
-TRAINING += ["--evaluate-every", "250", "--save-every", "1000", "--log-every", "25", "--evaluation-tokens", "60000"]
+TRAINING = "--dropout 0 --evaluate-every 500 --save-every 2000 --log-every 25 --evaluation-tokens 60000"
+
+
+CHANCE = """Chance, for the next sentence, is the share of the more frequent answer: a chunk of a single sentence always gets a
+random one behind it."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A title, the flags of a language's three commands, and texts to fill."""
+    """A title, the flags of the commands, those of pre-training for each phase, and texts to fill."""
 
     title: str
-    vocab: list[str]
-    corpus: list[str]
-    pretrain: list[str]
+    vocab: str
+    corpus: str
+    phases: list[str]
     blanks: list[str]
 
 
 RECIPES = {
     "en": Recipe(
         title="English film reviews",
-        vocab=["--size", "10000"],
-        corpus=["--sentences", "lines"],
-        pretrain=["--budget", "30m"],
+        vocab="--size 10000",
+        corpus="--sentences lines",
+        phases=[
+            "--max-length 32 --batch-tokens 2048 --learning-rate 1e-3 --warmup 0.08 --budget 10m",
+            "--max-length 128 --batch-tokens 4096 --learning-rate 1e-3 --warmup 0.05 --budget 12m",
+        ],
         blanks=[
             "This is one of the [MASK] movies I have ever seen.",
             "The acting was [MASK] and the plot made no sense.",
@@ -52,9 +60,9 @@ RECIPES = {
     ),
     "zh": Recipe(
         title="Chinese verse, news and handbooks, with whole-word masking",
-        vocab=["--size", "8000"],
-        corpus=["--words", "zh"],
-        pretrain=["--budget", "20m", "--whole-words"],
+        vocab="--size 8000",
+        corpus="--words zh",
+        phases=["--whole-words --max-length 32 --batch-tokens 2048 --learning-rate 1e-3 --warmup 0.08 --budget 10m"],
         blanks=[
             "明月出天[MASK]，苍茫云海间。",
             "春[MASK]秋月何时了。",
@@ -75,74 +83,92 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs"))
     arguments = parser.parse_args()
     recipe = RECIPES[arguments.name]
-    vocabulary, corpus, run = (arguments.work / f"{stage}-{arguments.name}" for stage in ("vocab", "corpus", "run"))
+    work, name = arguments.work, arguments.name
+    vocabulary, corpus = work / f"vocab-{name}", work / f"corpus-{name}"
+    runs = [work / f"run-{name}-{number}" for number in range(1, len(recipe.phases) + 1)]
     if not vocabulary.exists():
-        _bertsmith("vocab", *arguments.text, *recipe.vocab, "--out", vocabulary)
+        _bertsmith("vocab", *arguments.text, *recipe.vocab.split(), "--out", vocabulary)
     if not corpus.exists():
-        _bertsmith("corpus", *arguments.text, "--tokenizer", vocabulary, *recipe.corpus, "--out", corpus)
-    if not (run / "final").exists():
-        _bertsmith("pretrain", "--corpus", corpus, "--out", run, *TRAINING, *recipe.pretrain)
-    (DOCS / f"pretraining-{arguments.name}.svg").write_text(_curves(run), encoding="utf-8")
-    (DOCS / f"pretraining-{arguments.name}.md").write_text(_page(arguments.name, recipe, corpus, run), encoding="utf-8")
+        _bertsmith("corpus", *arguments.text, "--tokenizer", vocabulary, *recipe.corpus.split(), "--out", corpus)
+    for run, start, flags in zip(runs, ["mini", *(run / "final" for run in runs)], recipe.phases, strict=False):
+        if not (run / "final").exists():
+            _bertsmith("pretrain", "--corpus", corpus, "--out", run, "--model", start, *TRAINING.split(), *flags.split())
+    (DOCS / f"pretraining-{name}.svg").write_text(_curves(runs), encoding="utf-8")
+    (DOCS / f"pretraining-{name}.md").write_text(_page(name, recipe, corpus, runs), encoding="utf-8")
 
 
 def _bertsmith(*arguments: object) -> None:
     subprocess.run([sys.executable, "-m", "bertsmith", *map(str, arguments)], check=True)
 
 
-def _curves(run: Path) -> str:
-    metrics = read_metrics(run / "metrics.jsonl")
-    held_out = metrics.held_out
-    series = [
-        Series("training", [row["step"] for row in metrics.train], [row["mlm_loss"] for row in metrics.train], smooth=True),
-        Series("held out", [row["step"] for row in held_out], [row["mlm_loss"] for row in held_out]),
-    ]
-    return curve_svg(series, "Masked-token loss", "step", "loss")
+def _held_out(runs: list[Path]) -> list[dict[str, Any]]:
+    """Return the held-out records of all phases, steps, tokens and seconds counted on from phase to phase."""
+    records: list[dict[str, Any]] = []
+    before = {"step": 0, "tokens": 0, "seconds": 0.0}
+    for phase, run in enumerate(runs, 1):
+        own = read_metrics(run / "metrics.jsonl").held_out
+        records += [{**row, "phase": phase, **{name: row[name] + before[name] for name in before}} for row in own]
+        before = {name: records[-1][name] for name in before}
+    return records
 
 
-def _page(name: str, recipe: Recipe, corpus_directory: Path, run: Path) -> str:
+def _curves(runs: list[Path]) -> str:
+    held_out = _held_out(runs)
+    series = []
+    for phase in range(1, len(runs) + 1):
+        rows = [row for row in held_out if row["phase"] == phase]
+        name = f"phase {phase}" if len(runs) > 1 else "held out"
+        series.append(Series(name, [row["seconds"] / 60 for row in rows], [row["mlm_loss"] for row in rows]))
+    return curve_svg(series, "Held-out masked-token loss", "minutes on two cores", "nats a token")
+
+
+def _page(name: str, recipe: Recipe, corpus_directory: Path, runs: list[Path]) -> str:
     corpus = Corpus.open(corpus_directory, verify=False)
+    starts = ["mini", *(f"run-{number}/final" for number in range(1, len(runs)))]
     commands = [
-        f"bertsmith vocab TEXT {' '.join(recipe.vocab)} --out vocabulary",
-        f"bertsmith corpus TEXT --tokenizer vocabulary {' '.join(recipe.corpus)} --out corpus",
-        f"bertsmith pretrain --corpus corpus --out run {' '.join([*TRAINING, *recipe.pretrain])}",
+        f"bertsmith vocab TEXT {recipe.vocab} --out vocabulary",
+        f"bertsmith corpus TEXT --tokenizer vocabulary {recipe.corpus} --out corpus",
+        *(
+            f"bertsmith pretrain --corpus corpus --model {start} --out run-{number} \\\n    {flags} \\\n    {TRAINING}"
+            for number, (start, flags) in enumerate(zip(starts, recipe.phases, strict=True), 1)
+        ),
     ]
+    counts = f"{corpus.n_documents:,} documents, {corpus.n_sentences:,} sentences, {corpus.n_tokens:,} tokens"
     return "\n".join(
         [
             f"# {recipe.title}",
             "",
-            f"{corpus.n_documents:,} documents, {corpus.n_sentences:,} sentences, {corpus.n_tokens:,} tokens; a BERT-mini "
-            "(4 layers, 256 wide) on two CPU cores. Made by `benchmarks/pretraining_curves.py`.",
+            f"{counts}; a BERT-mini (4 layers, 256 wide) on two CPU cores. Made by `benchmarks/pretraining_curves.py`.",
             "",
             "```console",
             *commands,
             "```",
             "",
-            f"![Masked-token loss over the steps](pretraining-{name}.svg)",
+            f"![Held-out masked-token loss](pretraining-{name}.svg)",
             "",
-            *_held_out_table(run),
+            *_held_out_table(_held_out(runs)),
             "",
-            "Chance, for the next sentence, is the share of the more frequent answer.",
+            CHANCE,
             "",
             "| text | likeliest |",
             "|---|---|",
-            *(f"| {filled.text} | {_candidates(filled)} |" for filled in pipeline(run / "final")(recipe.blanks)),
+            *(f"| {filled.text} | {_candidates(filled)} |" for filled in pipeline(runs[-1] / "final")(recipe.blanks)),
             "",
         ]
     )
 
 
-def _held_out_table(run: Path) -> list[str]:
-    held_out = read_metrics(run / "metrics.jsonl").held_out
-    shown = held_out[:: max(1, len(held_out) // 8)]
-    shown += [] if shown[-1] is held_out[-1] else [held_out[-1]]
-    header = "| step | tokens seen | minutes | MLM loss | perplexity | MLM accuracy | NSP accuracy | chance |"
+def _held_out_table(held_out: list[dict[str, Any]]) -> list[str]:
+    every = max(1, len(held_out) // 10)
+    shown = [row for number, row in enumerate(held_out) if number % every == 0 or number == len(held_out) - 1]
+    header = "| phase | step | tokens seen | minutes | MLM loss | perplexity | MLM accuracy | NSP accuracy | chance |"
     rows = [
-        f"| {row['step']:,} | {row['tokens'] / 1e6:.1f} M | {row['seconds'] / 60:.1f} | {row['mlm_loss']:.3f} | "
-        f"{row['mlm_perplexity']:,.0f} | {row['mlm_accuracy']:.1%} | {row['nsp_accuracy']:.1%} | {row['nsp_chance']:.1%} |"
+        f"| {row['phase']} | {row['step']:,} | {row['tokens'] / 1e6:.1f} M | {row['seconds'] / 60:.1f} | "
+        f"{row['mlm_loss']:.3f} | {row['mlm_perplexity']:,.0f} | {row['mlm_accuracy']:.1%} | "
+        f"{row['nsp_accuracy']:.1%} | {row['nsp_chance']:.1%} |"
         for row in shown
     ]
-    return [header, "|---:|---:|---:|---:|---:|---:|---:|---:|", *rows]
+    return [header, "|---:|---:|---:|---:|---:|---:|---:|---:|---:|", *rows]
 
 
 def _candidates(filled: Filled) -> str:

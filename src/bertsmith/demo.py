@@ -63,8 +63,8 @@ def demo(directory: Path, budget: str, say: Callable[[str], None], progress: Pro
         out=run,
         model="mini",
         budget=budget,
-        examples=Examples(max_length=64),
-        optimisation=Optimisation(batch_tokens=4096, learning_rate=1e-3, warmup=0.1, dropout=0.0),
+        examples=Examples(max_length=32),
+        optimisation=Optimisation(batch_tokens=2048, learning_rate=1e-3, warmup=0.1, dropout=0.0),
         record=Record(evaluate_every=250, evaluation_tokens=20_000, save_every=500),
     )
     say(f"4. Pre-training a BERT of 4 layers for {budget}: masked tokens and next sentences")
