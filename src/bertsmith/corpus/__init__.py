@@ -1,0 +1,1 @@
+"""Tokenised text on disk: built in parallel, read through memory maps."""
