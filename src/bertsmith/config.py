@@ -19,7 +19,9 @@ from bertsmith.errors import ConfigError
 class Config(pydantic.BaseModel):
     """Immutable, strictly typed, closed: an unknown key is an error."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = pydantic.ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     @classmethod
     def from_values(cls, values: dict[str, Any], source: str) -> Self:
@@ -29,7 +31,7 @@ class Config(pydantic.BaseModel):
             ConfigError: naming each key that is unknown (with the nearest known one) or ill-typed.
         """
         try:
-            return cls.model_validate_json(json.dumps(values))
+            return cls._checked(values)
         except pydantic.ValidationError as error:
             raise ConfigError(f"{source}:\n  " + "\n  ".join(_problem(cls, detail) for detail in error.errors())) from None
 
@@ -51,12 +53,17 @@ class Config(pydantic.BaseModel):
         """
         values = _read_toml(path)
         try:
-            cls.model_validate_json(json.dumps(values))
+            cls._checked(values)
         except pydantic.ValidationError as error:
             problems = [_problem(cls, detail) for detail in error.errors() if detail["type"] != "missing"]
             if problems:
                 raise ConfigError(f"{path}:\n  " + "\n  ".join(problems)) from None
         return values
+
+    @classmethod
+    def _checked(cls, values: dict[str, Any]) -> Self:
+        # As JSON, since that is how pydantic takes lists for tuples and strings for paths; TOML's dates become strings.
+        return cls.model_validate_json(json.dumps(values, default=str))
 
     def to_toml(self) -> str:
         """Return the configuration as TOML; what is None is left out, since TOML has no word for it."""
@@ -84,7 +91,10 @@ def _problem(config: type[Config], detail: Any) -> str:
     if detail["type"] == "missing":
         return f"{location}: missing"
     if detail["type"] != "extra_forbidden":
-        return f"{location} = {detail['input']!r}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
+        # What a whole table is told of names its fields by itself.
+        value = "" if isinstance(detail["input"], dict) else f" = {detail['input']!r}"
+        message = detail["msg"].removeprefix("Value error, ")
+        return f"{location}{value}: {message[0].lower()}{message[1:]}"
     known = known_keys(config, detail["loc"][:-1])
     near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"the known keys are {', '.join(sorted(known))}"

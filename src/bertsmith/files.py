@@ -25,6 +25,8 @@ _STORAGE_ERRORS = {
     errno.EFBIG: "the file would be larger than this system allows",
     errno.EROFS: "the file system is read-only; choose another place",
     errno.EACCES: "permission denied; choose another place or change its permissions",
+    errno.EEXIST: "a file is in the way; choose another place or remove it",
+    errno.ENOTDIR: "a file is in the way; choose another place or remove it",
     errno.EPERM: "not permitted; choose another place or change its permissions",
 }
 
@@ -66,6 +68,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)  # of a killed process whose number has come round to this one
         try:
             temporary.mkdir()
             yield temporary
@@ -81,6 +84,15 @@ def publish_directory(temporary: Path, path: Path) -> None:
     _flush(temporary)
     temporary.replace(path)
     _flush(path.parent)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Delete what killed processes left half-written in ``directory``, which this process holds alone."""
+    for path in directory.glob(".*.partial"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def refuse_existing(path: Path) -> None:

@@ -5,13 +5,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import pydantic
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from bertsmith.cli.flags import parse
 from bertsmith.config import Config
+from bertsmith.errors import InputError
 
 if TYPE_CHECKING:
     from bertsmith.tasks.fill import Filled
@@ -26,7 +27,7 @@ class FillConfig(Config):
     """Texts with one or more [MASK]; without any, one a line from standard input."""
     top: int = pydantic.Field(default=5, gt=0)
     """Tokens shown for each blank."""
-    json: bool = False  # type: ignore[assignment]  # pydantic's own deprecated method of this name is not used
+    as_json: Annotated[bool, arg(name="json")] = False
     """Print one JSON object a text instead of lines to read."""
 
 
@@ -36,9 +37,20 @@ def run(arguments: Sequence[str]) -> None:
 
     from bertsmith.inference.pipelines import pipeline
 
-    texts: Iterator[str] = iter(config.texts) if config.texts else (line.strip() for line in sys.stdin if line.strip())
+    texts = iter(config.texts) if config.texts else _lines(sys.stdin.buffer)
     for filled in pipeline(config.model).stream(texts, config.top):
-        print(json.dumps(asdict(filled), ensure_ascii=False) if config.json else _readable(filled), flush=True)
+        print(json.dumps(asdict(filled), ensure_ascii=False) if config.as_json else _readable(filled), flush=True)
+
+
+def _lines(stream: BinaryIO) -> Iterator[str]:
+    """Yield the lines that are not blank."""
+    for number, line in enumerate(stream, 1):
+        try:
+            text = line.decode("utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise InputError(f"standard input, line {number}: invalid UTF-8 at byte {error.start} of the line") from None
+        if text:
+            yield text
 
 
 def _readable(filled: "Filled") -> str:

@@ -7,10 +7,11 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import pydantic
 import tyro
+from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
 from bertsmith.config import Config
 from bertsmith.errors import UsageError
@@ -25,19 +26,16 @@ def parse(config: type[C], arguments: Sequence[str], verb: str) -> C:
         UsageError: contradictory flags, or a configuration file with unknown or ill-typed keys.
     """
     remaining, file, dry_run = _take_common(arguments)
-    try:
-        parsed: C = tyro.cli(  # type: ignore[assignment]  # None is only the default's absence
-            config,
-            args=remaining,
-            prog=f"bertsmith {verb}",
-            description=f"{config.__doc__}\n\n--config FILE.toml reads these settings from a file; --dry-run only prints them.",
-            default=_defaults(config, config.partial_from_toml(file)) if file else None,
-            config=(tyro.conf.OmitArgPrefixes,),
-        )
-    except pydantic.ValidationError as error:
-        problem = error.errors()[0]
-        flag = "--" + str(problem["loc"][-1]).replace("_", "-") if problem["loc"] else ""
-        raise UsageError(f"{flag} {problem['input']}: {problem['msg']}") from None
+    unchecked: C = tyro.cli(
+        config,
+        args=remaining,
+        prog=f"bertsmith {verb}",
+        description=f"{config.__doc__}\n\n--config FILE.toml reads these settings from a file; --dry-run only prints them.",
+        default=_defaults(config, config.partial_from_toml(file) if file else {}),
+        config=(tyro.conf.OmitArgPrefixes,),
+        registry=_REGISTRY,
+    )
+    parsed = config.from_values(unchecked.model_dump(mode="json"), f"bertsmith {verb}")
     if dry_run:
         sys.stdout.write(parsed.to_toml())
         raise SystemExit(0)
@@ -63,15 +61,31 @@ def _take_common(arguments: Sequence[str]) -> tuple[list[str], Path | None, bool
     return remaining, file, dry_run
 
 
+_REGISTRY = ConstructorRegistry()
+
+
+@_REGISTRY.struct_rule
+def _unchecked(info: StructTypeInfo) -> StructConstructorSpec | None:
+    """Tell tyro to leave the values of a configuration unchecked, so that the message about a bad one is ours."""
+    if not (isinstance(info.type, type) and issubclass(info.type, Config)):
+        return None
+    types = get_type_hints(info.type, include_extras=True)
+    fields = tuple(
+        StructFieldSpec(name, types[name], getattr(info.default, name), helptext=field.description)
+        for name, field in info.type.model_fields.items()
+    )
+    return StructConstructorSpec(info.type.model_construct, fields)
+
+
 def _defaults(config: type[C], values: dict[str, Any]) -> C:
     """Return an instance with the values of a file, the class's defaults, and ``tyro.MISSING`` where neither has one."""
     settings: dict[str, Any] = {}
     for name, field in config.model_fields.items():
-        annotation = field.annotation
+        annotation: Any = field.annotation
         if isinstance(annotation, type) and issubclass(annotation, Config):
             settings[name] = _defaults(annotation, values.get(name, {}))
         elif name in values:
-            settings[name] = pydantic.TypeAdapter[Any](annotation).validate_json(json.dumps(values[name]))
+            settings[name] = pydantic.TypeAdapter(annotation).validate_json(json.dumps(values[name], default=str))
         else:
             settings[name] = tyro.MISSING if field.is_required() else field.get_default(call_default_factory=True)
     return config.model_construct(**settings)

@@ -4,9 +4,9 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from bertsmith import files
 from bertsmith.cli.flags import parse
@@ -19,7 +19,7 @@ class InfoConfig(Config):
 
     path: Positional[Path]
     """The directory."""
-    json: bool = False  # type: ignore[assignment]  # pydantic's own deprecated method of this name is not used
+    as_json: Annotated[bool, arg(name="json")] = False
     """Print one JSON object."""
 
 
@@ -27,7 +27,7 @@ def run(arguments: Sequence[str]) -> None:
     """Print the facts of a directory."""
     config = parse(InfoConfig, arguments, "info")
     facts = describe(config.path)
-    if config.json:
+    if config.as_json:
         print(json.dumps(facts, ensure_ascii=False, indent=2))
     else:
         sys.stdout.write(_readable(facts))

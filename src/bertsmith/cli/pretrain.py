@@ -1,5 +1,6 @@
 """``bertsmith pretrain``."""
 
+import os
 from collections.abc import Sequence
 
 from bertsmith.cli.flags import parse
@@ -15,4 +16,6 @@ def run(arguments: Sequence[str]) -> None:
 
     from bertsmith.training.pretrain import pretrain
 
-    print(pretrain(config, TerminalProgress()))
+    final = pretrain(config, TerminalProgress())
+    if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun starts, one is enough
+        print(final)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import safetensors.torch
 
-from bertsmith.artifacts.directory import load_model, write_model_files
+from bertsmith.artifacts.directory import load_model, write_model_files, write_tensors
 from bertsmith.errors import ArtifactError
 from bertsmith.files import atomic_directory, read_json, read_manifest, verify_manifest, write_json, write_manifest
 from bertsmith.text.tokenizer import Tokenizer
@@ -37,7 +37,7 @@ def save_checkpoint(directory: Path, trainer: Trainer, tokenizer: Tokenizer, sta
     with atomic_directory(directory / f"step-{state.step}") as temporary:
         write_model_files(trainer.master, tokenizer, temporary, f"Checkpoint of a training run after {state.step} steps.\n")
         tensors = {name: tensor.cpu() for name, tensor in optimiser_tensors(trainer.master, trainer.optimiser).items()}
-        safetensors.torch.save_file(tensors, temporary / _OPTIMISER)
+        write_tensors(tensors, temporary / _OPTIMISER)
         write_json(temporary / _STATE, dataclasses.asdict(state))
         write_manifest(temporary, "model", {"step": state.step})
     for old in checkpoints(directory)[:-keep]:
@@ -54,11 +54,12 @@ def checkpoints(directory: Path) -> list[Path]:
 
 def newest_whole(directory: Path) -> Path | None:
     """Return the newest checkpoint that is whole; damaged ones are passed over with a warning."""
-    for path in reversed(checkpoints(directory)):
+    found = checkpoints(directory)
+    for path in reversed(found):
         try:
             verify_manifest(path, read_manifest(path, "model"))
         except ArtifactError as error:
-            log.warning("%s; taking the checkpoint before it", error)
+            log.warning("%s; %s", error, "no checkpoint is left" if path == found[0] else "taking the checkpoint before it")
         else:
             return path
     return None

@@ -11,9 +11,10 @@ from bertsmith.errors import UsageError
 
 Share = Annotated[float, pydantic.Field(ge=0, lt=1)]
 
-# What may differ when a run is resumed: it changes where results go or how fast they come, never what they are.
+# What may differ when a run is resumed: it changes where things are or how fast they come, never what they are
+# (that the corpus, wherever it lies, is still the same one is checked by its digest).
 FREE_ON_RESUME = {
-    "pretrain": {"out", "loader_workers"},
+    "pretrain": {"corpus", "out", "loader_workers"},
     "record": {"log_every", "tensorboard", "keep"},
 }
 

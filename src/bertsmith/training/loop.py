@@ -163,7 +163,8 @@ class Loop:
     def _remedy(self) -> str:
         good = newest_whole(self.directory.checkpoints)
         kept = f"the last good checkpoint is {good}" if good else "no checkpoint was saved before it"
-        return f"{kept}; begin a new run from it with a lower --learning-rate or a longer --warmup"
+        start = f"begin a new run from it (--model {good})" if good else "begin a new run"
+        return f"{kept}; {start} with a lower --learning-rate or a longer --warmup"
 
     def _record(self, state: State, tally: Tally, rate: float, norm: float, task: Task) -> None:
         means, speeds = tally.means(), self.meter.read()
@@ -196,14 +197,8 @@ class Loop:
             tally = self.trainer.measure(self.measured.batches)
             means = tally.means()
             perplexity = math.exp(min(means["mlm_loss"], 700.0))
-            values = {
-                "step": state.step,
-                **means,
-                "mlm_perplexity": perplexity,
-                "tokens": state.tokens,
-                "seconds": state.elapsed,
-            }
-            self._log("held_out", values)
+            figures = {**means, "mlm_perplexity": perplexity, **self.measured.nsp_chance()}
+            self._log("held_out", {"step": state.step, **figures, "tokens": state.tokens, "seconds": state.elapsed})
         if self.ranks.is_first:
             self.trainer.master.eval()
             sentences = fill_probes(self.trainer.master, self.tokenizer, self.measured.probes)

@@ -55,7 +55,7 @@ def pretraining_loss(output: BertOutput, batch: PretrainingBatch, masked: float,
     logits_MV = output.token_logits.float()
     mlm_loss = F.cross_entropy(logits_MV, batch.masked_token_ids, reduction="sum")
     mlm_correct = (logits_MV.detach().argmax(dim=-1) == batch.masked_token_ids).sum()
-    loss = mlm_loss / masked
+    loss = mlm_loss / max(masked, 1.0)
     nsp_loss: Tensor | float = 0.0
     nsp_correct: Tensor | float = 0.0
     if batch.next_sentence_labels is not None and output.next_sentence_logits is not None:

@@ -31,4 +31,5 @@ def restore_optimiser(model: nn.Module, optimiser: torch.optim.Optimizer, tensor
     parameters = dict(model.named_parameters())
     for full_name, value in tensors.items():
         name, part = full_name.rsplit("/", 1)
-        optimiser.state[parameters[name]][part] = value.to(parameters[name].device)
+        # A copy, since what safetensors reads is a view of the file.
+        optimiser.state[parameters[name]][part] = value.to(parameters[name].device, copy=True)

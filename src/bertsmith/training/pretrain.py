@@ -14,8 +14,9 @@ from bertsmith.batches.masking import SpecialIds
 from bertsmith.batches.next_sentence import NextSentence
 from bertsmith.batches.order import split_documents
 from bertsmith.corpus.store import Corpus
+from bertsmith.corpus.workers import interruptible
 from bertsmith.errors import ArtifactError, MismatchError
-from bertsmith.files import exclusive
+from bertsmith.files import exclusive, remove_leftovers
 from bertsmith.model.bert import MASKED_TOKEN, PRETRAINING, Bert, Heads, initialise, set_dropout, uninitialised
 from bertsmith.model.config import PRESETS, preset
 from bertsmith.progress import SILENT, Progress
@@ -28,7 +29,7 @@ from bertsmith.training.loop import Loop, Measured
 from bertsmith.training.meter import Meter
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.probes import given_probes, held_out_probes
-from bertsmith.training.run import RunDirectory
+from bertsmith.training.run import RunDirectory, digest_of_files
 from bertsmith.training.schedule import BudgetClock, Clock, StepClock
 from bertsmith.training.trainer import Trainer
 
@@ -51,7 +52,7 @@ def pretrain(config: PretrainConfig, progress: Progress = SILENT) -> Path:
     device = choose_device(config.machine.device, ranks.local_rank)
     ranks.join(device)
     try:
-        with exclusive(config.out) if ranks.is_first else nullcontext():
+        with interruptible("stopped; the same command resumes from the last checkpoint there is"):
             return _pretrain(config, ranks, device, progress if ranks.is_first else SILENT)
     finally:
         ranks.leave()
@@ -66,27 +67,28 @@ def _pretrain(config: PretrainConfig, ranks: Ranks, device: torch.device, progre
     loader = _loader(config, corpus, tokenizer, training)
     measured = _measured(config, corpus, tokenizer, held_out, master.config.max_positions)
     directory = RunDirectory(config.out)
-    if ranks.is_first:
-        directory.begin(config, environment(device, dtype))
-    ranks.wait()
-    if directory.final.exists():
-        log.warning("%s is finished already; begin a new run with another --out", directory.path)
-        return directory.final
-    trainer = Trainer(master, config.optimisation, config.seed, ranks, device, dtype, config.machine.compile)
-    loop = Loop(
-        config=config,
-        directory=directory,
-        tokenizer=tokenizer,
-        loader=loader,
-        measured=measured,
-        trainer=trainer,
-        clock=_clock(config, loader, progress),
-        meter=Meter(matrix_product_rate(device, dtype) * ranks.world),
-        loggers=[TensorBoardLogger(directory.path / "tensorboard")] if config.record.tensorboard and ranks.is_first else [],
-        ranks=ranks,
-        progress=progress,
-    )
-    return loop.run(_resume(directory, trainer, ranks))
+    with exclusive(config.out) if ranks.is_first else nullcontext():
+        if ranks.is_first:
+            directory.begin(config, {**environment(device, dtype), "corpus_sha256": digest_of_files(corpus.manifest)})
+        ranks.wait()
+        if directory.final.exists():
+            log.warning("%s is finished already; begin a new run with another --out", directory.path)
+            return directory.final
+        trainer = Trainer(master, config.optimisation, config.seed, ranks, device, dtype, config.machine.compile)
+        loop = Loop(
+            config=config,
+            directory=directory,
+            tokenizer=tokenizer,
+            loader=loader,
+            measured=measured,
+            trainer=trainer,
+            clock=_clock(config, loader, progress),
+            meter=Meter(matrix_product_rate(device, dtype) * ranks.world),
+            loggers=[TensorBoardLogger(directory.path / "tensorboard")] if config.record.tensorboard and ranks.is_first else [],
+            ranks=ranks,
+            progress=progress,
+        )
+        return loop.run(_resume(directory, trainer, ranks))
 
 
 def starting_model(config: PretrainConfig, tokenizer: Tokenizer) -> Bert:
@@ -181,6 +183,8 @@ def _resume(directory: RunDirectory, trainer: Trainer, ranks: Ranks) -> State:
     state = restore(checkpoint, trainer) if checkpoint else State()
     ranks.wait()
     if ranks.is_first:
+        remove_leftovers(directory.path)
+        remove_leftovers(directory.checkpoints)
         remove_damaged(directory.checkpoints, state)
         directory.keep_metrics_until(state.step)
         if checkpoint:

@@ -35,7 +35,8 @@ def given_probes(texts: Sequence[str], tokenizer: Tokenizer, max_positions: int)
 
 
 def _given(text: str, encoding: Encoding, tokenizer: Tokenizer, max_positions: int) -> Probe:
-    if encoding.token_ids.count(tokenizer.mask_id or -1) != 1 or len(encoding.token_ids) > max_positions:
+    n_blanks = sum(token_id == tokenizer.mask_id for token_id in encoding.token_ids)
+    if n_blanks != 1 or len(encoding.token_ids) > max_positions:
         raise UsageError(f"--probes {text!r}: a probe has exactly one [MASK] and at most {max_positions} tokens")
     return Probe(text, None, encoding.token_ids)
 

@@ -1,14 +1,15 @@
 """The directory of a run: configuration, environment, metrics, checkpoints, the final model and the report."""
 
 import contextlib
+import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bertsmith.errors import ArtifactError, MismatchError
-from bertsmith.files import atomic_file, storage_errors, write_json
+from bertsmith.files import atomic_file, read_json, storage_errors, write_json
 from bertsmith.training.config import FREE_ON_RESUME, PretrainConfig
 
 log = logging.getLogger("bertsmith")
@@ -20,6 +21,7 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config = path / "config.toml"
+        self.environment = path / "environment.json"
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
         self.final = path / "final"
@@ -30,20 +32,24 @@ class RunDirectory:
 
         Raises:
             ArtifactError: the directory holds something else.
-            MismatchError: the run was begun with other settings; each is named.
+            MismatchError: the run was begun with other settings, each of which is named, or on another corpus.
         """
         if self.config.exists():
             self._refuse_changes(PretrainConfig.from_toml(self.config), config)
+            if read_json(self.environment).get("corpus_sha256") != environment["corpus_sha256"]:
+                raise MismatchError(f"{config.corpus} is not the corpus that {self.path} was begun on; choose another --out")
             return
-        foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name != ".lock")
+        # A run killed at its very beginning has a lock and perhaps an environment, but no configuration yet.
+        own = {".lock", self.environment.name, *(entry.name for entry in self.path.glob(".*.partial"))}
+        foreign = sorted({entry.name for entry in self.path.iterdir()} - own)
         if foreign:
             raise ArtifactError(f"{self.path} exists and is not a run (it holds {foreign[0]}); choose another --out")
-        write_json(self.path / "environment.json", environment)
+        write_json(self.environment, environment)
         with atomic_file(self.config) as temporary:
             temporary.write_text(config.to_toml(), encoding="utf-8")
 
     def _refuse_changes(self, begun: PretrainConfig, config: PretrainConfig) -> None:
-        before, now = _flat(begun.model_dump()), _flat(config.model_dump())
+        before, now = (_flat(settings.model_dump(mode="json")) for settings in (begun, config))
         changed = [
             f"  {name} was {before[name]!r}, is now {now[name]!r}"
             for name in before
@@ -60,13 +66,9 @@ class RunDirectory:
         """Drop the lines of metrics beyond ``step``, which the resumed run writes again, and a last line cut short."""
         if not self.metrics.exists():
             return
-        kept = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
+        kept = [line for line, record in self._lines() if record["step"] <= step]
         with atomic_file(self.metrics) as temporary:
-            temporary.write_text("".join(kept), encoding="utf-8")
+            temporary.write_bytes(b"".join(kept))
 
     def record(self, kind: str, values: Mapping[str, Any]) -> None:
         """Append one line to ``metrics.jsonl``."""
@@ -75,10 +77,25 @@ class RunDirectory:
 
     def last(self, kind: str) -> dict[str, Any] | None:
         """Return the last record of a kind."""
-        if not self.metrics.exists():
-            return None
-        records = (json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines())
-        return next((record for record in reversed(list(records)) if record["kind"] == kind), None)
+        found = None
+        for _, record in self._lines():
+            if record["kind"] == kind:
+                found = record
+        return found
+
+    def _lines(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
+        """Yield each whole line of ``metrics.jsonl`` as it is and as a record, so none where there is no such file."""
+        with contextlib.suppress(FileNotFoundError), self.metrics.open("rb") as file:
+            for line in file:
+                with contextlib.suppress(ValueError):
+                    record = json.loads(line)
+                    if line.endswith(b"\n") and isinstance(record, dict) and {"kind", "step"} <= record.keys():
+                        yield line, record
+
+
+def digest_of_files(manifest: Mapping[str, Any]) -> str:
+    """Return one SHA-256 for the contents of all files that a manifest lists."""
+    return hashlib.sha256(json.dumps(manifest["files"], sort_keys=True).encode()).hexdigest()
 
 
 def _free(name: str) -> bool:
