@@ -62,7 +62,7 @@ RECIPES = {
         title="Chinese verse, news and handbooks, with whole-word masking",
         vocab="--size 8000",
         corpus="--words zh",
-        phases=["--whole-words --max-length 32 --batch-tokens 2048 --learning-rate 1e-3 --warmup 0.08 --budget 10m"],
+        phases=["--whole-words --max-length 32 --batch-tokens 2048 --learning-rate 1e-3 --warmup 0.08 --budget 8m"],
         blanks=[
             "明月出天[MASK]，苍茫云海间。",
             "春[MASK]秋月何时了。",

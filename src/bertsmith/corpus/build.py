@@ -24,9 +24,10 @@ from bertsmith.config import Config
 from bertsmith.corpus import store
 from bertsmith.corpus.shards import SentenceMode, WordMode, lay_end_to_end, start_writing
 from bertsmith.corpus.store import Corpus
-from bertsmith.corpus.workers import WorkerPool, interruptible
+from bertsmith.corpus.workers import WorkerPool
 from bertsmith.errors import InputError
 from bertsmith.progress import SILENT, Progress
+from bertsmith.signals import interruptible
 from bertsmith.text.readers import Document, ReaderConfig, find_files, read_documents
 from bertsmith.text.tokenizer import Tokenizer
 

@@ -5,20 +5,18 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from types import FrameType
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from bertsmith.errors import BertsmithError, Interrupted
+from bertsmith.errors import BertsmithError
+from bertsmith.signals import STOP_SIGNALS
 
 TaskT = TypeVar("TaskT")
 Start: TypeAlias = Callable[..., Callable[[TaskT], None]]
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _GUARD = "a script that uses workers needs `if __name__ == '__main__':` around its work, since they import it"
 
 
@@ -72,7 +70,7 @@ class WorkerPool(Generic[TaskT]):
         # A worker inherits the blocked signals, so that Ctrl-C, which reaches the whole process group, is left to us.
         # The helper process of multiprocessing unblocks them when it is started, so that has to come first.
         resource_tracker.ensure_running()
-        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
             process.start()
             self._processes[ours] = process
@@ -125,28 +123,3 @@ def _die_with_parent() -> None:
     assert parent is not None
     parent.join()
     os._exit(1)
-
-
-@contextmanager
-def interruptible(message: str) -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the body by raising :class:`Interrupted` with ``message``, wherever it is.
-
-    Only the main thread of a program can receive signals; in any other, this does nothing.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = {number: signal.signal(number, _interrupt) for number in _SIGNALS}
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted(message) from None
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not cut the tidying up short
-    raise KeyboardInterrupt

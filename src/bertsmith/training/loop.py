@@ -2,15 +2,12 @@
 
 import logging
 import math
-import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -20,6 +17,7 @@ from bertsmith.artifacts.directory import save_model
 from bertsmith.batches.loader import PretrainingLoader
 from bertsmith.errors import DivergedError, Interrupted
 from bertsmith.progress import Progress, Task
+from bertsmith.signals import collected
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.checkpoints import State, newest_whole, save_checkpoint
 from bertsmith.training.config import PretrainConfig
@@ -98,7 +96,7 @@ class Loop:
         batches = self.loader.iterate(state.position, self.ranks.rank, self.ranks.world)
         per_rank = self.config.optimisation.accumulation // self.ranks.world
         task = self.progress.task("Pre-training", self.clock.total_steps, "steps")
-        with _stop_signals() as signals, closing(batches), task as shown:
+        with collected() as signals, closing(batches), task as shown:
             shown.advance(state.step)
             while True:
                 started = time.monotonic()
@@ -234,25 +232,3 @@ class Loop:
             "Seed": config.seed,
         }
         return model_card(self.directory.path.resolve().name, facts, scores, config.to_toml())
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list instead of dying of them; a second signal of the kind does what it always did."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():  # no other can receive signals
-        yield received
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def remember(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-        signal.signal(number, before[signal.Signals(number)])
-
-    for number in before:
-        signal.signal(number, remember)
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -5,12 +5,15 @@ accumulation.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from bertsmith.errors import BertsmithError
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class Ranks:
     def sum(self, values: Tensor) -> Tensor:
         """Add ``values`` up over all ranks, in place, and return them."""
         if self.world > 1:
-            dist.all_reduce(values)
+            with _lost_fellows():
+                dist.all_reduce(values)
         return values
 
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
@@ -59,7 +63,20 @@ class Ranks:
     def wait(self) -> None:
         """Wait until every rank is here."""
         if self.world > 1:
-            dist.barrier()
+            with _lost_fellows():
+                dist.barrier()
+
+
+@contextmanager
+def _lost_fellows() -> Iterator[None]:
+    """Turn what PyTorch says when another process is gone into an error that says so."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise BertsmithError(
+            f"another process of this run has ended, and with it this one; its message says why ({reason})"
+        ) from None
 
 
 _VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))

@@ -14,12 +14,12 @@ from bertsmith.batches.masking import SpecialIds
 from bertsmith.batches.next_sentence import NextSentence
 from bertsmith.batches.order import split_documents
 from bertsmith.corpus.store import Corpus
-from bertsmith.corpus.workers import interruptible
 from bertsmith.errors import ArtifactError, MismatchError
 from bertsmith.files import exclusive, remove_leftovers
 from bertsmith.model.bert import MASKED_TOKEN, PRETRAINING, Bert, Heads, initialise, set_dropout, uninitialised
 from bertsmith.model.config import PRESETS, preset
 from bertsmith.progress import SILENT, Progress
+from bertsmith.signals import interruptible
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.checkpoints import State, newest_whole, remove_damaged, restore
 from bertsmith.training.config import Examples, PretrainConfig, seconds
