@@ -92,7 +92,7 @@ def write_docstrings(path: Path) -> int:
 def _documents() -> Iterator[str]:
     seen: set[str] = set()
     for source in _sources():
-        paragraphs = [paragraph for paragraph in _prose(source) if paragraph not in seen]
+        paragraphs = [paragraph for paragraph in dict.fromkeys(_prose(source)) if paragraph not in seen]
         seen.update(paragraphs)
         if len(paragraphs) > 1:
             yield "\n".join(paragraphs)

@@ -1,0 +1,145 @@
+"""Flags, configuration files and both together."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import pytest
+from tyro.conf import Positional
+
+from bertsmith.cli.flags import parse
+from bertsmith.config import Config
+from bertsmith.errors import ConfigError, UsageError
+
+
+class Oven(Config):
+    """The oven."""
+
+    degrees: int = pydantic.Field(default=220, gt=0, le=300)
+    """How hot."""
+    fan: bool = False
+    """Whether it blows."""
+
+    @pydantic.model_validator(mode="after")
+    def _fan_is_cooler(self) -> "Oven":
+        if self.fan and self.degrees > 250:
+            raise ValueError("with a fan, 250 degrees are enough")
+        return self
+
+
+class Recipe(Config):
+    """A recipe."""
+
+    name: Positional[str]
+    """Of the dish."""
+    toppings: tuple[str, ...] = ()
+    """What goes on it."""
+    flour: Literal["wheat", "rye"] = "wheat"
+    """Its flour."""
+    minutes: float | None = None
+    """How long."""
+    oven: Oven = Oven()
+
+
+def read(arguments: Sequence[str]) -> Recipe:
+    return parse(Recipe, arguments, "bake")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.toml"
+    path.write_text('name = "pizza"\ntoppings = ["ham", "olives"]\nminutes = 9.5\n[oven]\ndegrees = 240\n')
+    return path
+
+
+def test_flags_alone() -> None:
+    recipe = read(["pie", "--toppings", "plums", "sugar", "--degrees", "180", "--fan", "--minutes", "40", "--flour", "rye"])
+    assert recipe == Recipe(
+        name="pie", toppings=("plums", "sugar"), flour="rye", minutes=40.0, oven=Oven(degrees=180, fan=True)
+    )
+
+
+def test_defaults() -> None:
+    assert read(["bread"]) == Recipe(name="bread")
+
+
+@pytest.mark.parametrize("spelling", [lambda path: ["--config", str(path)], lambda path: [f"--config={path}"]])
+def test_a_file_alone(file: Path, spelling: Any) -> None:
+    assert read(spelling(file)) == Recipe(name="pizza", toppings=("ham", "olives"), minutes=9.5, oven=Oven(degrees=240))
+
+
+def test_flags_win_over_the_file(file: Path) -> None:
+    recipe = read(["--config", str(file), "calzone", "--degrees", "250", "--minutes", "None", "--toppings", "cheese"])
+    assert recipe == Recipe(name="calzone", toppings=("cheese",), minutes=None, oven=Oven(degrees=250))
+
+
+def test_a_file_may_leave_required_keys_to_flags(tmp_path: Path) -> None:
+    (tmp_path / "part.toml").write_text("[oven]\nfan = true\n")
+    assert read(["--config", str(tmp_path / "part.toml"), "pie"]) == Recipe(name="pie", oven=Oven(fan=True))
+
+
+@pytest.mark.parametrize("arguments", [["pie"], ["pie", "--toppings", "a b", 'quote"', "北京", "--minutes", "0.1"]])
+def test_a_dry_run_prints_what_reads_back_equal(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        read([*arguments, "--dry-run"])
+    assert leaving.value.code == 0
+    (tmp_path / "printed.toml").write_text(capsys.readouterr().out, encoding="utf-8")
+    assert read(["--config", str(tmp_path / "printed.toml")]) == read(arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pie", "--degrees", "-1"], "bertsmith bake:\n  oven.degrees = -1: input should be greater than 0"),
+        (["pie", "--degrees", "999"], "bertsmith bake:\n  oven.degrees = 999: input should be less than or equal to 300"),
+        (["pie", "--minutes", "inf"], "bertsmith bake:\n  minutes = inf: input should be a finite number"),
+        (["pie", "--fan", "--degrees", "260"], "bertsmith bake:\n  oven: with a fan, 250 degrees are enough"),
+    ],
+)
+def test_values_out_of_range_are_named(arguments: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(arguments)
+    assert str(caught.value) == message
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["pie", "--degreez", "3"], "--degrees"),
+        (["pie", "--degrees", "hot"], "invalid literal"),
+        (["pie", "--flour", "oats"], "rye"),
+        ([], "Of the dish."),
+    ],
+)
+def test_flags_that_cannot_be_read_are_exit_code_2(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        read(arguments)
+    assert leaving.value.code == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_config_without_a_file() -> None:
+    for arguments in (["pie", "--config"], ["pie", "--config="]):
+        with pytest.raises(UsageError, match="--config needs a file"):
+            read(arguments)
+
+
+def test_a_bad_file_is_named_with_all_its_problems(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text('nam = "x"\ntoppings = "ham"\nminutes = 2020-01-01\n[oven]\ndegree = 1\nfan = "yes"\n')
+    with pytest.raises(ConfigError) as caught:
+        read(["--config", str(path), "pie"])
+    assert str(caught.value).splitlines() == [
+        f"{path}:",
+        "  toppings = 'ham': input should be a valid array",
+        "  minutes = '2020-01-01': input should be a valid number",
+        "  oven.fan = 'yes': input should be a valid boolean",
+        "  oven.degree: unknown key; did you mean 'degrees'?",
+        "  nam: unknown key; did you mean 'name'?",
+    ]

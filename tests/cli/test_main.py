@@ -1,0 +1,84 @@
+"""Exit codes, hints, and that help is quick because nothing heavy is imported for it."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import bertsmith
+from bertsmith.cli.main import VERBS
+
+
+def test_help_lists_every_verb(run_command: Any) -> None:
+    for flag in ("--help", "-h"):
+        code, out, err = run_command(flag)
+        assert (code, err) == (0, "")
+        assert all(f"  {verb} " in out for verb in VERBS)
+
+
+def test_version(run_command: Any) -> None:
+    assert run_command("--version") == (0, f"bertsmith {bertsmith.__version__}\n", "")
+
+
+def test_without_a_verb_it_is_help_and_exit_code_2(run_command: Any) -> None:
+    code, out, _ = run_command()
+    assert code == 2 and out.startswith("usage: bertsmith VERB")
+
+
+def test_an_unknown_verb(run_command: Any) -> None:
+    assert run_command("pretrian") == (2, "", "error: 'pretrian' is not a verb of bertsmith; did you mean 'pretrain'?\n")
+    code, _, err = run_command("xyzzy")
+    assert code == 2 and f"the verbs are {', '.join(VERBS)}" in err
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_its_flags(run_command: Any, verb: str) -> None:
+    code, out, err = run_command(verb, "--help")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"usage: bertsmith {verb}")
+    assert "--config FILE.toml reads these settings from a file" in " ".join(out.split())
+
+
+def imported(*arguments: str) -> set[str]:
+    """Return the modules that a command has imported when it is done."""
+    script = f"""
+import sys
+from bertsmith.cli.main import run
+try:
+    run({list(arguments)!r})
+except SystemExit:
+    pass
+print(*sys.modules, sep="\\n")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines())
+
+
+def test_help_imports_neither_torch_nor_numpy() -> None:
+    assert not {"torch", "numpy", "tokenizers", "pydantic", "tyro", "rich"} & imported("--help")
+
+
+@pytest.mark.parametrize("arguments", [("pretrain", "--help"), ("pretrain", "--corpus", "c", "--out", "o", "--dry-run")])
+def test_flags_are_read_without_torch(arguments: tuple[str, ...]) -> None:
+    assert not {"torch", "tokenizers", "safetensors"} & imported(*arguments)
+
+
+def test_a_reader_that_leaves_early_is_no_error(toy_directory: Any) -> None:
+    texts = [f"the cat [MASK] {n}" for n in range(3000)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bertsmith", "fill", str(toy_directory / "model")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin and process.stdout and process.stderr
+    with process:
+        process.stdin.write("\n".join(texts[:40]).encode() + b"\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"the cat [MASK] 0\n"
+        process.stdout.close()
+        process.stdin.write("\n".join(texts).encode())
+        process.stdin.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0

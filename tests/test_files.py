@@ -1,0 +1,246 @@
+"""Files and directories are whole or absent, whatever happens while they are written."""
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bertsmith import files
+from bertsmith.errors import ArtifactError, BertsmithError, BusyError, DamagedError, StorageError
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_a_file_appears_whole_and_replaces_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    for content in ("first", "second"):
+        with files.atomic_file(path) as temporary:
+            temporary.write_text(content)
+            assert not path.exists() or path.read_text() == "first"
+        assert path.read_text() == content
+    assert names(path.parent) == ["file"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_file_given_up_leaves_the_old_one(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(error), files.atomic_file(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert path.read_text() == "old" and names(tmp_path) == ["file"]
+
+
+def test_a_directory_appears_whole(tmp_path: Path) -> None:
+    with files.atomic_directory(tmp_path / "a" / "b") as temporary:
+        (temporary / "sub").mkdir()
+        (temporary / "sub" / "file").write_text("content")
+        assert not (tmp_path / "a" / "b").exists()
+    assert (tmp_path / "a" / "b" / "sub" / "file").read_text() == "content"
+    assert names(tmp_path / "a") == ["b"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_directory_given_up_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error), files.atomic_directory(tmp_path / "out") as temporary:
+        (temporary / "file").write_text("half")
+        raise error
+    assert names(tmp_path) == []
+
+
+def test_an_empty_directory_is_replaced_and_one_that_holds_anything_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with files.atomic_directory(tmp_path / "out") as temporary:
+        (temporary / "file").write_text("kept")
+    for path in (tmp_path / "out", tmp_path / "out" / "file"):
+        with pytest.raises(ArtifactError, match="exists already; choose another --out"), files.atomic_directory(path):
+            pytest.fail("the body ran")
+    assert (tmp_path / "out" / "file").read_text() == "kept"
+
+
+def test_what_a_killed_process_of_the_same_number_left_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / f".out.{os.getpid()}.partial").mkdir()
+    (tmp_path / f".out.{os.getpid()}.partial" / "old").write_text("half")
+    with files.atomic_directory(tmp_path / "out") as temporary:
+        (temporary / "file").write_text("new")
+    assert names(tmp_path / "out") == ["file"] and names(tmp_path) == ["out"]
+
+
+def test_leftovers_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / ".step-3.17.partial" / "sub").mkdir(parents=True)
+    (tmp_path / ".metrics.jsonl.17.partial").write_text("half")
+    for kept in ("corpus.partial", ".lock", "step-3"):
+        (tmp_path / kept).write_text("")
+    files.remove_leftovers(tmp_path)
+    assert names(tmp_path) == [".lock", "corpus.partial", "step-3"]
+    files.remove_leftovers(tmp_path / "nowhere")
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """No file may grow beyond 100 bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_what_does_not_fit_is_one_message_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=f"^cannot write {tmp_path}/file: the file would be larger"):  # noqa: SIM117
+        with files.atomic_file(tmp_path / "file") as temporary:
+            temporary.write_text("x" * 101)
+    with pytest.raises(StorageError, match=f"^cannot write {tmp_path}/out: the file would be larger"):  # noqa: SIM117
+        with files.atomic_directory(tmp_path / "out") as temporary:
+            (temporary / "file").write_text("x" * 101)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (errno.ENOSPC, "the disk is full"),
+        (errno.EDQUOT, "the disk quota is used up"),
+        (errno.EROFS, "the file system is read-only"),
+        (errno.EACCES, "permission denied"),
+        (errno.EPERM, "not permitted"),
+    ],
+)
+def test_refusals_of_the_system_are_explained(code: int, reason: str) -> None:
+    with pytest.raises(StorageError, match=f"^cannot write here: {reason}"), files.storage_errors(Path("here")):
+        raise OSError(code, "whatever")
+
+
+def test_other_errors_of_the_system_pass() -> None:
+    with pytest.raises(FileNotFoundError), files.storage_errors(Path("here")):
+        raise FileNotFoundError(errno.ENOENT, "whatever")
+
+
+@pytest.mark.parametrize("below", ["", "sub"])
+def test_a_file_where_a_directory_should_be(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="a file is in the way"), files.exclusive(tmp_path / "file" / below):
+        pytest.fail("the body ran")
+
+
+@pytest.fixture
+def manifested(tmp_path: Path) -> Path:
+    directory = tmp_path / "made"
+    (directory / "sub").mkdir(parents=True)
+    (directory / "a").write_text("content of a")
+    (directory / "sub" / "b").write_bytes(bytes(range(256)) * 8192)  # more than is read at a time
+    files.write_manifest(directory, "thing", {"n": 3})
+    return directory
+
+
+def test_a_manifest_says_what_is_there(manifested: Path) -> None:
+    manifest = files.read_manifest(manifested, "thing")
+    assert (manifest["kind"], manifest["n"]) == ("thing", 3)
+    assert {name: entry["bytes"] for name, entry in manifest["files"].items()} == {"a": 12, "sub/b": 2 << 20}
+    advanced: list[float] = []
+    files.verify_manifest(manifested, manifest, advanced.append)
+    assert sum(advanced) == 12 + (2 << 20)
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda made: (made / "a").unlink(), "a is missing though manifest.json lists it"),
+        (lambda made: os.truncate(made / "sub" / "b", 5), r"b has 5 bytes where manifest.json says 2097152"),
+        (lambda made: (made / "a").write_text("longer than before"), "a has 18 bytes"),
+        (lambda made: flip(made / "sub" / "b"), "b is altered"),
+    ],
+)
+def test_every_damage_is_found_and_named(manifested: Path, damage: Callable[[Path], object], message: str) -> None:
+    manifest = files.read_manifest(manifested, "thing")
+    damage(manifested)
+    with pytest.raises(DamagedError, match=message):
+        files.verify_manifest(manifested, manifest)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "message"),
+    [
+        (None, ArtifactError, "is not a thing directory: it has no manifest.json"),
+        ('{"kind": "other", "format": 1, "files": {}}', ArtifactError, "is a other directory; a thing directory is needed"),
+        (
+            '{"kind": "thing", "format": 2, "files": {}}',
+            ArtifactError,
+            "has format 2; this version of bertsmith reads format 1",
+        ),
+        ('{"kind": "thing", "format": 1}', DamagedError, "does not list its files"),
+        ('{"kind": "thing", "format": 1, "files": {"a": 3}}', DamagedError, "does not list its files"),
+        ('{"kind": "thing"', DamagedError, "is not valid JSON"),
+        ("[1]", DamagedError, "holds a list where a JSON object is expected"),
+        ("[" * 100_000, DamagedError, "is not valid JSON"),
+    ],
+)
+def test_manifests_that_are_none(tmp_path: Path, content: str | None, kind: type[BertsmithError], message: str) -> None:
+    if content is not None:
+        (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(kind, match=message):
+        files.read_manifest(tmp_path, "thing")
+
+
+def test_no_directory_no_manifest(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="nowhere is not a directory"):
+        files.read_manifest(tmp_path / "nowhere", "thing")
+
+
+def test_a_manifest_cannot_point_outside(manifested: Path) -> None:
+    manifest = files.read_manifest(manifested, "thing")
+    manifest["files"]["../secret"] = {"bytes": 6, "sha256": files.sha256(manifested / "a")}
+    (manifested.parent / "secret").write_text("secret")
+    with pytest.raises(DamagedError, match=r"names a file outside its directory: \.\./secret"):
+        files.verify_manifest(manifested, manifest)
+
+
+def test_json_keeps_order_and_text(tmp_path: Path) -> None:
+    value = {"b": "北京", "a": [1, 2.5, None]}
+    files.write_json(tmp_path / "value.json", value)
+    assert "北京" in (tmp_path / "value.json").read_text(encoding="utf-8")
+    assert list(files.read_json(tmp_path / "value.json").items()) == list(value.items())
+
+
+def test_json_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"nowhere\.json does not exist"):
+        files.read_json(tmp_path / "nowhere.json")
+    with pytest.raises(ArtifactError, match=r"cannot read .*: Is a directory"):
+        files.read_json(tmp_path)
+    (tmp_path / "latin.json").write_bytes(b'{"a": "\xe9"}')
+    with pytest.raises(DamagedError, match=r"latin\.json is not valid JSON"):
+        files.read_json(tmp_path / "latin.json")
+
+
+HOLD = """
+import os, sys
+from pathlib import Path
+from bertsmith.files import exclusive
+with exclusive(Path(sys.argv[1])):
+    os._exit(3)  # dies while it holds the directory
+"""
+
+
+def test_only_one_process_holds_a_directory_and_one_that_dies_lets_go(tmp_path: Path) -> None:
+    attempt = [sys.executable, "-c", HOLD, str(tmp_path / "run")]
+    with files.exclusive(tmp_path / "run"):
+        with pytest.raises(BusyError, match="another process is writing into"), files.exclusive(tmp_path / "run"):
+            pytest.fail("the body ran")
+        refused = subprocess.run(attempt, capture_output=True, text=True, check=False)
+        assert refused.returncode == 1 and "BusyError" in refused.stderr
+    assert subprocess.run(attempt, check=False).returncode == 3
+    with files.exclusive(tmp_path / "run"):
+        pass

@@ -1,0 +1,65 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from bertsmith.model.bert import Bert
+from bertsmith.training.config import Optimisation
+from bertsmith.training.optimiser import make_optimiser, optimiser_tensors, restore_optimiser
+
+
+def test_matrices_decay_and_biases_and_norms_do_not(toy_model: Callable[..., Bert]) -> None:
+    model = toy_model()
+    optimiser = make_optimiser(model, Optimisation(weight_decay=0.25))
+    decay = {id(parameter): group["weight_decay"] for group in optimiser.param_groups for parameter in group["params"]}
+    named = dict(model.named_parameters())
+    assert len(decay) == len(named)
+    for name, parameter in named.items():
+        is_exempt = name.endswith("bias") or "norm" in name
+        assert decay[id(parameter)] == (0.0 if is_exempt else 0.25), name
+
+
+def test_one_step_is_adamw_by_hand() -> None:
+    """Loshchilov and Hutter (2019), algorithm 2, with Adam's bias correction."""
+    settings = Optimisation(learning_rate=0.1, weight_decay=0.01, adam_beta1=0.9, adam_beta2=0.99, adam_epsilon=1e-6)
+    model = torch.nn.Linear(2, 1, bias=False)
+    optimiser = make_optimiser(model, settings)
+    expected = model.weight.detach().double()
+    mean = square = torch.zeros(1, 2, dtype=torch.float64)
+    for step, gradient in enumerate([[0.5, -2.0], [1.0, 0.25], [-3.0, 1.0]], 1):
+        model.weight.grad = torch.tensor([gradient])
+        optimiser.step()
+        mean = 0.9 * mean + 0.1 * torch.tensor([gradient], dtype=torch.float64)
+        square = 0.99 * square + 0.01 * torch.tensor([gradient], dtype=torch.float64) ** 2
+        update = (mean / (1 - 0.9**step)) / ((square / (1 - 0.99**step)).sqrt() + 1e-6)
+        expected = expected * (1 - 0.1 * 0.01) - 0.1 * update
+        torch.testing.assert_close(model.weight.detach().double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_state_is_restored_and_the_next_step_is_the_same(toy_model: Callable[..., Bert]) -> None:
+    first, second = toy_model(), toy_model()
+    optimisers = [make_optimiser(model, Optimisation()) for model in (first, second)]
+    for parameter in first.parameters():
+        parameter.grad = torch.full_like(parameter, 0.5)
+    optimisers[0].step()
+    second.load_state_dict(first.state_dict())
+    tensors = {name: tensor.clone() for name, tensor in optimiser_tensors(first, optimisers[0]).items()}
+    restore_optimiser(second, optimisers[1], tensors)
+    for model, optimiser in zip((first, second), optimisers, strict=True):
+        for parameter in model.parameters():
+            parameter.grad = torch.full_like(parameter, -0.25)
+        optimiser.step()
+    for (name, ours), theirs in zip(first.named_parameters(), second.parameters(), strict=True):
+        assert torch.equal(ours, theirs), name
+
+
+@pytest.mark.parametrize("part", ["exp_avg", "exp_avg_sq", "step"])
+def test_every_parameter_has_its_state(toy_model: Callable[..., Bert], part: str) -> None:
+    model = toy_model()
+    optimiser = make_optimiser(model, Optimisation())
+    assert optimiser_tensors(model, optimiser) == {}
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimiser.step()
+    names = {name for name in optimiser_tensors(model, optimiser) if name.endswith(f"/{part}")}
+    assert names == {f"{name}/{part}" for name, _ in model.named_parameters()}
