@@ -33,7 +33,7 @@ SYSTEMS = {
     "transformers bf16 eager, compiled": {"tokens": 1024, "attention": "eager", "autocast": True, "compile": True},
 }
 LEARNING_RATE, MAX_NORM = 1e-4, 1.0
-LARGE = 4096  # tokens of a step from which one step is warm-up enough
+WARM_UP_STEPS = 3  # by then the allocator has the pages it needs
 
 
 def main() -> None:
@@ -82,7 +82,7 @@ def _measure(arguments: argparse.Namespace) -> dict[str, float]:
     settings = SYSTEMS[arguments.run]
     make = _bertsmith_step if arguments.run.startswith("bertsmith") else _transformers_step
     step, batches = make(settings, arguments)
-    for batch in islice(batches, 3 if settings["tokens"] < LARGE else 1):
+    for batch in islice(batches, WARM_UP_STEPS):
         step(batch)
     tokens, started = 0, time.perf_counter()
     while time.perf_counter() - started < arguments.seconds:
