@@ -23,7 +23,6 @@ from tokenizers import BertWordPieceTokenizer
 
 from bertsmith.text.tokenizer import Tokenizer
 
-DEFAULT_TEXT = Path(__file__).resolve().parents[2] / "shared/data/corpus/en/imdb_reviews.txt.gz"
 SECONDS_BETWEEN_SAMPLES = 0.1
 
 # Each prints the seconds that count, those of all processors in them, and the number of tokens.
@@ -163,7 +162,7 @@ def report(runs: list[Run]) -> None:
 def main() -> None:
     """Measure what the flags ask for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("text", nargs="?", type=Path, default=DEFAULT_TEXT, help="text, one sentence a line, plain or .gz")
+    parser.add_argument("text", type=Path, help="text, one sentence a line, plain or .gz")
     parser.add_argument("--tokenizer", type=Path, help="its directory; default: one trained on the text")
     parser.add_argument("--megabytes", default="20", help="amounts of text, e.g. 6,600")
     parser.add_argument("--repeats", type=int, default=3)
