@@ -1,0 +1,80 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from bertsmith.errors import UsageError
+from bertsmith.training import hardware
+from bertsmith.training.hardware import choose_device, choose_dtype, has_bf16, matrix_product_rate
+from bertsmith.training.loggers import TensorBoardLogger
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "expected"),
+    [
+        ("processor : 0\nflags\t\t: fpu sse avx512f avx512_bf16\n", True),
+        ("flags : fpu amx_tile amx_bf16\n", True),
+        ("processor : 0\nFeatures : fp asimd bf16\n", True),
+        ("model name : bf16 in name only\nflags : fpu avx512f\n", False),
+        ("no flags here\n", False),
+    ],
+)
+def test_bf16_where_the_processor_multiplies_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cpuinfo: str, expected: bool
+) -> None:
+    (tmp_path / "cpuinfo").write_text(cpuinfo)
+    monkeypatch.setattr(hardware, "Path", lambda _: tmp_path / "cpuinfo")
+    hardware._cpu_flags.cache_clear()
+    try:
+        assert has_bf16(CPU) == expected
+        assert choose_dtype("auto", CPU) == (torch.bfloat16 if expected else torch.float32)
+    finally:
+        hardware._cpu_flags.cache_clear()
+
+
+def test_precision_and_device_as_told() -> None:
+    assert choose_dtype("bf16", CPU) == torch.bfloat16
+    assert choose_dtype("float32", CPU) == torch.float32
+    assert choose_device("cpu", local_rank=3) == CPU
+
+
+def test_a_gpu_has_the_number_of_its_local_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto", local_rank=3) == torch.device("cuda", 3)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto", local_rank=3) == CPU
+    with pytest.raises(UsageError, match="finds no GPU here"):
+        choose_device("cuda", local_rank=0)
+
+
+def test_the_rate_of_matrix_products_is_positive() -> None:
+    assert matrix_product_rate(CPU, torch.float32, seconds=0.001) > 0
+
+
+def test_kept_pages_are_not_cleared_again() -> None:
+    """Freed and allocated again, a large tensor costs no page faults; by default every page of it would."""
+    script = """
+import resource, torch
+from bertsmith.training.hardware import keep_pages
+keep_pages()
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(50):  # until the heap has grown to where it stays
+    torch.ones(4 << 20)
+before = faults()
+for _ in range(10):
+    torch.ones(4 << 20)
+print(faults() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 10 * (16 << 20) / 4096 / 4
+
+
+def test_tensorboard_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(UsageError, match=r"pip install 'bertsmith\[tensorboard\]'"):
+        TensorBoardLogger(tmp_path)
