@@ -83,7 +83,8 @@ def _compare(arguments: argparse.Namespace, flags: list[str], directory: Path, d
     _wait(process, lambda: (whole / "metrics.jsonl").exists())
     startup = time.monotonic() - began
     _finish(process)
-    counts = dict.fromkeys(MOMENTS, 0) | {"found_half_written": 0}
+    counts = dict.fromkeys(MOMENTS, 0)
+    half_written: set[str] = set()
     for step in sorted(draw.randrange(arguments.steps - arguments.save_every) for _ in range(arguments.kills)):
         moment = draw.choice(MOMENTS)
         process = _start(flags, killed)
@@ -91,10 +92,15 @@ def _compare(arguments: argparse.Namespace, flags: list[str], directory: Path, d
         process.kill()
         process.communicate()
         counts[moment] += 1
-        counts["found_half_written"] += any(killed.rglob("*.partial"))
+        half_written |= {path.name for path in killed.rglob("*.partial")}
     _finish(_start(flags, killed))
     weights = [(run / "final" / "model.safetensors").read_bytes() for run in (whole, killed)]
-    return {**counts, "weights_equal": weights[0] == weights[1], "metrics_equal": _records(whole) == _records(killed)}
+    return {
+        **counts,
+        "left_half_written": len(half_written),
+        "weights_equal": weights[0] == weights[1],
+        "metrics_equal": _records(whole) == _records(killed),
+    }
 
 
 def _start(flags: list[str], out: Path) -> subprocess.Popen[str]:

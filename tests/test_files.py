@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -83,21 +84,22 @@ def test_leftovers_are_removed_and_nothing_else(tmp_path: Path) -> None:
     files.remove_leftovers(tmp_path / "nowhere")
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """No file may grow beyond 100 bytes."""
+    """No file may grow beyond 100 bytes: for the shortest time, since the limit holds for the output of the tests as well."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_what_does_not_fit_is_one_message_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=f"^cannot write {tmp_path}/file: the file would be larger"):  # noqa: SIM117
+    with full_disk(), pytest.raises(StorageError, match=f"^cannot write {tmp_path}/file: the file would be larger"):  # noqa: SIM117
         with files.atomic_file(tmp_path / "file") as temporary:
             temporary.write_text("x" * 101)
-    with pytest.raises(StorageError, match=f"^cannot write {tmp_path}/out: the file would be larger"):  # noqa: SIM117
+    with full_disk(), pytest.raises(StorageError, match=f"^cannot write {tmp_path}/out: the file would be larger"):  # noqa: SIM117
         with files.atomic_directory(tmp_path / "out") as temporary:
             (temporary / "file").write_text("x" * 101)
     assert names(tmp_path) == []
