@@ -5,10 +5,67 @@ from typing import Any
 
 
 def model_card(title: str, facts: Mapping[str, Any], scores: Mapping[str, float], configuration: str) -> str:
-    """Return a card in Markdown: how to use the model, what it was made from, its held-out scores and its configuration."""
+    """Return the card of a pre-trained model in Markdown: how to use it, what it was made from, and its held-out scores."""
+    usage = """import bertsmith
+
+pipe = bertsmith.pipeline("path/to/this/directory")
+print(pipe(["The man worked as a [MASK]."]))"""
+    return _card(
+        title=title,
+        pipeline_tag="fill-mask",
+        summary="A BERT encoder with its pre-training heads, made by bertsmith.",
+        usage=usage,
+        elsewhere='It opens in transformers as well: `AutoModelForPreTraining.from_pretrained("path/to/this/directory")`.',
+        facts=facts,
+        scores=_table({name: f"{value:.4f}" for name, value in scores.items()}) if scores else "None were measured.",
+        configuration=configuration,
+    )
+
+
+def finetuned_card(
+    *, title: str, kind: str, pipeline_tag: str, facts: Mapping[str, Any], results: str, configuration: str
+) -> str:
+    """Return the card of a fine-tuned model in Markdown; ``results`` is the table of its trials."""
+    usage = f"""import bertsmith
+
+pipe = bertsmith.pipeline("path/to/this/directory")
+print(pipe([{_EXAMPLES.get(kind, "...")}]))"""
+    return _card(
+        title=title,
+        pipeline_tag=pipeline_tag,
+        summary=f"A BERT fine-tuned with `bertsmith finetune {kind}`.",
+        usage=usage,
+        elsewhere="It is a directory of transformers' too.",
+        facts=facts,
+        scores=results,
+        configuration=configuration,
+    )
+
+
+_EXAMPLES = {
+    "classify": '"a text", ("a text", "and its pair")',
+    "multilabel": '"a text", ("a text", "and its pair")',
+    "regress": '("a text", "and its pair")',
+    "tag": '"a text", ["a", "text", "as", "words"]',
+    "answer": '("a question", "the context that answers it")',
+    "choose": '("a prompt", ["a choice", "another"])',
+}
+
+
+def _card(
+    *,
+    title: str,
+    pipeline_tag: str,
+    summary: str,
+    usage: str,
+    elsewhere: str,
+    facts: Mapping[str, Any],
+    scores: str,
+    configuration: str,
+) -> str:
     return f"""---
 library_name: transformers
-pipeline_tag: fill-mask
+pipeline_tag: {pipeline_tag}
 tags:
 - bert
 - bertsmith
@@ -16,16 +73,13 @@ tags:
 
 # {title}
 
-A BERT encoder with its pre-training heads, made by bertsmith.
+{summary}
 
 ```python
-import bertsmith
-
-pipe = bertsmith.pipeline("path/to/this/directory")
-print(pipe(["The man worked as a [MASK]."]))
+{usage}
 ```
 
-It opens in transformers as well: `AutoModelForPreTraining.from_pretrained("path/to/this/directory")`.
+{elsewhere}
 
 ## Training
 
@@ -33,7 +87,7 @@ It opens in transformers as well: `AutoModelForPreTraining.from_pretrained("path
 
 ## Held-out scores
 
-{_table({name: f"{value:.4f}" for name, value in scores.items()}) if scores else "None were measured."}
+{scores}
 
 ## Limits
 

@@ -1,9 +1,12 @@
-"""Load and save model directories: ``config.json``, ``model.safetensors``, the tokenizer's files, ``README.md``."""
+"""Load and save model directories: ``config.json``, ``model.safetensors``, the tokenizer's files, ``README.md`` and, of a
+fine-tuned model, ``task.json``."""
 
 import logging
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -11,24 +14,25 @@ import torch
 from torch import Tensor
 
 from bertsmith.artifacts.configuration import configuration_values, read_configuration
-from bertsmith.artifacts.keymap import canonical, sources
+from bertsmith.artifacts.keymap import belongs_to_task, canonical, sources
 from bertsmith.errors import ArtifactError, DamagedError, MismatchError
 from bertsmith.files import MANIFEST, atomic_directory, read_manifest, verify_manifest, write_json, write_manifest
 from bertsmith.model.bert import Bert, Heads, initialise
 from bertsmith.text.tokenizer import Tokenizer
 
-WEIGHTS = "model.safetensors"
+WEIGHTS, TASK = "model.safetensors", "task.json"
 _DECODER = "masked_token.decoder"
 _SHOWN_KEYS = 8
 
 log = logging.getLogger("bertsmith")
 
 
-def load_model(path: str | Path, heads: Heads | None = None, seed: int = 0) -> Bert:
+def load_model(path: str | Path, heads: Heads | None = None, seed: int = 0, *, may_be_new: bool = True) -> Bert:
     """Load the model of a directory, in float32, in evaluation mode, on the CPU.
 
     With ``heads``, the model gets these instead of the ones that ``config.json`` names; those that the directory does
-    not hold start from random weights (drawn from ``seed``), with a warning.
+    not hold, and the head of another task than its own, start from random weights (drawn from ``seed``), which is logged;
+    unless they ``may_be_new``, it is an error.
 
     Raises:
         ArtifactError: there is no such directory, it is not BERT, or it lacks weights.
@@ -37,21 +41,26 @@ def load_model(path: str | Path, heads: Heads | None = None, seed: int = 0) -> B
     """
     path = Path(path)
     verify_directory(path)
-    return build_model(path / WEIGHTS, read_tensors(path / WEIGHTS), heads, seed)
+    return build_model(path / WEIGHTS, read_tensors(path / WEIGHTS), heads, seed, may_be_new=may_be_new)
 
 
-def build_model(weights: Path, tensors: dict[str, Tensor], heads: Heads | None = None, seed: int = 0) -> Bert:
+def build_model(
+    weights: Path, tensors: dict[str, Tensor], heads: Heads | None = None, seed: int = 0, *, may_be_new: bool = True
+) -> Bert:
     """Build the model that the ``config.json`` beside the file ``weights`` describes from that file's tensors.
 
-    ``heads``, ``seed`` and errors as for :func:`load_model`.
+    ``heads``, ``seed``, ``may_be_new`` and errors as for :func:`load_model`.
     """
     config, named_heads = read_configuration(weights.parent)
     if config.n_layers > len(tensors):
         raise MismatchError(f"{weights} holds {len(tensors)} tensors; config.json means {config.n_layers} layers")
+    named_task = None if named_heads is None else named_heads.task
+    if heads is not None and named_task not in (None, heads.task):
+        tensors = {name: tensor for name, tensor in tensors.items() if not belongs_to_task(name)}
     with torch.device("meta"):
         model = Bert(config, heads or _own_heads(named_heads, tensors))
     # Sizes are compared before memory is taken, however large config.json says they are.
-    parts, new = _match(model, tensors, weights, may_be_new=heads is not None)
+    parts, new = _match(model, tensors, weights, heads if may_be_new else None)
     model.to_empty(device="cpu")
     model.tie_decoder()
     if heads is not None:
@@ -59,7 +68,9 @@ def build_model(weights: Path, tensors: dict[str, Tensor], heads: Heads | None =
     _untie_if_told(model, tensors)
     _fill(model, parts)
     if new:
-        log.warning("%s has no weights for %s: they start at random", weights, ", ".join(new))
+        # A task's head is expected to be new; that of pre-training is not.
+        level = logging.INFO if heads is not None and heads.task is not None else logging.WARNING
+        log.log(level, "%s has no weights for %s: they start at random", weights, _some(new))
     return model.eval()
 
 
@@ -105,7 +116,7 @@ def read_tensors(weights: Path) -> dict[str, Tensor]:
 
 
 def _match(
-    model: Bert, tensors: dict[str, Tensor], weights: Path, may_be_new: bool
+    model: Bert, tensors: dict[str, Tensor], weights: Path, wanted_heads: Heads | None
 ) -> tuple[dict[str, list[Tensor]], list[str]]:
     """Return the tensors that make up each of the model's, and the heads that have none."""
     parts, missing, new, unused = {}, [], set(), set(tensors)
@@ -117,13 +128,13 @@ def _match(
             unused.difference_update(wanted)
         elif name == _DECODER:
             continue  # tied to the token embedding
-        elif may_be_new and not name.startswith("encoder."):
+        elif wanted_heads is not None and not name.startswith("encoder."):
             new.add(name.split(".")[0])
         else:
             missing += [source for source in wanted if source not in tensors]
     if missing:
         raise ArtifactError(f"{weights} lacks {_some(missing)}")
-    if unused:
+    if unused and (wanted_heads is None or wanted_heads.task is None):
         log.warning("%s: not used by this model: %s", weights, _some(sorted(unused)))
     return parts, sorted(new)
 
@@ -156,8 +167,12 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN_KEYS]) + rest
 
 
-def save_model(model: Bert, tokenizer: Tokenizer, path: str | Path, card: str | None = None) -> None:
+def save_model(
+    model: Bert, tokenizer: Tokenizer, path: str | Path, card: str | None = None, task: Mapping[str, Any] | None = None
+) -> None:
     """Write a model directory, whole or not at all; ``card`` becomes its ``README.md``, a mere title when None.
+
+    ``task`` becomes its ``task.json``: what the model was fine-tuned for, as :func:`bertsmith.tasks.saved.task_values` has it.
 
     Raises:
         ArtifactError: ``path`` exists and is not empty.
@@ -165,16 +180,20 @@ def save_model(model: Bert, tokenizer: Tokenizer, path: str | Path, card: str | 
     """
     path = Path(path)
     with atomic_directory(path) as directory:
-        write_model_files(model, tokenizer, directory, f"# {path.name}\n" if card is None else card)
+        write_model_files(model, tokenizer, directory, f"# {path.name}\n" if card is None else card, task)
         write_manifest(directory, "model", {})
 
 
-def write_model_files(model: Bert, tokenizer: Tokenizer, directory: Path, card: str) -> None:
+def write_model_files(
+    model: Bert, tokenizer: Tokenizer, directory: Path, card: str, task: Mapping[str, Any] | None = None
+) -> None:
     """Write the files of a model directory into ``directory``, in float32."""
     write_json(directory / "config.json", configuration_values(model.config, model.heads, tokenizer.pad_id, model.is_tied))
     write_tensors(_stored_tensors(model), directory / WEIGHTS)
     tokenizer.save(directory, max_length=model.config.max_positions)
     (directory / "README.md").write_text(card, encoding="utf-8")
+    if task is not None:
+        write_json(directory / TASK, task)
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:

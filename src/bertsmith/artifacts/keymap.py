@@ -44,7 +44,12 @@ _HEADS = {
     "masked_token.bias": ("cls.predictions.bias",),
     "next_sentence.pooler.dense.*": ("bert.pooler.dense.*",),
     "next_sentence.classifier.*": ("cls.seq_relationship.*",),
+    "task.pooler.dense.*": ("bert.pooler.dense.*",),
+    "task.classifier.*": ("classifier.*",),
+    "task.spans.*": ("qa_outputs.*",),
 }
+# Heads that transformers does not have keep their own names.
+_OWN_PREFIX, _STORED_PREFIX = "task.", "task_head."
 _PATTERNS = tuple(
     (
         re.compile(re.escape(ours).replace(r"\{layer\}", r"(?P<layer>\d+)").replace(r"\*", r"(?P<kind>weight|bias)") + "$"),
@@ -69,4 +74,11 @@ def sources(name: str) -> tuple[str, ...]:
             return tuple(
                 their.replace("{layer}", parts.get("layer", "")).replace("*", parts.get("kind", "")) for their in theirs
             )
+    if name.startswith(_OWN_PREFIX):
+        return (_STORED_PREFIX + name.removeprefix(_OWN_PREFIX),)
     raise KeyError(name)
+
+
+def belongs_to_task(stored: str) -> bool:
+    """Say whether a canonical name is that of a task's head, which means nothing to a model of another task."""
+    return not stored.startswith(("bert.", "cls."))

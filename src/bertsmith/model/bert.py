@@ -4,6 +4,7 @@ Dimensions: T tokens, B sequences, M positions to predict, D width, V vocabulary
 """
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from bertsmith.model.config import ModelConfig
 from bertsmith.model.dropout import Dropout
 from bertsmith.model.encoder import Encoder
+from bertsmith.model.heads.crf import ConditionalRandomField
 from bertsmith.model.heads.pooling import Pooler
 from bertsmith.model.heads.pretraining import MaskedTokenHead, NextSentenceHead
 from bertsmith.model.layer import SelfAttention
@@ -28,6 +30,7 @@ class BertOutput:
     pooled                (B, D)                          of a model without task heads
     token_logits          (M, V)                          scores of every vocabulary entry at the positions asked for
     next_sentence_logits  (B, 2)                          scores of "B follows A" and "B is from elsewhere"
+    task_logits           (B, C) or (T, C)                what the head of a fine-tuned task says of sequences or tokens
     """
 
     hidden: Tensor
@@ -36,6 +39,15 @@ class BertOutput:
     pooled: Tensor | None = None
     token_logits: Tensor | None = None
     next_sentence_logits: Tensor | None = None
+    task_logits: Tensor | None = None
+
+
+@runtime_checkable
+class TaskHead(Protocol):
+    """Describes the head of a fine-tuned task; comparable, so that two models can be told apart by it."""
+
+    def build(self, config: ModelConfig) -> nn.Module:
+        """Return the head: a module from (hidden (T, D), batch) to scores of sequences (B, C) or tokens (T, C)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,7 @@ class Heads:
     pooler: bool = False
     masked_token: bool = False
     next_sentence: bool = False
+    task: TaskHead | None = None
 
 
 PRETRAINING = Heads(masked_token=True, next_sentence=True)
@@ -62,6 +75,7 @@ class Bert(nn.Module):
         self.pooler = Pooler(config) if heads.pooler else None
         self.masked_token = MaskedTokenHead(config) if heads.masked_token else None
         self.next_sentence = NextSentenceHead(config) if heads.next_sentence else None
+        self.task = None if heads.task is None else heads.task.build(config)
         self.tie_decoder()
 
     def tie_decoder(self) -> None:
@@ -95,6 +109,7 @@ class Bert(nn.Module):
             pooled=None if self.pooler is None else self.pooler(hidden_TD, batch),
             token_logits=token_logits_MV,
             next_sentence_logits=None if self.next_sentence is None else self.next_sentence(hidden_TD, batch),
+            task_logits=None if self.task is None else self.task(hidden_TD.float(), batch),
         )
 
 
@@ -129,3 +144,6 @@ def initialise(model: Bert, seed: int) -> None:
             nn.init.ones_(module.weight)
         if isinstance(module, nn.Linear | nn.LayerNorm | MaskedTokenHead):
             nn.init.zeros_(module.bias)
+        if isinstance(module, nn.LSTM | ConditionalRandomField):
+            for parameter in module.parameters():
+                nn.init.uniform_(parameter, -0.1, 0.1, generator=generator)

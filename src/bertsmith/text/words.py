@@ -1,12 +1,26 @@
-"""Where words begin in Chinese text, which does not part them."""
+"""Where words are in text: between blanks and marks, and in Chinese, which does not part them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_CHINESE = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f"
+_CHARACTER = re.compile(r"\S")
+# A Chinese character; letters and digits, also with a mark between two of them (don't, U.S, 3.5, e-mail); or a mark.
+_WORD = re.compile(rf"[{_CHINESE}]|[^\W{_CHINESE}]+(?:[-'’.,&/][^\W{_CHINESE}]+)*|\S")
+
+
+def is_chinese(character: str) -> bool:
+    """Say whether this is one Chinese character."""
+    return re.fullmatch(f"[{_CHINESE}]", character) is not None
+
+
+def word_spans(text: str, *, characters: bool = False) -> Iterator[tuple[int, int]]:
+    """Yield the spans of the words of raw text: words and marks, every Chinese character alone; or of every character."""
+    return (match.span() for match in (_CHARACTER if characters else _WORD).finditer(text))
 
 
 def chinese_word_starts(text: str, offsets: Sequence[tuple[int, int]]) -> npt.NDArray[np.bool_]:

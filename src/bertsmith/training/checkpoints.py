@@ -6,6 +6,7 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import safetensors.torch
 
@@ -13,8 +14,8 @@ from bertsmith.artifacts.directory import load_model, write_model_files, write_t
 from bertsmith.errors import ArtifactError
 from bertsmith.files import atomic_directory, read_json, read_manifest, verify_manifest, write_json, write_manifest
 from bertsmith.text.tokenizer import Tokenizer
+from bertsmith.training.engine import Engine
 from bertsmith.training.optimiser import optimiser_tensors, restore_optimiser
-from bertsmith.training.trainer import Trainer
 
 _NAME = re.compile(r"step-(\d+)")
 _OPTIMISER, _STATE = "optimiser.safetensors", "state.json"
@@ -23,20 +24,29 @@ log = logging.getLogger("bertsmith")
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """The place in a run: steps made, the loader's position, tokens seen and seconds spent."""
+class Place:
+    """The place in any run: steps made and seconds spent."""
 
     step: int = 0
-    position: int = 0
-    tokens: int = 0
     elapsed: float = 0.0
 
 
-def save_checkpoint(directory: Path, trainer: Trainer, tokenizer: Tokenizer, state: State, keep: int) -> None:
+P = TypeVar("P", bound=Place)
+
+
+@dataclass(frozen=True, slots=True)
+class State(Place):
+    """The place in a pre-training run: also the loader's position and tokens seen."""
+
+    position: int = 0
+    tokens: int = 0
+
+
+def save_checkpoint(directory: Path, engine: Engine, tokenizer: Tokenizer, state: Place, keep: int) -> None:
     """Write ``directory/step-N``, whole or not at all, then delete all but the last ``keep`` checkpoints."""
     with atomic_directory(directory / f"step-{state.step}") as temporary:
-        write_model_files(trainer.master, tokenizer, temporary, f"Checkpoint of a training run after {state.step} steps.\n")
-        tensors = {name: tensor.cpu() for name, tensor in optimiser_tensors(trainer.master, trainer.optimiser).items()}
+        write_model_files(engine.master, tokenizer, temporary, f"Checkpoint of a training run after {state.step} steps.\n")
+        tensors = {name: tensor.cpu() for name, tensor in optimiser_tensors(engine.master, engine.optimiser).items()}
         write_tensors(tensors, temporary / _OPTIMISER)
         write_json(temporary / _STATE, dataclasses.asdict(state))
         write_manifest(temporary, "model", {"step": state.step})
@@ -65,15 +75,15 @@ def newest_whole(directory: Path) -> Path | None:
     return None
 
 
-def restore(path: Path, trainer: Trainer) -> State:
-    """Bring the weights, the optimiser and the place in the run back from a checkpoint."""
-    trainer.master.load_state_dict(load_model(path).state_dict())
-    trainer.publish()
-    restore_optimiser(trainer.master, trainer.optimiser, safetensors.torch.load_file(path / _OPTIMISER))
-    return State(**read_json(path / _STATE))
+def restore(path: Path, engine: Engine, kind: type[P]) -> P:
+    """Bring the weights, the optimiser and the place in the run, which is a ``kind``, back from a checkpoint."""
+    engine.master.load_state_dict(load_model(path, engine.master.heads).state_dict())
+    engine.publish()
+    restore_optimiser(engine.master, engine.optimiser, safetensors.torch.load_file(path / _OPTIMISER))
+    return kind(**read_json(path / _STATE))
 
 
-def remove_damaged(directory: Path, state: State) -> None:
+def remove_damaged(directory: Path, state: Place) -> None:
     """Delete checkpoints later than ``state``: they are damaged, and the run will write them anew."""
     for path in checkpoints(directory):
         if int(path.name.removeprefix("step-")) > state.step:

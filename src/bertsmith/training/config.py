@@ -1,7 +1,7 @@
 """The configuration of a pre-training run: flags, TOML and Python in one."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pydantic
 
@@ -11,12 +11,15 @@ from bertsmith.errors import UsageError
 
 Share = Annotated[float, pydantic.Field(ge=0, lt=1)]
 
-# What may differ when a run is resumed: it changes where things are or how fast they come, never what they are
-# (that the corpus, wherever it lies, is still the same one is checked by its digest).
-FREE_ON_RESUME = {
-    "pretrain": {"corpus", "out", "loader_workers"},
-    "record": {"log_every", "tensorboard", "keep"},
-}
+
+class RunConfig(Config):
+    """The configuration of a run that can be resumed.
+
+    ``free_on_resume`` names what may differ then: it changes where things are or how fast they come, never what they are
+    (that the data, wherever it lies, is still the same is checked by its digest).
+    """
+
+    free_on_resume: ClassVar[frozenset[str]]
 
 
 class Examples(Config):
@@ -87,8 +90,12 @@ class Record(Config):
     """Sentences with [MASK] whose blanks the report shows over time; taken from held-out text unless given."""
 
 
-class PretrainConfig(Config):
+class PretrainConfig(RunConfig):
     """Pre-train a BERT on a corpus."""
+
+    free_on_resume: ClassVar[frozenset[str]] = frozenset(
+        {"corpus", "out", "loader_workers", "record.log_every", "record.tensorboard", "record.keep"}
+    )
 
     corpus: Path
     """Directory made by `bertsmith corpus`."""

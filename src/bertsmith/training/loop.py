@@ -152,7 +152,7 @@ class Loop:
         seconds = time.monotonic() - started
         operations = sum(step_operations(self.trainer.master.config, batch) for _, batch in group)
         self.meter.add(tally.tokens, operations * self.ranks.world, seconds)
-        state = State(number, group[-1][0], state.tokens + tally.tokens, agreed.elapsed + seconds)
+        state = State(number, agreed.elapsed + seconds, group[-1][0], state.tokens + tally.tokens)
         task.advance(1)
         if number % self.config.record.log_every == 0:
             self._record(state, tally, rate, norm, task)

@@ -6,6 +6,7 @@ computes: ``compute``. After each backward pass ``collect`` brings its gradients
 """
 
 import copy
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bertsmith.model.bert import Bert
+from bertsmith.types import PackedBatch
 
 
 class Precision(Protocol):
@@ -35,6 +37,20 @@ def apply_precision(master: Bert, device: torch.device, dtype: torch.dtype) -> P
     if dtype == torch.float32:
         return FullPrecision(master)
     return AutocastPrecision(master, device, dtype) if device.type == "cuda" else HalfMatrices(master, dtype)
+
+
+def task_logits(precision: Precision, device: torch.device) -> Callable[[PackedBatch], Tensor]:
+    """Return what gives the logits of the model's task for a batch, without dropout."""
+
+    def forward(batch: PackedBatch) -> Tensor:
+        was_training = precision.compute.training
+        precision.compute.eval()
+        with torch.no_grad(), precision.context():
+            logits = precision.compute(batch.to(device)).task_logits
+        precision.compute.train(was_training)
+        return logits  # type: ignore[no-any-return]
+
+    return forward
 
 
 class FullPrecision:
@@ -69,7 +85,8 @@ class AutocastPrecision(FullPrecision):
 class HalfMatrices:
     """A copy of the model whose dense layers are kept in half precision, so that no weight is cast when it is used.
 
-    Embeddings and norms are the masters themselves, in float32: sums over many rows stay exact.
+    Embeddings and norms are the masters themselves, in float32: sums over many rows stay exact. So is the head of a task,
+    which costs little and whose scores are what counts.
     """
 
     def __init__(self, master: Bert, dtype: torch.dtype) -> None:
@@ -104,5 +121,7 @@ class HalfMatrices:
                 half.copy_(master)
 
 
-def _dense_parameters(model: nn.Module) -> list[Tensor]:
-    return [parameter for module in model.modules() if isinstance(module, nn.Linear) for parameter in module.parameters()]
+def _dense_parameters(model: Bert) -> list[Tensor]:
+    head = set() if model.task is None else set(model.task.modules())
+    dense = [module for module in model.modules() if isinstance(module, nn.Linear) and module not in head]
+    return [parameter for module in dense for parameter in module.parameters()]

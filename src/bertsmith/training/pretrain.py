@@ -180,7 +180,7 @@ def _clock(config: PretrainConfig, loader: PretrainingLoader, progress: Progress
 def _resume(directory: RunDirectory, trainer: Trainer, ranks: Ranks) -> State:
     """Bring back the newest whole checkpoint, if there is one, and return the place in the run."""
     checkpoint = newest_whole(directory.checkpoints)
-    state = restore(checkpoint, trainer) if checkpoint else State()
+    state = restore(checkpoint, trainer, State) if checkpoint else State()
     ranks.wait()
     if ranks.is_first:
         remove_leftovers(directory.path)

@@ -10,7 +10,7 @@ from typing import Any
 
 from bertsmith.errors import ArtifactError, MismatchError
 from bertsmith.files import atomic_file, read_json, storage_errors, write_json
-from bertsmith.training.config import FREE_ON_RESUME, PretrainConfig
+from bertsmith.training.config import RunConfig
 
 log = logging.getLogger("bertsmith")
 
@@ -27,17 +27,22 @@ class RunDirectory:
         self.final = path / "final"
         self.report = path / "report.html"
 
-    def begin(self, config: PretrainConfig, environment: Mapping[str, Any]) -> None:
+    def begin(self, config: RunConfig, environment: Mapping[str, Any]) -> None:
         """Write the configuration down, or check that it is the one that the run was begun with.
+
+        What ``environment`` has under names that end in ``_sha256`` must not change either.
 
         Raises:
             ArtifactError: the directory holds something else.
-            MismatchError: the run was begun with other settings, each of which is named, or on another corpus.
+            MismatchError: the run was begun with other settings, each of which is named, or on other data.
         """
         if self.config.exists():
-            self._refuse_changes(PretrainConfig.from_toml(self.config), config)
-            if read_json(self.environment).get("corpus_sha256") != environment["corpus_sha256"]:
-                raise MismatchError(f"{config.corpus} is not the corpus that {self.path} was begun on; choose another --out")
+            self._refuse_changes(type(config).from_toml(self.config), config)
+            before = read_json(self.environment)
+            for name, digest in environment.items():
+                if name.endswith("_sha256") and before.get(name) != digest:
+                    what = name.removesuffix("_sha256")
+                    raise MismatchError(f"the {what} is not the one that {self.path} was begun on; choose another --out")
             return
         # A run killed at its very beginning has a lock and perhaps an environment, but no configuration yet.
         own = {".lock", self.environment.name, *(entry.name for entry in self.path.glob(".*.partial"))}
@@ -48,12 +53,12 @@ class RunDirectory:
         with atomic_file(self.config) as temporary:
             temporary.write_text(config.to_toml(), encoding="utf-8")
 
-    def _refuse_changes(self, begun: PretrainConfig, config: PretrainConfig) -> None:
+    def _refuse_changes(self, begun: RunConfig, config: RunConfig) -> None:
         before, now = (_flat(settings.model_dump(mode="json")) for settings in (begun, config))
         changed = [
             f"  {name} was {before[name]!r}, is now {now[name]!r}"
             for name in before
-            if before[name] != now[name] and not _free(name)
+            if before[name] != now[name] and name not in config.free_on_resume
         ]
         if changed:
             listed = "\n".join(changed)
@@ -96,11 +101,6 @@ class RunDirectory:
 def digest_of_files(manifest: Mapping[str, Any]) -> str:
     """Return one SHA-256 for the contents of all files that a manifest lists."""
     return hashlib.sha256(json.dumps(manifest["files"], sort_keys=True).encode()).hexdigest()
-
-
-def _free(name: str) -> bool:
-    table, _, field = name.rpartition(".")
-    return field in FREE_ON_RESUME["record" if table == "record" else "pretrain"]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

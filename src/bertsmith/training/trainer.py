@@ -1,27 +1,27 @@
-"""One optimiser step after the other."""
+"""One optimiser step of pre-training after the other."""
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from bertsmith.errors import DivergedError
 from bertsmith.model.bert import Bert
-from bertsmith.randomness import key
 from bertsmith.training.config import Optimisation
+from bertsmith.training.engine import Engine
 from bertsmith.training.losses import Tally, pretraining_loss
 from bertsmith.training.optimiser import make_optimiser
 from bertsmith.training.parallel import Ranks
-from bertsmith.training.precision import apply_precision
 from bertsmith.types import PretrainingBatch
 
 # A model that guesses uniformly has a loss of ln V + ln 2; several times that is no learning any more.
 _EXPLODED = 4.0
 
 
-class Trainer:
-    """Moves a model's weights: forward, backward, gradients over all batches and ranks, clip, AdamW."""
+class Trainer(Engine):
+    """Moves a model's weights by masked tokens and next sentences."""
 
     def __init__(
         self,
@@ -33,14 +33,9 @@ class Trainer:
         dtype: torch.dtype,
         compiled: bool,
     ) -> None:
-        self.master = master.to(device).train()
-        self._precision = apply_precision(self.master, device, dtype)
-        self.compute = self._precision.compute
-        if compiled:
-            compile_layers(self.compute)
-        self.optimiser = make_optimiser(self.master, config)
-        self.device = device
-        self._config, self._seed, self._ranks = config, seed, ranks
+        super().__init__(
+            master, partial(make_optimiser, config=config), config.max_gradient_norm, seed, ranks, device, dtype, compiled
+        )
 
     def step(
         self, number: int, batches: Sequence[PretrainingBatch], masked: float, pairs: float, rate: float
@@ -53,23 +48,17 @@ class Trainer:
             DivergedError: the loss is NaN or exploded; the weights are as before the step.
         """
         tally = Tally(self.device)
-        for index, batch in enumerate(batches):
-            # The place in the step that this batch has on one rank too, so that dropout does not depend on the ranks.
-            torch.manual_seed(key(self._seed, "dropout", number, index * self._ranks.world + self._ranks.rank))
-            with self._precision.context():
-                output = self.compute(batch.inputs, positions=batch.masked_positions)
-            pretraining_loss(output, batch, masked, pairs, tally).backward()  # type: ignore[no-untyped-call]
-            self._precision.collect()
-        self._ranks.sum_gradients(self.master.parameters())
-        self._ranks.sum(tally.sums)
-        norm = nn.utils.clip_grad_norm_(self.master.parameters(), self._config.max_gradient_norm).item()
+        for place, batch in enumerate(batches):
+            self.accumulate(number, place, partial(self._loss, batch, masked, pairs, tally))
+        self.ranks.sum(tally.sums)
+        norm = self.gather()
         self._refuse_divergence(number, tally, norm)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        self._precision.publish()
+        self.update(rate)
         return tally, norm
+
+    def _loss(self, batch: PretrainingBatch, masked: float, pairs: float, tally: Tally) -> Tensor:
+        output = self.compute(batch.inputs, positions=batch.masked_positions)
+        return pretraining_loss(output, batch, masked, pairs, tally)
 
     def _refuse_divergence(self, number: int, tally: Tally, norm: float) -> None:
         loss = tally.means()["mlm_loss"]
@@ -79,33 +68,14 @@ class Trainer:
                 f"the loss at step {number} is {loss:.4g} and the gradient's norm {norm:.4g}: training diverged"
             )
 
-    def publish(self) -> None:
-        """Bring restored master weights to the computing model."""
-        self._precision.publish()
-
     @torch.no_grad()
     def measure(self, batches: Sequence[PretrainingBatch]) -> Tally:
         """Return the tally of held-out batches, shared among the ranks, without dropout."""
         tally = Tally(self.device)
         self.compute.eval()
-        for batch in batches[self._ranks.rank :: self._ranks.world]:
-            batch = batch.to(self.device)
-            with self._precision.context():
-                output = self.compute(batch.inputs, positions=batch.masked_positions)
-            pretraining_loss(output, batch, 1.0, 1.0, tally)
+        for batch in batches[self.ranks.rank :: self.ranks.world]:
+            with self.precision.context():
+                self._loss(batch.to(self.device), 1.0, 1.0, tally)
         self.compute.train()
-        self._ranks.sum(tally.sums)
+        self.ranks.sum(tally.sums)
         return tally
-
-
-def compile_layers(model: Bert) -> None:
-    """Compile every layer and the masked-token head, but not the attention in them.
-
-    Attention goes through a batch's groups of equal lengths one by one, so each number of groups would be compiled anew.
-    """
-    for layer in model.encoder.layers:
-        attention = layer.get_submodule("attention")
-        attention.forward = torch.compiler.disable(attention.forward)  # type: ignore[no-untyped-call]
-        layer.compile(dynamic=True)
-    if model.masked_token is not None:
-        model.masked_token.compile(dynamic=True)

@@ -1,0 +1,88 @@
+"""``bertsmith evaluate``."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import pydantic
+from tyro.conf import arg
+
+from bertsmith.cli.flags import parse
+from bertsmith.cli.labelled import ModelOnFile, open_pipeline
+from bertsmith.errors import InputError, MismatchError
+from bertsmith.progress import TerminalProgress
+
+if TYPE_CHECKING:
+    from bertsmith.tasks.significance import Interval
+
+
+class EvaluateConfig(ModelOnFile):
+    """Score a model on a labelled file, with bootstrap intervals; against another model, with a paired test."""
+
+    against: Path | None = None
+    """Another model of the same task, to be compared with on the same examples."""
+    rounds: int = pydantic.Field(default=1000, ge=100)
+    """Samples drawn for the intervals and the test."""
+    seed: int = pydantic.Field(default=0, ge=0)
+    """Determines these samples."""
+    as_json: Annotated[bool, arg(name="json")] = False
+    """Print one JSON object."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Print the scores."""
+    config = parse(EvaluateConfig, arguments, "evaluate")
+
+    from bertsmith.tasks.significance import bootstrap, paired_test
+
+    task, outcomes = _outcomes(config, config.model)
+    found = {"examples": len(outcomes), "scores": bootstrap(outcomes, task.scores, rounds=config.rounds, seed=config.seed)}
+    if config.against is not None:
+        other, other_outcomes = _outcomes(config, config.against)
+        if other.kind != task.kind or outcomes.shape != other_outcomes.shape:
+            raise MismatchError(f"{config.model} and {config.against} are not of the same task with the same labels")
+        found["against"] = bootstrap(other_outcomes, other.scores, rounds=config.rounds, seed=config.seed)
+        found["metric"] = task.main_metric
+        found["difference"] = paired_test(
+            outcomes, other_outcomes, task.scores, task.main_metric, rounds=config.rounds, seed=config.seed
+        )
+    print(json.dumps(_plain(found), indent=2) if config.as_json else _readable(found))
+
+
+def _outcomes(config: EvaluateConfig, model: Path) -> tuple[Any, Any]:
+    """Return the task of a model and the outcomes of its predictions on the file."""
+    pipe = open_pipeline(config, model)
+    examples = list(pipe.task.read(config.file, labelled=True, format=config.format))
+    if not examples:
+        raise InputError(f"{config.file} holds no examples")
+    pipe.task.check(examples)
+    predictions = []
+    with TerminalProgress().task(f"Evaluating {model.name}", len(examples), "examples") as shown:
+        for _, prediction in pipe.predict(examples):
+            predictions.append(prediction)
+            shown.advance(1)
+    return pipe.task, pipe.task.outcomes(examples, predictions)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return value if isinstance(value, str | int) else asdict(value)
+
+
+def _readable(found: dict[str, Any]) -> str:
+    lines = [f"{found['examples']:,} examples", *_table(found["scores"])]
+    if "difference" in found:
+        difference = found["difference"]
+        lines += ["against", *_table(found["against"])]
+        lines.append(
+            f"difference in {found['metric']}: {difference.difference:+.4f} "
+            f"[{difference.low:+.4f}, {difference.high:+.4f}], p = {difference.p_value:.4f}"
+        )
+    return "\n".join(lines)
+
+
+def _table(scores: "dict[str, Interval]") -> list[str]:
+    return [f"  {name:20} {one.value:8.4f}  [{one.low:.4f}, {one.high:.4f}]" for name, one in scores.items()]

@@ -1,0 +1,54 @@
+"""One judgement a sequence: its class, its labels or a number (Devlin et al. 2019, section 4.1), or how good a choice it is
+(section 4.4).
+
+Dimensions: T tokens, B sequences, D width, C classes.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bertsmith.model.config import ModelConfig
+from bertsmith.model.dropout import Dropout
+from bertsmith.model.heads.pooling import Pooler
+from bertsmith.types import PackedBatch
+
+Problem = Literal["single_label_classification", "multi_label_classification", "regression"]
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceScores:
+    """A score for each label of a sequence; ``problem`` says what the scores are trained to mean."""
+
+    labels: tuple[str, ...]
+    problem: Problem = "single_label_classification"
+
+    def build(self, config: ModelConfig) -> nn.Module:
+        """Return the head, its weights not yet set."""
+        return SequenceHead(config, len(self.labels))
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceScores:
+    """One score a sequence, to be compared with those of the other choices of the same question."""
+
+    def build(self, config: ModelConfig) -> nn.Module:
+        """Return the head, its weights not yet set."""
+        return SequenceHead(config, 1)
+
+
+class SequenceHead(nn.Module):
+    """The pooled ``[CLS]`` token, with dropout, through a linear layer."""
+
+    def __init__(self, config: ModelConfig, n_scores: int) -> None:
+        super().__init__()
+        self.pooler = Pooler(config)
+        self.dropout = Dropout(config.dropout)
+        self.classifier = nn.Linear(config.width, n_scores)
+
+    def forward(self, hidden_TD: Float[Tensor, "T D"], batch: PackedBatch) -> Float[Tensor, "B C"]:
+        """Return the scores of each sequence."""
+        scores_BC: Tensor = self.classifier(self.dropout(self.pooler(hidden_TD, batch)))
+        return scores_BC

@@ -1,0 +1,291 @@
+"""Extractive question answering: a span of the context, or none (Devlin et al. 2019, sections 4.2 and 4.3).
+
+Dimensions: T tokens, B sequences, S tokens of one sequence, n examples.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bertsmith.batches.windows import Part, Window, make_windows
+from bertsmith.errors import InputError
+from bertsmith.model.bert import TaskHead
+from bertsmith.model.heads.span import SpanScores
+from bertsmith.tasks.answer_scores import best_threshold, chinese_exact_match, chinese_f1, exact_match, f1, is_chinese
+from bertsmith.tasks.questions import Question, read_questions
+from bertsmith.tasks.scores import check_predictions
+from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Submission, Task, log, worst
+from bertsmith.text.tokenizer import Tokenizer
+
+_STARTS_AND_ENDS = 20
+_ALTERNATIVES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Characters ``start`` to ``end`` of the context, and how probable they are as the answer."""
+
+    text: str
+    start: int
+    end: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer, empty where the context seems to hold none, with the likeliest spans and what speaks for no answer.
+
+    ``no_answer`` is the score of "no answer" less that of the best span; above the task's threshold, there is none.
+    """
+
+    text: str
+    start: int
+    end: int
+    probability: float
+    no_answer: float
+    spans: tuple[Span, ...]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Answer(Task):
+    """A question and a context, a span of the context: SQuAD 1.1 and 2.0, CMRC, DRCD."""
+
+    kind: ClassVar[str] = "answer"
+    pipeline_tag: ClassVar[str] = "question-answering"
+    usual_metric: ClassVar[str] = "f1"
+
+    max_length: int = pydantic.Field(default=384, ge=16)
+    """The longest sequence, question and special tokens included; longer contexts are read in windows."""
+    stride: int = pydantic.Field(default=128, gt=0)
+    """Tokens from the beginning of one window to that of the next."""
+    max_question: int = pydantic.Field(default=64, gt=0)
+    """The longest question in tokens; what is beyond is cut off, and said."""
+    max_answer: int = pydantic.Field(default=30, gt=0)
+    """The longest answer in tokens."""
+    scorer: Literal["squad", "chinese"] | None = None
+    """How answers are compared: as SQuAD or as CMRC does; by the language of the training answers unless given."""
+    has_no_answers: bool | None = None
+    """Whether a context may hold no answer; whether the training file has such questions, unless given."""
+    threshold: float | None = None
+    """No-answer score above which no answer is given; tuned on the dev file unless given."""
+
+    def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[Question]:  # noqa: A002
+        """Yield the questions of a file."""
+        return read_questions(path, labelled=labelled, format=format)
+
+    def example(self, value: Any) -> Question:
+        """Return the example for (question, context)."""
+        match value:
+            case (str() as question, str() as context) | {"question": str() as question, "context": str() as context}:
+                return Question("", question, context, (), "", "")
+        raise InputError(f"answer takes pairs of a question and a context; this is none: {value!r:.80}")
+
+    def fitted(self, examples: Sequence[Question]) -> Self:
+        """Return the task with the language of the answers, and whether there may be none."""
+        texts = [answer.text for example in examples for answer in example.answers]
+        has_no_answers = any(not example.answers for example in examples)
+        return self.model_copy(
+            update={
+                "scorer": self.scorer or ("chinese" if is_chinese(texts) else "squad"),
+                "has_no_answers": has_no_answers if self.has_no_answers is None else self.has_no_answers,
+            }
+        )
+
+    def head(self) -> TaskHead:
+        """Return the head that scores the beginnings and ends of spans."""
+        return SpanScores()
+
+    def samples(self, examples: Sequence[Question], tokenizer: Tokenizer, *, labelled: bool) -> list[list[Sample]]:
+        """Return a sample for each window; one without the answer says so by pointing to ``[CLS]``."""
+        contexts = list(dict.fromkeys(example.context for example in examples))
+        encodings = dict(zip(contexts, tokenizer.encode_many(contexts), strict=True))
+        questions = tokenizer.token_ids([example.question for example in examples])
+        n_cut = sum(len(token_ids) > self.max_question for token_ids in questions)
+        if n_cut:
+            log.warning("%d question(s) of more than --max-question %d tokens were cut to it", n_cut, self.max_question)
+        cls, sep = Part([tokenizer.cls_id]), Part([tokenizer.sep_id])
+        found: list[list[Sample]] = []
+        for example, token_ids in zip(examples, questions, strict=True):
+            if labelled and example.answers and not example.trainable:
+                found.append([])
+                continue
+            encoding = encodings[example.context]
+            before = [cls, Part(token_ids[: self.max_question]), sep]
+            text = Part(encoding.token_ids[1:-1], segment=1)
+            windows = make_windows(before, text, [Part([tokenizer.sep_id], segment=1)], self.max_length, self.stride)
+            offsets = np.array(encoding.offsets[1:-1], np.int64).reshape(-1, 2)
+            span = _tokens_of_answer(example, offsets) if labelled else None
+            found.append([Sample((window,), _Target(offsets, *_rows(window, span))) for window in windows])
+        return found
+
+    def loss(self, logits: Tensor, batch: SampleBatch, head: nn.Module) -> Tensor:  # noqa: ARG002
+        """Return the mean of the cross-entropies of the first and of the last token, each among those of its sequence."""
+        log_probabilities_T2 = self.log_probabilities(logits, batch)
+        offsets = batch.inputs.cu_seqlens[:-1].tolist()
+        rows = [
+            (offset + sample.target.first, offset + sample.target.last)
+            for offset, sample in zip(offsets, batch.samples, strict=True)
+        ]
+        rows_B2 = torch.tensor(rows, device=logits.device)
+        return -log_probabilities_T2.gather(0, rows_B2).sum() / 2
+
+    def log_probabilities(self, logits: Tensor, batch: SampleBatch) -> Tensor:
+        """Return (T, 2): of being the first and the last token of the answer, among those of the sequence."""
+        lengths = batch.inputs.cu_seqlens.diff().tolist()
+        return torch.cat([F.log_softmax(scores_S2, dim=0) for scores_S2 in torch.split(logits, lengths)])
+
+    def decode(
+        self,
+        examples: Sequence[Question],
+        samples: Sequence[Sequence[Sample]],
+        logits: Sequence[Sequence[Logits]],
+        head: nn.Module,  # noqa: ARG002
+    ) -> list[Answered]:
+        """Return the best span over all windows of each context; where its first token has most context, it counts."""
+        return [
+            self.apply(self._answered(example, own, found))
+            for example, own, found in zip(examples, samples, logits, strict=True)
+        ]
+
+    def _answered(self, example: Question, samples: Sequence[Sample], logits: Sequence[Logits]) -> Answered:
+        null = min(float(scores_S2[0].sum()) for scores_S2 in logits)
+        scored: dict[tuple[int, int], float] = {}
+        for sample, scores_S2 in zip(samples, logits, strict=True):
+            for score, first, last in self._candidates(sample.windows[0], scores_S2):
+                offsets = sample.target.offsets
+                place = int(offsets[first, 0]), int(offsets[last, 1])
+                scored[place] = max(score, scored.get(place, -math.inf))
+        best = sorted(scored.items(), key=lambda item: -item[1])[:_STARTS_AND_ENDS]
+        if not best:
+            return Answered("", 0, 0, 0.0, 0.0 * null + _CERTAIN, ())
+        top = best[0][1]
+        weights = [math.exp(score - top) for _, score in best]
+        total = sum(weights) + (math.exp(min(null - top, 700.0)) if self.has_no_answers else 0.0)
+        spans = tuple(
+            Span(example.context[start:end], start, end, weight / total)
+            for ((start, end), _), weight in zip(best[:_ALTERNATIVES], weights, strict=False)
+        )
+        return Answered("", 0, 0, 0.0, null - top, spans)
+
+    def _candidates(self, window: Window, scores_S2: Logits) -> Iterator[tuple[float, int, int]]:
+        """Yield score, first and last token of the spans that the best beginnings and ends of a window make up."""
+        rows = slice(window.first_row, window.first_row + window.stop - window.start)
+        starts, ends = scores_S2[rows, 0].astype(np.float64), scores_S2[rows, 1].astype(np.float64)
+        owned = np.arange(window.owned[0] - window.start, window.owned[1] - window.start)
+        best_starts = owned[np.argsort(-starts[owned], kind="stable")[:_STARTS_AND_ENDS]]
+        best_ends = np.argsort(-ends, kind="stable")[:_STARTS_AND_ENDS]
+        for first in best_starts.tolist():
+            for last in best_ends[(best_ends >= first) & (best_ends < first + self.max_answer)].tolist():
+                yield float(starts[first] + ends[last]), window.start + first, window.start + last
+
+    def apply(self, prediction: Answered) -> Answered:
+        """Return the prediction under the task's threshold."""
+        threshold = (self.threshold or 0.0) if self.has_no_answers else math.inf
+        if not prediction.spans or prediction.no_answer > threshold:
+            certain = 1.0 - sum(span.probability for span in prediction.spans)
+            return dataclasses.replace(prediction, text="", start=0, end=0, probability=certain)
+        best = prediction.spans[0]
+        return dataclasses.replace(prediction, text=best.text, start=best.start, end=best.end, probability=best.probability)
+
+    def tuned(self, examples: Sequence[Question], predictions: Sequence[Answered]) -> Self:
+        """Return the task with the no-answer threshold that is best on these examples, unless it was given."""
+        if not self.has_no_answers or self.threshold is not None:
+            return self
+        answered, empty = (
+            [self._score(example, text)[1] for example, text in zip(examples, texts, strict=True)]
+            for texts in ([found.spans[0].text if found.spans else "" for found in predictions], [""] * len(examples))
+        )
+        threshold, _ = best_threshold([found.no_answer for found in predictions], answered, empty)
+        return self.model_copy(update={"threshold": threshold})
+
+    def _score(self, example: Question, text: str) -> tuple[float, float]:
+        golds = [answer.text for answer in example.answers] or [""]
+        if self.scorer == "chinese":
+            return chinese_exact_match(text, golds), chinese_f1(text, golds)
+        return exact_match(text, golds), f1(text, golds)
+
+    def outcomes(self, examples: Sequence[Question], predictions: Sequence[Answered]) -> Floats:
+        """Return (n, 3): exact match, F1, and whether there is an answer to be found."""
+        return np.array(
+            [
+                (*self._score(example, found.text), float(bool(example.answers)) + 0 * found.no_answer)
+                for example, found in zip(examples, predictions, strict=True)
+            ]
+        ).reshape(-1, 3)
+
+    def scores(self, outcomes: Floats) -> dict[str, float]:
+        """Return the means of F1 and exact match; where some questions have no answer, also for either kind of them."""
+        check_predictions(outcomes, outcomes)
+        matched, shared, has_answer = outcomes.T
+        scores = {"f1": shared.mean(), "exact_match": matched.mean()}
+        if 0 < has_answer.sum() < len(has_answer):
+            scores |= {"f1_with_answer": shared[has_answer > 0].mean(), "f1_without_answer": shared[has_answer == 0].mean()}
+        return {name: float(value) for name, value in scores.items()}
+
+    def review(self, examples: Sequence[Question], predictions: Sequence[Answered]) -> Review:
+        """Return confidences and the answers that are surest and wrong."""
+        outcomes = self.outcomes(examples, predictions)
+        mistakes = [
+            Mistake(
+                example.question,
+                " / ".join(dict.fromkeys(answer.text for answer in example.answers)) or "(no answer)",
+                f"{found.text or '(no answer)'} ({found.probability:.0%})",
+                found.probability * (1 - shared),
+            )
+            for example, found, shared in zip(examples, predictions, outcomes[:, 1], strict=True)
+            if shared < 1
+        ]
+        confidence = np.array([found.probability for found in predictions])
+        return Review(worst(mistakes), confidence, outcomes[:, 0] > 0)
+
+    def submission(self) -> Submission:
+        """Return SQuAD's form: one JSON object from the questions' ids to their answers."""
+
+        def entry(example: Question, found: Answered) -> str:
+            return f"{json.dumps(example.id, ensure_ascii=False)}: {json.dumps(found.text, ensure_ascii=False)}"
+
+        return Submission(entry, before="{", between=",\n", behind="}\n")
+
+
+# For contexts without a token to answer with.
+_CERTAIN = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The character spans of the context's tokens, and the rows of the answer's first and last token."""
+
+    offsets: npt.NDArray[np.int64]
+    first: int
+    last: int
+
+
+def _tokens_of_answer(example: Question, offsets: npt.NDArray[np.int64]) -> tuple[int, int] | None:
+    """Return the first and the last token of the first answer; None where there is none."""
+    if not example.trainable:
+        return None
+    answer = example.trainable[0]
+    first = int(np.searchsorted(offsets[:, 1], answer.start, side="right"))
+    last = int(np.searchsorted(offsets[:, 0], answer.start + len(answer.text), side="left")) - 1
+    return (first, last) if first <= last else None
+
+
+def _rows(window: Window, span: tuple[int, int] | None) -> tuple[int, int]:
+    """Return the rows of a span in the window; those of ``[CLS]`` where it is not wholly in it."""
+    if span is None or span[0] < window.start or span[1] >= window.stop:
+        return 0, 0
+    first, last = window.rows(np.array(span)).tolist()
+    return first, last

@@ -1,0 +1,184 @@
+"""Multiple choice, with any number of choices (Devlin et al. 2019, section 4.4: SWAG).
+
+Dimensions: B sequences, Q questions of the batch, n examples.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pydantic
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bertsmith.errors import InputError
+from bertsmith.model.bert import TaskHead
+from bertsmith.model.heads.sequence import ChoiceScores
+from bertsmith.tasks.records import Record, read_table
+from bertsmith.tasks.scores import check_predictions
+from bertsmith.tasks.sentences import PairCutter
+from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Submission, Task, worst
+from bertsmith.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceExample:
+    """A prompt, what may follow it or answer it, and the number of the right choice from 0 (None where it is not known)."""
+
+    prompt: str
+    choices: tuple[str, ...]
+    label: int | None
+    id: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The likeliest choice, its number from 0, and the probability of every choice."""
+
+    choice: str
+    number: int
+    probabilities: tuple[float, ...]
+
+    def __str__(self) -> str:
+        return str(self.number)
+
+
+class Choose(Task):
+    """A prompt and choices, one of them right: SWAG's CSV, or JSON lines with prompt, choices and label."""
+
+    kind: ClassVar[str] = "choose"
+    pipeline_tag: ClassVar[str] = "multiple-choice"
+    usual_metric: ClassVar[str] = "accuracy"
+
+    label_smoothing: float = pydantic.Field(default=0.0, ge=0, lt=1)
+    """Share of each target given to all choices alike."""
+
+    def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[ChoiceExample]:  # noqa: A002
+        """Yield the questions of a file."""
+        table = read_table(path, format)
+        number = -1
+        for number, record in enumerate(table.rows):
+            yield _example(record, number, labelled)
+        if number < 0 and labelled:
+            raise InputError(f"{table.path} holds no questions")
+
+    def example(self, value: Any) -> ChoiceExample:
+        """Return the example for (prompt, choices)."""
+        match value:
+            case (str() as prompt, [_, _, *_] as choices) if all(isinstance(choice, str) for choice in choices):
+                return ChoiceExample(prompt, tuple(choices), None, "", "")
+        raise InputError(f"choose takes pairs of a prompt and two choices or more; this is none: {value!r:.80}")
+
+    def head(self) -> TaskHead:
+        """Return the head that scores one choice."""
+        return ChoiceScores()
+
+    def samples(self, examples: Sequence[ChoiceExample], tokenizer: Tokenizer, *, labelled: bool) -> list[list[Sample]]:
+        """Return one sample an example, with a sequence for each choice; what is too long is cut, and said."""
+        prompts = tokenizer.token_ids([example.prompt for example in examples])
+        choices = iter(tokenizer.token_ids([choice for example in examples for choice in example.choices]))
+        cutter = PairCutter(tokenizer, self.max_length, self.stride)
+        found = []
+        for example, prompt in zip(examples, prompts, strict=True):
+            windows = tuple(cutter.first_window(prompt, next(choices)) for _ in example.choices)
+            found.append([Sample(windows, example.label if labelled else None)])
+        cutter.report()
+        return found
+
+    def loss(self, logits: Tensor, batch: SampleBatch, head: nn.Module) -> Tensor:  # noqa: ARG002
+        """Return the cross-entropy of the right choice among its question's."""
+        losses = [
+            F.cross_entropy(scores, torch.tensor(sample.target, device=logits.device), label_smoothing=self.label_smoothing)
+            for scores, sample in zip(_by_question(logits, batch), batch.samples, strict=True)
+        ]
+        return torch.stack(losses).sum()
+
+    def log_probabilities(self, logits: Tensor, batch: SampleBatch) -> Tensor:
+        """Return (B,)."""
+        return torch.cat([scores.log_softmax(0) for scores in _by_question(logits, batch)])
+
+    def decode(
+        self,
+        examples: Sequence[ChoiceExample],
+        samples: Sequence[Sequence[Sample]],  # noqa: ARG002
+        logits: Sequence[Sequence[Logits]],
+        head: nn.Module,  # noqa: ARG002
+    ) -> list[Chosen]:
+        """Return the likeliest choice of each question."""
+        found = []
+        for example, (scores,) in zip(examples, logits, strict=True):
+            exponentials = np.exp(scores[:, 0].astype(np.float64) - scores.max())
+            probabilities = exponentials / exponentials.sum()
+            best = int(probabilities.argmax())
+            found.append(Chosen(example.choices[best], best, tuple(probabilities.tolist())))
+        return found
+
+    def outcomes(self, examples: Sequence[ChoiceExample], predictions: Sequence[Chosen]) -> Floats:
+        """Return (n, 1): whether the choice is right."""
+        return np.array(
+            [
+                [float(example.label == found.number) + 0 * found.probabilities[found.number]]
+                for example, found in zip(examples, predictions, strict=True)
+            ]
+        ).reshape(-1, 1)
+
+    def scores(self, outcomes: Floats) -> dict[str, float]:
+        """Return the share of right choices."""
+        check_predictions(outcomes, outcomes)
+        return {"accuracy": float(outcomes.mean())}
+
+    def review(self, examples: Sequence[ChoiceExample], predictions: Sequence[Chosen]) -> Review:
+        """Return confidences and the worst errors."""
+        confidence = np.array([found.probabilities[found.number] for found in predictions])
+        mistakes = [
+            Mistake(example.prompt, example.choices[example.label], f"{found.choice} ({sure:.0%})", float(sure))
+            for example, found, sure in zip(examples, predictions, confidence, strict=True)
+            if example.label is not None and example.label != found.number
+        ]
+        return Review(worst(mistakes), confidence, self.outcomes(examples, predictions)[:, 0] > 0)
+
+    def submission(self) -> Submission:
+        """Return SWAG's form: the question's id and the number of the choice."""
+        return Submission(before="id,label\n", line=lambda example, found: f"{example.id},{found.number}\n")
+
+
+def _by_question(logits: Tensor, batch: SampleBatch) -> tuple[Tensor, ...]:
+    return torch.split(logits[:, 0], [len(sample.windows) for sample in batch.samples])
+
+
+_PROMPTS = ("prompt", "context", "question", "sent1")
+_LABELS = ("label", "answer")
+
+
+def _example(record: Record, number: int, labelled: bool) -> ChoiceExample:
+    values = record.values
+    if "ending0" in values:
+        # SWAG: the second sentence's beginning belongs to every choice.
+        endings = [values[name] for name in sorted(name for name in values if name.startswith("ending"))]
+        prompt, choices = values.get("sent1"), [f"{values.get('sent2', '')} {ending}".strip() for ending in endings]
+    else:
+        prompt = next((values[name] for name in _PROMPTS if name in values), None)
+        choices = values.get("choices", values.get("endings"))
+    if not isinstance(prompt, str) or not isinstance(choices, list) or not all(isinstance(one, str) for one in choices):
+        raise InputError(
+            f"{record.source}: a question has a text under {' or '.join(_PROMPTS)} and a list of texts under choices, "
+            f"or SWAG's columns; this has {', '.join(values)}"
+        )
+    if len(choices) < 2:
+        raise InputError(f"{record.source} has {len(choices)} choice(s); a question needs two or more")
+    label = _label(record, len(choices)) if labelled else None
+    return ChoiceExample(prompt, tuple(choices), label, str(values.get("id", values.get("fold-ind", number))), record.source)
+
+
+def _label(record: Record, n_choices: int) -> int:
+    written = next((record.values[name] for name in _LABELS if name in record.values), None)
+    if written is None:
+        raise InputError(f"{record.source} has no label; write the number of the right choice, from 0, under label")
+    text = str(written).strip()
+    if not text.isdecimal() or int(text) >= n_choices:
+        raise InputError(f"{record.source}: the label {written!r} is no number of a choice: 0 to {n_choices - 1}")
+    return int(text)

@@ -1,0 +1,163 @@
+"""Classification of a text or a pair into one of C classes (Devlin et al. 2019, section 4.1).
+
+Dimensions: B sequences, C classes, n examples.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+import pydantic
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bertsmith.errors import InputError, UsageError
+from bertsmith.model.bert import TaskHead
+from bertsmith.model.heads.sequence import SequenceScores
+from bertsmith.tasks.scores import class_report, class_scores, confusion_matrix
+from bertsmith.tasks.sentences import SentenceTask, described, mean_logits
+from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, worst
+from bertsmith.tasks.texts import TextExample
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """The likeliest label, its probability, and the probability of every label."""
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+    def __str__(self) -> str:
+        return self.label
+
+
+class Classify(SentenceTask):
+    """One text or a pair, one of C classes."""
+
+    kind: ClassVar[str] = "classify"
+    pipeline_tag: ClassVar[str] = "text-classification"
+    usual_metric: ClassVar[str] = "accuracy"
+
+    labels: tuple[str, ...] = ()
+    """The classes, in order; those of the training file unless given."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """Weigh classes in the loss by how rare they are in the training file."""
+    label_smoothing: float = pydantic.Field(default=0.0, ge=0, lt=1)
+    """Share of each target given to all classes alike."""
+    weights: tuple[float, ...] = ()
+    """Weight of each class in the loss, in the order of the labels; overrides --class-weights."""
+
+    def fitted(self, examples: Sequence[TextExample]) -> Self:
+        """Return the task with the labels that the examples have and their weights."""
+        counts = Counter(self._of(example) for example in examples)
+        labels = self.labels or tuple(sort_labels(counts))
+        if len(labels) < 2:
+            raise InputError(f"all {len(examples):,} training examples have the label {labels[0]!r}; two classes are needed")
+        fitted = self.model_copy(update={"labels": labels})
+        fitted.check(examples)
+        if self.weights and len(self.weights) != len(labels):
+            raise UsageError(f"--weights has {len(self.weights)} values for {len(labels)} labels")
+        if self.weights or self.class_weights == "none":
+            return fitted
+        weights = tuple(len(examples) / len(labels) / max(counts[label], 1) for label in labels)
+        return fitted.model_copy(update={"weights": weights})
+
+    def check(self, examples: Sequence[TextExample]) -> None:
+        """Refuse labels that the task does not have."""
+        for example in examples:
+            check_labels(example.source, [self._of(example)], self.labels)
+
+    def _of(self, example: TextExample) -> str:
+        if not isinstance(example.label, str):
+            raise InputError(f"{example.source}: the label {example.label!r} is no single class; see multilabel and regress")
+        return example.label
+
+    def head(self) -> TaskHead:
+        """Return the head that scores the classes."""
+        return SequenceScores(self.labels)
+
+    def target(self, example: TextExample) -> int:
+        """Return the number of the label."""
+        return self.labels.index(example.label)
+
+    def loss(self, logits: Tensor, batch: SampleBatch, head: nn.Module) -> Tensor:  # noqa: ARG002
+        """Return the cross-entropy."""
+        weight = torch.tensor(self.weights, device=logits.device) if self.weights else None
+        targets_B = batch.targets(torch.int64, logits.device)
+        return F.cross_entropy(logits, targets_B, weight, reduction="sum", label_smoothing=self.label_smoothing)
+
+    def log_probabilities(self, logits: Tensor, batch: SampleBatch) -> Tensor:  # noqa: ARG002
+        """Return (B, C)."""
+        return logits.log_softmax(-1)
+
+    def decode(
+        self,
+        examples: Sequence[TextExample],
+        samples: Sequence[Sequence[Sample]],  # noqa: ARG002
+        logits: Sequence[Sequence[Logits]],
+        head: nn.Module,  # noqa: ARG002
+    ) -> list[Classified]:
+        """Return the likeliest class of each example."""
+        if not examples:
+            return []
+        logits_nC = mean_logits(logits)
+        exponentials_nC = np.exp(logits_nC - logits_nC.max(axis=1, keepdims=True))
+        probabilities_nC = exponentials_nC / exponentials_nC.sum(axis=1, keepdims=True)
+        return [self._classified(row) for row in probabilities_nC]
+
+    def _classified(self, probabilities_C: Floats) -> Classified:
+        best = int(probabilities_C.argmax())
+        by_label = dict(zip(self.labels, probabilities_C.tolist(), strict=True))
+        return Classified(self.labels[best], float(probabilities_C[best]), by_label)
+
+    def outcomes(self, examples: Sequence[TextExample], predictions: Sequence[Classified]) -> Floats:
+        """Return the numbers of the right and of the predicted class."""
+        numbers = {label: number for number, label in enumerate(self.labels)}
+        pairs = zip(examples, predictions, strict=True)
+        # What is not a number must not pass for a class.
+        return np.array(
+            [(numbers[example.label], numbers[found.label] + 0 * found.probability) for example, found in pairs]
+        ).reshape(-1, 2)
+
+    def scores(self, outcomes: Floats) -> dict[str, float]:
+        """Return accuracy, F1 over classes and Matthews' correlation; of two classes also F1 of the second."""
+        gold, predicted = outcomes.T
+        scores = class_scores(gold, predicted, len(self.labels))
+        if len(self.labels) == 2:
+            scores["f1"] = 2 * float(gold @ predicted) / max(float((gold + predicted).sum()), 1.0)
+        return scores
+
+    def review(self, examples: Sequence[TextExample], predictions: Sequence[Classified]) -> Review:
+        """Return confusion, per-class report, confidences and the worst errors."""
+        outcomes = self.outcomes(examples, predictions)
+        confusion = confusion_matrix(outcomes[:, 0], outcomes[:, 1], len(self.labels))
+        mistakes = [
+            Mistake(described(example), example.label, f"{found.label} ({found.probability:.0%})", found.probability)
+            for example, found in zip(examples, predictions, strict=True)
+            if example.label != found.label
+        ]
+        return Review(
+            mistakes=worst(mistakes),
+            confidence=np.array([found.probability for found in predictions]),
+            is_right=outcomes[:, 0] == outcomes[:, 1],
+            confusion=confusion,
+            labels=self.labels,
+            table=[("label", "precision", "recall", "F1", "examples"), *class_report(confusion, self.labels)],
+        )
+
+
+def sort_labels(labels: Counter[str] | set[str]) -> list[str]:
+    """Return labels in order, numbers by their value."""
+    return sorted(labels, key=lambda label: (0, int(label), "") if label.isdecimal() else (1, 0, label))
+
+
+def check_labels(source: str, labels: Iterable[str], known: Sequence[str]) -> None:
+    """Raise :class:`InputError` for a label at ``source`` that is not known."""
+    for label in labels:
+        if label not in known:
+            listed = ", ".join(repr(one) for one in known[:20]) + (" …" if len(known) > 20 else "")
+            raise InputError(f"{source}: the label {label!r} is none of those learnt in training: {listed}")

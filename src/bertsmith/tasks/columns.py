@@ -1,0 +1,290 @@
+"""Files of tagged words: CoNLL columns, CoNLL-U, JSON lines and, without tags, plain text."""
+
+import codecs
+import itertools
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pydantic
+
+from bertsmith.config import Config
+from bertsmith.errors import InputError, UsageError
+from bertsmith.progress import SILENT
+from bertsmith.text.streams import COMPRESSIONS, read_text
+
+_FORMAT_OF_SUFFIX = {".conllu": "conllu", ".jsonl": "json", ".json": "json"}
+_WORDS_KEYS = ("words", "tokens")
+_TAGS_KEYS = ("tags", "ner_tags", "labels")
+_LONGEST_LINE = 1 << 28
+# Only these separate columns: a word may well be another kind of white space.
+_BLANKS = " \t"
+Lines = Iterator[tuple[int, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedSentence:
+    """The words of a sentence, at least one, and their tags, or None where they have none.
+
+    ``source`` is ``file:line`` of the first word.
+    """
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...] | None
+    source: str
+    is_document_start: bool = False
+
+
+class TagColumns(Config):
+    """Where words and tags stand in a file."""
+
+    word_column: int | None = pydantic.Field(default=None, ge=1)
+    """Which column holds the words, counted from 1; unless given, the first (CoNLL-U: the second, FORM)."""
+    tag_column: int | None = pydantic.Field(default=None, ge=1)
+    """Which column holds the tags, counted from 1; unless given, the last (CoNLL-U: the fourth, UPOS; 5 is XPOS)."""
+    words_key: str = "words"
+    """Key of the list of words in JSON lines; "tokens" is found by itself too."""
+    tags_key: str = "tags"
+    """Key of the list of tags in JSON lines; "ner_tags" and "labels" are found by themselves too."""
+
+
+def read_tagged(
+    path: str | Path,
+    columns: TagColumns,
+    *,
+    labelled: bool,
+    format: str | None = None,  # noqa: A002
+) -> Iterator[TaggedSentence]:
+    """Yield the sentences of a file, or of standard input for ``-``, in bounded memory; those without words are left out.
+
+    The format is ``columns`` unless the extension says otherwise; the file may be compressed.
+
+    Raises:
+        InputError: a file that cannot be read as its format, named with the line; or no sentence in it.
+        UsageError: an unknown format, or tags wanted of plain text.
+    """
+    name = "standard input" if str(path) == "-" else str(path)
+    format = format or _format_of(Path(path))  # noqa: A001
+    if format not in _READERS:
+        raise UsageError(f"unknown format {format!r}; choose one of {', '.join(_READERS)}")
+    if format == "text" and labelled:
+        raise UsageError(f"{name}: plain text has no tags; give a file of columns, CoNLL-U or JSON lines")
+    pieces = _standard_input(name) if str(path) == "-" else _pieces(Path(path))
+    sentence = None
+    for sentence in _READERS[format](_numbered_lines(pieces, name), name, columns, labelled):
+        yield sentence
+    if sentence is None:
+        raise InputError(f"{name} holds no sentence; give a file with one word a line, or its --format")
+
+
+def _format_of(path: Path) -> str:
+    suffix = Path(path.stem).suffix if path.suffix in COMPRESSIONS else path.suffix
+    return _FORMAT_OF_SUFFIX.get(suffix.lower(), "columns")
+
+
+def _pieces(path: Path) -> Iterator[str]:
+    with SILENT.task("", None, "bytes") as task:
+        yield from read_text(path, "strict", task)
+
+
+def _standard_input(name: str) -> Iterator[str]:
+    """Yield lines as soon as they arrive."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    for number, line in enumerate(sys.stdin.buffer, start=1):
+        try:
+            yield decoder.decode(line).replace("\r\n", "\n")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{name}:{number}: invalid UTF-8 at byte {error.start} of the line; convert it to UTF-8") from None
+
+
+def _numbered_lines(pieces: Iterable[str], name: str) -> Lines:
+    """Yield lines without their ends, counted from 1."""
+    rest, number = "", 0
+    for piece in pieces:
+        *lines, rest = (rest + piece).split("\n")
+        for line in lines:
+            number += 1
+            yield number, line
+        if len(rest) > _LONGEST_LINE:
+            raise InputError(
+                f"{name}:{number + 1} has more than {_LONGEST_LINE:,} characters; is the file one of tagged words?"
+            )
+    if rest:
+        yield number + 1, rest
+
+
+# Columns, one word a line.
+
+
+class _Row(NamedTuple):
+    line: int
+    word: str
+    tag: str | None
+
+
+class _Break(Enum):
+    SENTENCE = auto()
+    DOCUMENT = auto()
+
+
+def _sentences(rows: Iterable[_Row | _Break], name: str, labelled: bool) -> Iterator[TaggedSentence]:
+    """Gather the rows between breaks."""
+    pending: list[_Row] = []
+    is_document_start = False
+    for row in itertools.chain(rows, [_Break.SENTENCE]):
+        if isinstance(row, _Row):
+            pending.append(row)
+            continue
+        if pending:
+            words = tuple(row.word for row in pending)
+            tags = tuple(row.tag for row in pending if row.tag is not None) if labelled else None
+            yield TaggedSentence(words, tags, f"{name}:{pending[0].line}", is_document_start)
+            pending, is_document_start = [], False
+        is_document_start |= row is _Break.DOCUMENT
+
+
+def _places(columns: TagColumns, word: int, tag: int, labelled: bool, n_columns: int, source: str) -> tuple[int, int | None]:
+    """Return the indices of word and tag in a row of ``n_columns``; ``word`` and ``tag`` are the format's own columns."""
+    word, tag = columns.word_column or word, columns.tag_column or tag
+    for flag, column in [("--word-column", word)] + [("--tag-column", tag)] * labelled:
+        if column > n_columns:
+            raise InputError(f"{source}: there is no column {column}, only {n_columns}; correct it, or choose another {flag}")
+    if labelled and word == tag:
+        remedy = "a tag must follow each word" if n_columns == 1 else "choose another --word-column or --tag-column"
+        raise InputError(f"{source}: words and tags cannot both be column {tag} of {n_columns}; {remedy}")
+    return word - 1, tag - 1 if labelled else None
+
+
+def _from_columns(lines: Lines, name: str, columns: TagColumns, labelled: bool) -> Iterator[TaggedSentence]:
+    return _sentences(_rows_of_columns(lines, name, columns, labelled), name, labelled)
+
+
+def _rows_of_columns(lines: Lines, name: str, columns: TagColumns, labelled: bool) -> Iterator[_Row | _Break]:
+    """Read columns between tabs where the first row has one, else between any blanks."""
+    separator, n_columns, first_line = re.compile(""), 0, 0
+    word_place: int = 0
+    tag_place: int | None = None
+    for number, line in lines:
+        text = line.rstrip(_BLANKS)
+        if not text or text.startswith("-DOCSTART-"):
+            yield _Break.DOCUMENT if text else _Break.SENTENCE
+            continue
+        source = f"{name}:{number}"
+        if not n_columns:
+            _refuse_json(text, source)
+            separator = re.compile(r"\t+" if "\t" in text.strip(_BLANKS) else r"[ \t]+")
+            n_columns, first_line = len(separator.split(text.strip(_BLANKS))), number
+            word_place, tag_place = _places(columns, 1, n_columns, labelled, n_columns, source)
+        fields = separator.split(text)
+        if not fields[0]:
+            # The row is indented, or its word is itself a blank.
+            fields = fields[1:] if len(fields) > n_columns else [text[0], *fields[1:]]
+        if len(fields) != n_columns:
+            raise InputError(
+                f"{source}: the number of columns is {len(fields)} but {n_columns} in line {first_line}: {line!r:.60}; "
+                "correct it, or say --format text if this is text without tags"
+            )
+        yield _Row(number, fields[word_place], None if tag_place is None else fields[tag_place])
+
+
+def _refuse_json(text: str, source: str) -> None:
+    if text.startswith(("{", "[")):
+        try:
+            value = json.loads(text)
+        except (json.JSONDecodeError, RecursionError):
+            return
+        if value and isinstance(value if isinstance(value, dict) else value[0], dict):
+            raise InputError(f"{source} is JSON, not columns: {text!r:.60}; give it as --format json, one object a line")
+
+
+def _from_conllu(lines: Lines, name: str, columns: TagColumns, labelled: bool) -> Iterator[TaggedSentence]:
+    return _sentences(_rows_of_conllu(lines, name, columns, labelled), name, labelled)
+
+
+def _rows_of_conllu(lines: Lines, name: str, columns: TagColumns, labelled: bool) -> Iterator[_Row | _Break]:
+    """Read the words proper: neither ranges of them (``1-2``) nor empty nodes (``8.1``)."""
+    for number, line in lines:
+        source = f"{name}:{number}"
+        fields = line.split("\t")
+        if not line.strip(_BLANKS):
+            yield _Break.SENTENCE
+        elif line.startswith("#"):
+            if re.match(r"#\s*newdoc\b", line):
+                yield _Break.DOCUMENT
+        elif re.fullmatch("[0-9]+", fields[0]):
+            word_place, tag_place = _places(columns, 2, 4, labelled, len(fields), source)
+            tag = None if tag_place is None else fields[tag_place]
+            if tag in ("_", ""):
+                raise InputError(
+                    f"{source}: the tag of {fields[word_place]!r} is missing; add it, or choose another --tag-column"
+                )
+            yield _Row(number, fields[word_place], tag)
+        elif not re.fullmatch("[0-9]+[-.][0-9]+", fields[0]):
+            raise InputError(
+                f"{source}: {line!r:.60} is no row of CoNLL-U, whose first column is a number before a tab; "
+                "correct it, or say --format columns"
+            )
+
+
+# One sentence a line.
+
+
+def _from_text(lines: Lines, name: str, _columns: TagColumns, _labelled: bool) -> Iterator[TaggedSentence]:
+    for number, line in lines:
+        if words := line.split():
+            yield TaggedSentence(tuple(words), None, f"{name}:{number}")
+
+
+def _from_json_lines(lines: Lines, name: str, columns: TagColumns, labelled: bool) -> Iterator[TaggedSentence]:
+    for number, line in lines:
+        if not line.strip():
+            continue
+        source = f"{name}:{number}"
+        record = _record(line, source)
+        words = _strings(record, columns.words_key, _WORDS_KEYS, "--words-key", source)
+        tags = _strings(record, columns.tags_key, _TAGS_KEYS, "--tags-key", source) if labelled else None
+        if tags is not None and len(tags) != len(words):
+            raise InputError(f"{source} has {len(words)} words and {len(tags)} tags; give each word one tag")
+        if tags is not None and not all(tags):
+            raise InputError(f"{source}: the tag of word {tags.index('') + 1}, {words[tags.index('')]!r}, is missing; add it")
+        if words:
+            yield TaggedSentence(words, tags, source)
+
+
+def _record(line: str, source: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{source} is not valid JSON: {error}; give one object a line") from None
+    if not isinstance(record, dict):
+        raise InputError(f"{source} holds a {type(record).__name__} where a JSON object is expected; give one object a line")
+    return record
+
+
+def _strings(record: dict[str, Any], key: str, known: tuple[str, ...], flag: str, source: str) -> tuple[str, ...]:
+    """Return the list at ``key``; at the first there of the ``known`` keys where ``key`` is the default, the first of them."""
+    found = next((name for name in (known if key == known[0] else (key,)) if name in record), None)
+    if found is None:
+        fields = ", ".join(map(repr, record)) or "none"
+        raise InputError(f"{source} has no field {key!r}; its fields are {fields}; choose one with {flag}")
+    values = record[found]
+    if not isinstance(values, list):
+        raise InputError(f"{source}: the field {found!r} holds {values!r:.60} where a list of strings is expected")
+    for value in values:
+        if not isinstance(value, str):
+            raise InputError(f"{source}: the list {found!r} holds {value!r:.60} where a string is expected; write it as text")
+    # JSON can escape halves of characters, which no encoding can carry.
+    return tuple(value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for value in values)
+
+
+_READERS: dict[str, Callable[[Lines, str, TagColumns, bool], Iterator[TaggedSentence]]] = {
+    "columns": _from_columns,
+    "conllu": _from_conllu,
+    "json": _from_json_lines,
+    "text": _from_text,
+}

@@ -1,0 +1,141 @@
+"""Any of C labels for a text or a pair.
+
+Dimensions: B sequences, C classes, n examples.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+import pydantic
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bertsmith.errors import InputError
+from bertsmith.model.bert import TaskHead
+from bertsmith.model.heads.sequence import SequenceScores
+from bertsmith.tasks.classify import check_labels, sort_labels
+from bertsmith.tasks.scores import multilabel_scores, tune_thresholds
+from bertsmith.tasks.sentences import SentenceTask, described, mean_logits
+from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, worst
+from bertsmith.tasks.texts import TextExample
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """The labels whose probability reaches their threshold, and the probability of every label."""
+
+    labels: tuple[str, ...]
+    probabilities: dict[str, float]
+
+    def __str__(self) -> str:
+        return ",".join(self.labels)
+
+
+class Multilabel(SentenceTask):
+    """One text or a pair, any of C labels."""
+
+    kind: ClassVar[str] = "multilabel"
+    pipeline_tag: ClassVar[str] = "text-classification"
+    usual_metric: ClassVar[str] = "micro_f1"
+
+    separator: str = pydantic.Field(default=",", min_length=1)
+    """What stands between the labels of a row in CSV and TSV."""
+    labels: tuple[str, ...] = ()
+    """The labels, in order; those of the training file unless given."""
+    thresholds: tuple[float, ...] = ()
+    """Probability from which each label is given; tuned on the dev file unless given."""
+
+    def fitted(self, examples: Sequence[TextExample]) -> Self:
+        """Return the task with the labels that the examples have."""
+        labels = self.labels or tuple(sort_labels(Counter(label for example in examples for label in self._of(example))))
+        if not labels:
+            raise InputError("no training example has a label")
+        fitted = self.model_copy(update={"labels": labels})
+        fitted.check(examples)
+        return fitted
+
+    def check(self, examples: Sequence[TextExample]) -> None:
+        """Refuse labels that the task does not have."""
+        for example in examples:
+            check_labels(example.source, self._of(example), self.labels)
+
+    def _of(self, example: TextExample) -> list[str]:
+        if isinstance(example.label, list):
+            return [str(label) for label in example.label]
+        return [label for part in str(example.label or "").split(self.separator) if (label := part.strip())]
+
+    def head(self) -> TaskHead:
+        """Return the head that scores each label by itself."""
+        return SequenceScores(self.labels, "multi_label_classification")
+
+    def target(self, example: TextExample) -> Floats:
+        """Return (C,): 1 for the labels that it has."""
+        own = set(self._of(example))
+        return np.array([float(label in own) for label in self.labels])
+
+    def loss(self, logits: Tensor, batch: SampleBatch, head: nn.Module) -> Tensor:  # noqa: ARG002
+        """Return the mean over the labels of the binary cross-entropy."""
+        targets_BC = batch.targets(torch.float32, logits.device)
+        return F.binary_cross_entropy_with_logits(logits, targets_BC, reduction="sum") / len(self.labels)
+
+    def log_probabilities(self, logits: Tensor, batch: SampleBatch) -> Tensor:  # noqa: ARG002
+        """Return (2, B, C): of having each label and of not having it."""
+        return torch.stack([F.logsigmoid(logits), F.logsigmoid(-logits)])
+
+    def decode(
+        self,
+        examples: Sequence[TextExample],  # noqa: ARG002
+        samples: Sequence[Sequence[Sample]],  # noqa: ARG002
+        logits: Sequence[Sequence[Logits]],
+        head: nn.Module,  # noqa: ARG002
+    ) -> list[Labelled]:
+        """Return the labels of each example."""
+        probabilities_nC = [1 / (1 + np.exp(-row)) for row in mean_logits(logits)]
+        return [self.apply(Labelled((), dict(zip(self.labels, row.tolist(), strict=True)))) for row in probabilities_nC]
+
+    def tuned(self, examples: Sequence[TextExample], predictions: Sequence[Labelled]) -> Self:
+        """Return the task with the thresholds that are best on these examples, unless they were given."""
+        if self.thresholds:
+            return self
+        outcomes = self.outcomes(examples, predictions)
+        n_labels = len(self.labels)
+        thresholds = tune_thresholds(outcomes[:, :n_labels] > 0, outcomes[:, n_labels:])
+        return self.model_copy(update={"thresholds": tuple(thresholds.tolist())})
+
+    def apply(self, prediction: Labelled) -> Labelled:
+        """Return the prediction under the task's thresholds, 0.5 where there are none yet."""
+        thresholds = self.thresholds or (0.5,) * len(self.labels)
+        pairs = zip(self.labels, thresholds, strict=True)
+        labels = tuple(label for label, threshold in pairs if prediction.probabilities[label] >= threshold)
+        return dataclasses.replace(prediction, labels=labels)
+
+    def outcomes(self, examples: Sequence[TextExample], predictions: Sequence[Labelled]) -> Floats:
+        """Return (n, 2 C): which labels are right, and the probability of each."""
+        gold_nC = np.array([self.target(example) for example in examples])
+        probabilities_nC = np.array([[found.probabilities[label] for label in self.labels] for found in predictions])
+        return np.hstack([gold_nC, probabilities_nC])
+
+    def scores(self, outcomes: Floats) -> dict[str, float]:
+        """Return micro and macro F1, mean average precision, and the share of examples with exactly the right labels."""
+        gold_nC, probabilities_nC = np.hsplit(outcomes, 2)
+        thresholds_C = np.array(self.thresholds or (0.5,) * len(self.labels))
+        return multilabel_scores(gold_nC > 0, probabilities_nC, thresholds_C)
+
+    def review(self, examples: Sequence[TextExample], predictions: Sequence[Labelled]) -> Review:
+        """Return the examples with the most unlikely labels, and the thresholds."""
+        outcomes = self.outcomes(examples, predictions)
+        gold_nC, probabilities_nC = np.hsplit(outcomes, 2)
+        distances_n = np.abs(gold_nC - probabilities_nC).sum(axis=1)
+        mistakes = [
+            Mistake(described(example), ", ".join(self._of(example)), ", ".join(found.labels), float(distance))
+            for example, found, distance in zip(examples, predictions, distances_n, strict=True)
+            if set(self._of(example)) != set(found.labels)
+        ]
+        thresholds = self.thresholds or (0.5,) * len(self.labels)
+        rows = zip(self.labels, thresholds, gold_nC.sum(axis=0).astype(int), strict=True)
+        return Review(mistakes=worst(mistakes), table=[("label", "threshold", "examples"), *rows])

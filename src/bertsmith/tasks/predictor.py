@@ -1,0 +1,65 @@
+"""Predictions for any number of examples: a look-ahead window of them is sorted by length, packed, and put back in order."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bertsmith.batches.packing import pack
+from bertsmith.tasks.task import Logits, Sample, SampleBatch, Task
+from bertsmith.text.tokenizer import Tokenizer
+from bertsmith.types import PackedBatch
+
+Forward = Callable[[PackedBatch], Tensor]
+"""From a batch to the logits of the task's head, in float32."""
+
+TOKEN_BUDGET = 4096
+_LOOK_AHEAD = 1024
+
+
+class Predictor:
+    """Applies a trained model to a task's examples."""
+
+    def __init__(self, task: Task, tokenizer: Tokenizer, forward: Forward, head: nn.Module) -> None:
+        self.task, self.tokenizer = task, tokenizer
+        self._forward, self._head = forward, head
+
+    def predict(self, examples: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """Yield each example with its prediction, in order, in memory bounded by the look-ahead."""
+        remaining = iter(examples)
+        while chunk := list(islice(remaining, _LOOK_AHEAD)):
+            yield from zip(chunk, self._predict(chunk), strict=True)
+
+    @torch.no_grad()
+    def _predict(self, examples: Sequence[Any]) -> list[Any]:
+        by_example = self.task.samples(examples, self.tokenizer, labelled=False)
+        found = iter(self._logits([sample for samples in by_example for sample in samples]))
+        logits = [[next(found) for _ in samples] for samples in by_example]
+        return self.task.decode(examples, by_example, logits, self._head)
+
+    def _logits(self, samples: Sequence[Sample]) -> list[Logits]:
+        """Return the logits of each sample."""
+        found: list[Logits] = [np.zeros(0, np.float32)] * len(samples)
+        for places in pack_samples(samples, TOKEN_BUDGET):
+            batch = SampleBatch.collate([samples[place] for place in places])
+            logits = self._forward(batch.inputs).float().cpu().numpy()
+            # A row is a token or a sequence; no sequence has but one token.
+            per_token = len(logits) == batch.inputs.n_tokens
+            sizes = [sample.n_tokens if per_token else len(sample.windows) for sample in batch.samples]
+            for place, part in zip(places, np.split(logits, np.cumsum(sizes[:-1])), strict=True):
+                found[place] = part
+        return found
+
+
+def pack_samples(samples: Sequence[Sample], token_budget: int) -> list[list[int]]:
+    """Put samples of similar length together, in batches of at most ``token_budget`` tokens or of one sample beyond it.
+
+    Returns the places of the samples of each batch, the longest first.
+    """
+    lengths = np.array([sample.n_tokens for sample in samples], dtype=np.int64)
+    order = np.argsort(-lengths, kind="stable")
+    budget = max(token_budget, int(lengths.max(initial=0)))
+    return [order[batch].tolist() for batch in pack(lengths[order], budget)]

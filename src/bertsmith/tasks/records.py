@@ -1,0 +1,356 @@
+"""Tables of labelled or unlabelled examples, row by row as they come: CSV, TSV, JSON, plain text, Hugging Face datasets."""
+
+import csv
+import importlib
+import json
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from bertsmith.errors import InputError, UsageError
+from bertsmith.progress import SILENT
+from bertsmith.text.readers import _LONGEST_RECORD, _lines, _well_formed
+from bertsmith.text.streams import COMPRESSIONS, read_text
+
+_log = logging.getLogger("bertsmith")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row: what stands in each column, text or, of JSON and of a hub dataset, any JSON value.
+
+    ``source`` is ``file:line``, the line on which the row begins (of a hub dataset, the row, from 1).
+    """
+
+    values: Mapping[str, Any]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under ``columns`` (of JSON, the keys of the first object); ``path`` names the table in messages."""
+
+    path: str
+    columns: tuple[str, ...]
+    rows: Iterator[Record]
+
+
+def read_table(path: str | Path, format: str | None = None) -> Table:  # noqa: A002
+    """Open a table whose rows are read as they are asked for, in bounded memory.
+
+    Args:
+        path: a file, also compressed; ``-`` for standard input; or ``hub:NAME[@CONFIG]:SPLIT`` for a dataset that the
+            ``datasets`` package opens, of the Hugging Face hub or in a local directory.
+        format: one of csv, tsv (no quoting, as in GLUE), jsonl, json (lines, or one array of objects) and txt (one text a
+            line, column ``text``, blank lines left out). By default, the extension says it; standard input is txt.
+
+    Raises:
+        InputError: a file that is missing, empty or of an unknown kind, here; a row that does not fit, here or from the rows.
+        UsageError: ``format`` is unknown, or the ``datasets`` package is missing.
+    """
+    source = "standard input" if str(path) == "-" else str(path)
+    if source.startswith(_HUB_PREFIX):
+        records = _from_hub(source)
+    else:
+        read = _READERS[table_format(path, format)]
+        records = read(_standard_input() if str(path) == "-" else _pieces(Path(path)), source)
+    first = next(records, None)
+    if first is None:
+        raise InputError(f"{source} holds no rows; give a file with at least one example")
+    return Table(source, tuple(first.values), chain([first], records))
+
+
+def table_format(path: str | Path, format: str | None = None) -> str:  # noqa: A002
+    """Return which of the formats of :func:`read_table` ``path`` is read as.
+
+    Raises:
+        InputError: the extension is unknown.
+        UsageError: ``format`` is.
+    """
+    if format is not None:
+        if format not in _READERS:
+            raise UsageError(f"unknown format {format!r}; the formats are {', '.join(_READERS)}")
+        return format
+    if str(path) == "-":
+        return "txt"
+    path = Path(path)
+    suffix = Path(path.stem).suffix if path.suffix in COMPRESSIONS else path.suffix
+    if suffix[1:] not in _READERS:
+        known = " ".join(f".{name}" for name in _READERS)
+        raise InputError(
+            f"{path} has no extension that says how to read it: known are {known}, each also {' '.join(COMPRESSIONS)}; "
+            "rename the file or give its --format"
+        )
+    return suffix[1:]
+
+
+def _pieces(path: Path) -> Iterator[str]:
+    if not path.exists():
+        raise InputError(f"{path} does not exist; check its name")
+    if path.is_dir():
+        raise InputError(f"{path} is a directory; give a file in it")
+    with SILENT.task("", None, "bytes") as task:
+        yield from read_text(path, "strict", task)
+
+
+def _standard_input() -> Iterator[str]:
+    """Yield lines as soon as they arrive."""
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"standard input:{number}: invalid UTF-8 at byte {error.start} of the line; convert it to UTF-8"
+            ) from None
+        yield text.replace("\r\n", "\n")
+
+
+def _from_text(pieces: Iterator[str], source: str) -> Iterator[Record]:
+    for number, line in enumerate(_lines(pieces, Path(source)), 1):
+        if not line.isspace():
+            yield Record({"text": line.removesuffix("\n")}, f"{source}:{number}")
+
+
+# CSV and TSV.
+
+
+@dataclass(frozen=True, slots=True)
+class _Headerless:
+    """A kind of file without a header, known by its first row (fields joined with tabs)."""
+
+    first_row: re.Pattern[str]
+    columns: list[str]
+    more_fields: bool = False
+
+
+_HEADERLESS = (
+    # CoLA, train and dev
+    _Headerless(re.compile(r"[^\t]*\t[01]\t\*?\t[^\t]+"), ["source", "label", "mark", "sentence"]),
+    # STS-B, test_with_gold; some of its rows end in fields that name the sources of the sentences
+    _Headerless(
+        re.compile(r"([^\t]*\t){3}\d+\t[0-5](\.\d+)?(\t[^\t]+){2}(\t[^\t]*)*"),
+        ["genre", "filename", "year", "old_index", "score", "sentence1", "sentence2"],
+        more_fields=True,
+    ),
+)
+# Some questions of the file that GLUE publishes hold line breaks; all who train on it leave the broken rows out.
+_QQP = ["id", "qid1", "qid2", "question1", "question2", "is_duplicate"]
+
+
+def _from_csv(pieces: Iterator[str], source: str) -> Iterator[Record]:
+    hint = "is a quotation mark not closed, or a text with a comma not quoted?"
+    return _from_rows(_csv_rows(pieces, source), source, hint)
+
+
+def _from_tsv(pieces: Iterator[str], source: str) -> Iterator[Record]:
+    lines = enumerate(_lines(pieces, Path(source)), 1)
+    rows = ((number, line.removesuffix("\n").split("\t")) for number, line in lines if line != "\n")
+    return _from_rows(rows, source, "is there a tab or a line break in a text?")
+
+
+def _csv_rows(pieces: Iterator[str], source: str) -> Iterator[tuple[int, list[str]]]:
+    csv.field_size_limit(_LONGEST_RECORD)
+    rows = csv.reader(_lines(pieces, Path(source)), strict=True)
+    line = 1
+    try:
+        for row in rows:
+            if row:
+                yield line, row
+            line = rows.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{source}:{line}: {error}; is a quotation mark not closed?") from None
+
+
+def _from_rows(rows: Iterator[tuple[int, list[str]]], source: str, hint: str) -> Iterator[Record]:
+    """Put the rows, each with its line, under the header that is the first of them, or that a headerless file should have."""
+    first = next(rows, None)
+    if first is None:
+        return
+    columns = first[1]
+    headerless = next((kind for kind in _HEADERLESS if kind.first_row.fullmatch("\t".join(columns))), None)
+    if headerless:
+        columns, rows = headerless.columns, chain([first], rows)
+    _check_header(columns, f"{source}:{first[0]}")
+    broken: list[int] = []
+    for line, row in rows:
+        if len(row) == len(columns) or (headerless and headerless.more_fields and len(row) > len(columns)):
+            yield Record(dict(zip(columns, row, strict=False)), f"{source}:{line}")
+        elif columns == _QQP:
+            broken.append(line)
+        else:
+            raise InputError(f"{source}:{line} has {len(row)} fields where the header has {len(columns)}; {hint}")
+    if broken:
+        _log.warning("%s: left out %d broken rows of QQP, the first %s:%d", source, len(broken), source, broken[0])
+
+
+def _check_header(columns: list[str], place: str) -> None:
+    # Spreadsheets write several columns without a name.
+    twice = next((name for name in columns if name and columns.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{place}: two columns are named {twice!r}; rename one, so that it is clear which is meant")
+
+
+# JSON.
+
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+_SPACE = re.compile(r"[ \t\n\r]*")
+_DECODER = json.JSONDecoder()
+
+
+def _from_json(pieces: Iterator[str], source: str) -> Iterator[Record]:
+    """Read one array of objects, or objects one a line."""
+    start = ""
+    for piece in pieces:
+        start += piece
+        if start and not start.isspace():
+            break
+    read = _from_array if start.lstrip().startswith("[") else _from_json_lines
+    return read(chain([start], pieces), source)
+
+
+def _from_json_lines(pieces: Iterator[str], source: str) -> Iterator[Record]:
+    for number, line in enumerate(_lines(pieces, Path(source)), 1):
+        if line.isspace():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{source}:{number} is not valid JSON: {error}") from None
+        yield _record(value, line, f"{source}:{number}")
+
+
+def _from_array(pieces: Iterator[str], source: str) -> Iterator[Record]:
+    stream = _JsonStream(pieces, source)
+    stream.peek()
+    stream.take()
+    if stream.peek() == "]":
+        return
+    mark = ","
+    while mark == ",":
+        stream.peek()
+        line = stream.line
+        value, text = stream.value()
+        yield _record(value, text, f"{source}:{line}")
+        mark = stream.peek()
+        if mark not in (",", "]"):
+            found = repr(mark) if mark else "the end of the file"
+            raise InputError(f"{source}:{stream.line} is not valid JSON: {found} where ',' or ']' is expected")
+        stream.take()
+    if rest := stream.peek():
+        raise InputError(f"{source}:{stream.line} is not valid JSON: {rest!r} after the end of the array")
+
+
+def _record(value: Any, text: str, source: str) -> Record:
+    """Make a record of the ``value`` that ``text`` says."""
+    if not isinstance(value, dict):
+        raise InputError(f"{source} holds a {type(value).__name__} where a JSON object is expected")
+    if _SURROGATE_ESCAPE.search(text):
+        value = json.loads(_well_formed(json.dumps(value, ensure_ascii=False)))
+    return Record(value, source)
+
+
+class _JsonStream:
+    """JSON values one at a time from pieces of text; ``line`` is the one reached."""
+
+    def __init__(self, pieces: Iterator[str], source: str) -> None:
+        self._pieces, self._source = pieces, source
+        self._text, self._at = "", 0
+        self.line = 1
+
+    def peek(self) -> str:
+        """Go to the next character that is not white space and return it; "" at the end."""
+        while True:
+            space = _SPACE.match(self._text, self._at)
+            assert space is not None
+            self._advance(space.end())
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._read_on():
+                return ""
+
+    def take(self) -> None:
+        """Go past one character."""
+        self._advance(self._at + 1)
+
+    def value(self) -> tuple[Any, str]:
+        """Go past the value that begins here and return it with its text."""
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._text, self._at)
+            except (ValueError, RecursionError) as error:
+                if not (self._may_be_cut_short(error) and self._read_on()):
+                    raise self._invalid(error) from None
+            else:
+                text = self._text[self._at : end]
+                self._advance(end)
+                return value, text
+
+    def _may_be_cut_short(self, error: Exception) -> bool:
+        """Say whether reading on may cure the error: it stands within a token of the end, or in an open string."""
+        if not isinstance(error, json.JSONDecodeError) or len(self._text) > _LONGEST_RECORD:
+            return False
+        return error.msg.startswith("Unterminated string") or error.pos > len(self._text) - len("\\ud83d\\ude00")
+
+    def _invalid(self, error: Exception) -> InputError:
+        at, what = (error.pos, error.msg) if isinstance(error, json.JSONDecodeError) else (self._at, str(error))
+        line = self.line + self._text.count("\n", self._at, at)
+        return InputError(f"{self._source}:{line} is not valid JSON: {what}")
+
+    def _read_on(self) -> bool:
+        piece = next(self._pieces, None)
+        self._text, self._at = self._text[self._at :] + (piece or ""), 0
+        return piece is not None
+
+    def _advance(self, end: int) -> None:
+        self.line += self._text.count("\n", self._at, end)
+        self._at = end
+
+
+_READERS: dict[str, Callable[[Iterator[str], str], Iterator[Record]]] = {
+    "csv": _from_csv,
+    "tsv": _from_tsv,
+    "jsonl": _from_json_lines,
+    "json": _from_json,
+    "txt": _from_text,
+}
+
+# The Hugging Face hub.
+
+_HUB_PREFIX = "hub:"
+_HUB_NAME = re.compile(r"hub:(?P<name>.+?)(?:@(?P<config>[^@:/]+))?:(?P<split>[^:/\[]+(?:\[.*\])?)")
+
+
+def _from_hub(address: str) -> Iterator[Record]:
+    dataset, names = _load(address)
+    for number, row in enumerate(dataset, 1):
+        values = {column: _named(value, names[column]) if column in names else value for column, value in row.items()}
+        yield Record(values, f"{address}:{number}")
+
+
+def _load(address: str) -> tuple[Iterable[dict[str, Any]], dict[str, list[str]]]:
+    """Return a dataset and, of each column with class labels, their names."""
+    parts = _HUB_NAME.fullmatch(address)
+    if parts is None:
+        raise InputError(f"{address} does not say which dataset is meant; write hub:NAME:SPLIT or hub:NAME@CONFIG:SPLIT")
+    try:
+        datasets = importlib.import_module("datasets")
+    except ImportError:
+        raise UsageError(f"reading {address} needs the datasets package: pip install 'bertsmith[hub]'") from None
+    try:
+        dataset = datasets.load_dataset(parts["name"], parts["config"], split=parts["split"])
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        raise InputError(f"cannot read {address}: {error}") from error
+    inner = {column: getattr(feature, "feature", feature) for column, feature in dataset.features.items()}
+    return dataset, {column: kind.names for column, kind in inner.items() if isinstance(kind, datasets.ClassLabel)}
+
+
+def _named(label: Any, names: list[str]) -> Any:
+    """Return the name of a class label, or of each in a list; None for -1, which marks an unlabelled example."""
+    if isinstance(label, list):
+        return [_named(one, names) for one in label]
+    return None if label is None or label < 0 else names[label]

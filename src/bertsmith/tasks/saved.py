@@ -1,0 +1,85 @@
+"""``task.json``: what a model directory was fine-tuned for."""
+
+from pathlib import Path
+from typing import Any
+
+from bertsmith.artifacts.directory import TASK, load_model, verify_directory
+from bertsmith.errors import ArtifactError, ConfigError, DamagedError
+from bertsmith.files import read_json
+from bertsmith.model.bert import Bert, Heads
+from bertsmith.model.heads.sequence import ChoiceScores, SequenceScores
+from bertsmith.model.heads.span import SpanScores
+from bertsmith.model.heads.token import TokenScores
+from bertsmith.tasks.answer import Answer
+from bertsmith.tasks.choose import Choose
+from bertsmith.tasks.classify import Classify
+from bertsmith.tasks.multilabel import Multilabel
+from bertsmith.tasks.regress import Regress
+from bertsmith.tasks.schemes import scheme_of
+from bertsmith.tasks.tag import Tag
+from bertsmith.tasks.task import Task
+
+TASKS: dict[str, type[Task]] = {kind.kind: kind for kind in (Classify, Multilabel, Regress, Tag, Answer, Choose)}
+
+
+def task_values(task: Task) -> dict[str, Any]:
+    """Return what ``task.json`` holds for a task."""
+    return {"task": task.kind, "format": 1, "settings": task.model_dump(mode="json", exclude_none=True)}
+
+
+def load_task_model(path: Path, kind: type[Task] | None = None) -> tuple[Task, Bert]:
+    """Return the task that the model directory ``path`` was fine-tuned for, and its model.
+
+    A directory without ``task.json``, such as one of transformers', has the task that its head is for, with its usual settings.
+
+    Args:
+        path: The model directory.
+        kind: The class of the task, where it is one of one's own or no other will do.
+
+    Raises:
+        ArtifactError: the directory is of another task, or of one that is not known, or its model has no head of a task.
+        DamagedError: ``task.json`` is not what bertsmith writes, or does not fit the model.
+    """
+    verify_directory(path)
+    if not (path / TASK).exists():
+        model = load_model(path)
+        return _check_kind(_task_of_heads(path, model.heads), kind, path), model
+    task = _check_kind(_read_task(path / TASK, kind), kind, path)
+    return task, load_model(path, Heads(task=task.head()), may_be_new=False)
+
+
+def _read_task(file: Path, kind: type[Task] | None) -> Task:
+    values = read_json(file)
+    if values.keys() != {"task", "format", "settings"} or values["format"] != 1 or not isinstance(values["settings"], dict):
+        raise DamagedError(f"{file} is not what bertsmith writes there")
+    named = kind if kind is not None and kind.kind == values["task"] else TASKS.get(str(values["task"]))
+    if named is None:
+        raise ArtifactError(f"{file.parent} is a model of the task {values['task']!r}, which is none of {', '.join(TASKS)}")
+    try:
+        return named.from_values(values["settings"], str(file))
+    except ConfigError as error:
+        raise DamagedError(str(error)) from None
+
+
+def _check_kind(task: Task, kind: type[Task] | None, path: Path) -> Task:
+    if kind is not None and not isinstance(task, kind):
+        raise ArtifactError(f"{path} is a model of the task {task.kind!r}; one of {kind.kind!r} is needed here")
+    return task
+
+
+def _task_of_heads(path: Path, heads: Heads) -> Task:
+    match heads.task:
+        case SequenceScores(labels, "single_label_classification"):
+            return Classify(labels=labels)
+        case SequenceScores(labels, "multi_label_classification"):
+            return Multilabel(labels=labels)
+        case SequenceScores(_, "regression"):
+            return Regress()
+        case TokenScores(labels, "linear"):
+            found = scheme_of([[label] for label in labels])
+            return Tag(labels=labels, scheme="iob2" if found == "iob1" else found, units="words")
+        case SpanScores():
+            return Answer(scorer="squad", has_no_answers=True)
+        case ChoiceScores():
+            return Choose()
+    raise ArtifactError(f"{path} holds a model without the head of a task; fine-tune it first: bertsmith finetune")

@@ -1,0 +1,346 @@
+"""A label for every word: named entities, parts of speech, segmentation (Devlin et al. 2019, section 5.3).
+
+Words are read by their first WordPiece; a CRF, where there is one, sees whole sentences of words and nothing else.
+
+Dimensions: T tokens, M words, C classes, n examples.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bertsmith.batches.windows import Part, make_windows
+from bertsmith.errors import InputError
+from bertsmith.model.bert import TaskHead
+from bertsmith.model.heads.token import Decoder, TokenHead, TokenScores
+from bertsmith.tasks.classify import check_labels
+from bertsmith.tasks.columns import TagColumns, TaggedSentence, read_tagged
+from bertsmith.tasks.schemes import Chunk, chunk_counts, chunks, legal_moves, precision_recall_f1, scheme_of, to_iob2
+from bertsmith.tasks.scores import check_predictions
+from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Submission, Task, log, worst
+from bertsmith.text.tokenizer import Tokenizer
+from bertsmith.text.words import is_chinese, word_spans
+
+Scheme = Literal["plain", "iob2", "bioes"]
+
+
+@dataclass(frozen=True, slots=True)
+class TagExample:
+    """A sentence as words, with their tags where they are known, and where the words stand in the text."""
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...] | None
+    text: str
+    offsets: tuple[tuple[int, int], ...]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A stretch of words of one type: characters ``start`` to ``end`` of the text; of a sentence given as words, of these
+    joined by blanks. The probability is the mean of its words'."""
+
+    type: str
+    text: str
+    start: int
+    end: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """The words of a text with their tags and their probabilities, and the entities that the tags make up."""
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    entities: tuple[Entity, ...]
+
+
+class Tag(Task):
+    """A label a word: CoNLL columns, CoNLL-U, one character a line, JSON lines."""
+
+    kind: ClassVar[str] = "tag"
+    pipeline_tag: ClassVar[str] = "token-classification"
+
+    columns: TagColumns = TagColumns()
+    decoder: Decoder = "linear"
+    """What decides the tags of a sentence: the paper's linear layer, a CRF on it, or a BiLSTM with a CRF."""
+    label_smoothing: float = pydantic.Field(default=0.0, ge=0, lt=1)
+    """Share of each target given to all labels alike; without a CRF only."""
+    labels: tuple[str, ...] = ()
+    """The tags, in order; those of the training file unless given."""
+    scheme: Scheme | None = None
+    """How tags make up entities: found in the training file unless given; IOB1 is read and turned into IOB2."""
+    units: Literal["words", "characters"] | None = None
+    """What raw text is split into before it is tagged: what the training file has, unless given."""
+
+    @property
+    def usual_head_rate(self) -> float | None:
+        """A CRF or a BiLSTM starts from nothing and needs larger steps than a trained encoder."""
+        return None if self.decoder == "linear" else 1e-3
+
+    @property
+    def main_metric(self) -> str:
+        """F1 over entities, or the share of right tags where tags make up none."""
+        return self.metric or ("accuracy" if self.scheme == "plain" else "f1")
+
+    def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[TagExample]:  # noqa: A002
+        """Yield the sentences of a file."""
+        for sentence in read_tagged(path, self.columns, labelled=labelled, format=format):
+            yield _of_words(sentence)
+
+    def example(self, value: Any) -> TagExample:
+        """Return the example for a text, or for a list of words."""
+        if isinstance(value, str):
+            spans = tuple(word_spans(value, characters=self.units == "characters"))
+            return TagExample(tuple(value[start:end] for start, end in spans), None, value, spans, "")
+        if isinstance(value, list | tuple) and all(isinstance(word, str) for word in value):
+            return _of_words(TaggedSentence(tuple(value), None, ""))
+        raise InputError(f"tag takes texts and lists of words; this is none: {value!r:.80}")
+
+    def fitted(self, examples: Sequence[TagExample]) -> Self:
+        """Return the task with the scheme, the units and the labels that the examples have."""
+        found = scheme_of(_tags(example) for example in examples)
+        words = [word for example in examples for word in example.words]
+        is_single = sum(len(word) == 1 for word in words) > 0.98 * len(words)
+        scheme = self.scheme or ("iob2" if found == "iob1" else found)
+        fitted = self.model_copy(update={"scheme": scheme, "units": self.units or ("characters" if is_single else "words")})
+        if not self.labels:
+            labels = {tag for example in examples for tag in fitted.tags_of(example)}
+            fitted = fitted.model_copy(update={"labels": _all_labels(labels, scheme)})
+        if len(fitted.labels) < 2:
+            raise InputError(f"all words of the training examples have the tag {fitted.labels[0]!r}; two are needed")
+        if scheme == "iob2" and found == "iob2":
+            _report_illegal(examples)
+        fitted.check(examples)
+        return fitted
+
+    def check(self, examples: Sequence[TagExample]) -> None:
+        """Refuse tags that the task does not have."""
+        known = set(self.labels)
+        for example in examples:
+            if not known.issuperset(tags := self.tags_of(example)):
+                check_labels(example.source, tags, self.labels)
+
+    def tags_of(self, example: TagExample) -> list[str]:
+        """Return the right tags in the task's scheme."""
+        return to_iob2(_tags(example))[0] if self.scheme == "iob2" else list(_tags(example))
+
+    def head(self) -> TaskHead:
+        """Return the head that scores the tags of tokens."""
+        if self.decoder == "linear":
+            return TokenScores(self.labels)
+        allowed_CC, starts_C, ends_C = legal_moves(self.labels, self.scheme or "plain")
+        moves = ["".join("01"[int(move)] for move in row) for row in (*allowed_CC, starts_C, ends_C)]
+        return TokenScores(self.labels, self.decoder, tuple(moves))
+
+    def samples(self, examples: Sequence[TagExample], tokenizer: Tokenizer, *, labelled: bool) -> list[list[Sample]]:
+        """Return a sample for each window; a word belongs to the window that owns its first WordPiece."""
+        numbers = {label: number for number, label in enumerate(self.labels)}
+        pieces = iter(tokenizer.token_ids([word for example in examples for word in example.words]))
+        before, behind = [Part([tokenizer.cls_id])], [Part([tokenizer.sep_id])]
+        found = []
+        for example in examples:
+            # A word that the tokenizer leaves nothing of, such as a control character, still has its place.
+            words = [next(pieces) or [tokenizer.unk_id] for _ in example.words]
+            firsts = np.cumsum([0, *(len(word) for word in words)])[:-1]
+            text = Part([token_id for word in words for token_id in word])
+            labels = np.array([numbers[tag] for tag in self.tags_of(example)], np.int64) if labelled else None
+            samples = []
+            for window in make_windows(before, text, behind, self.max_length, self.stride):
+                owned = slice(*np.searchsorted(firsts, window.owned))
+                rows = window.rows(firsts[owned])
+                samples.append(Sample((window,), _Words(rows, None if labels is None else labels[owned])))
+            found.append(samples)
+        return found
+
+    def n_targets(self, sample: Sample) -> int:
+        """Return the number of words."""
+        return len(sample.target.rows)
+
+    def loss(self, logits: Tensor, batch: SampleBatch, head: nn.Module) -> Tensor:
+        """Return the cross-entropy of the words' tags, or the negative log-likelihood of the sentences' under a CRF."""
+        labels_M = torch.from_numpy(np.concatenate([sample.target.labels for sample in batch.samples])).to(logits.device)
+        logits_MC = logits[_rows(batch, logits.device)]
+        assert isinstance(head, TokenHead)
+        if head.crf is None:
+            return F.cross_entropy(logits_MC, labels_M, reduction="sum", label_smoothing=self.label_smoothing)
+        lengths = [self.n_targets(sample) for sample in batch.samples]
+        return head.crf.negative_log_likelihood(logits_MC, labels_M, lengths).sum()
+
+    def log_probabilities(self, logits: Tensor, batch: SampleBatch) -> Tensor:
+        """Return (M, C) without regard to a CRF."""
+        return logits[_rows(batch, logits.device)].log_softmax(-1)
+
+    def decode(
+        self,
+        examples: Sequence[TagExample],
+        samples: Sequence[Sequence[Sample]],
+        logits: Sequence[Sequence[Logits]],
+        head: nn.Module,
+    ) -> list[Tagged]:
+        """Return the tags of each sentence, decided on the whole of it however many windows it took."""
+        lengths = [len(example.words) for example in examples]
+        if not sum(lengths):
+            return [Tagged((), (), (), ()) for _ in examples]
+        pairs = [
+            (one, window) for own, found in zip(samples, logits, strict=True) for one, window in zip(own, found, strict=True)
+        ]
+        logits_MC = torch.from_numpy(np.concatenate([found[sample.target.rows] for sample, found in pairs]))
+        labels_M, probabilities_M = _decide(logits_MC, lengths, head)
+        stops = np.cumsum(lengths)
+        return [
+            self._tagged(example, labels_M[stop - length : stop], probabilities_M[stop - length : stop])
+            for example, length, stop in zip(examples, lengths, stops.tolist(), strict=True)
+        ]
+
+    def _tagged(self, example: TagExample, labels: Sequence[int], probabilities: Sequence[float]) -> Tagged:
+        tags = tuple(self.labels[label] for label in labels)
+        entities = [] if self.scheme == "plain" else [_entity(example, chunk, probabilities) for chunk in chunks(tags)]
+        return Tagged(example.words, tags, tuple(probabilities), tuple(entities))
+
+    def _types(self) -> list[str]:
+        if self.scheme == "plain":
+            return []
+        return sorted({chunk.type for label in self.labels for chunk in chunks([label])})
+
+    def outcomes(self, examples: Sequence[TagExample], predictions: Sequence[Tagged]) -> Floats:
+        """Return (n, 3 types + 2): right, predicted and gold entities of each type, then right words and words."""
+        types = self._types()
+        rows = []
+        for example, found in zip(examples, predictions, strict=True):
+            gold = self.tags_of(example)
+            right = sum(one == other for one, other in zip(gold, found.tags, strict=True))
+            nan = 0 * sum(found.probabilities)
+            rows.append([*chunk_counts(gold, found.tags, types).ravel(), right + nan, len(gold)])
+        return np.array(rows, dtype=np.float64)
+
+    def scores(self, outcomes: Floats) -> dict[str, float]:
+        """Return precision, recall and F1 over entities as conlleval counts them, and the share of right tags."""
+        check_predictions(outcomes, outcomes)
+        *counts, right, words = outcomes.sum(axis=0)
+        scores = {"accuracy": right / max(words, 1.0)}
+        if counts:
+            precision, recall, f1 = precision_recall_f1(*np.array(counts).reshape(3, -1).sum(axis=1))
+            scores = {"f1": f1, "precision": precision, "recall": recall, **scores}
+        return {name: float(value) for name, value in scores.items()}
+
+    def review(self, examples: Sequence[TagExample], predictions: Sequence[Tagged]) -> Review:
+        """Return figures by type, confidences of words, and the sentences with the most errors."""
+        gold_tags = [self.tags_of(example) for example in examples]
+        confidence = np.array([probability for found in predictions for probability in found.probabilities])
+        flags = [one == other for gold, found in zip(gold_tags, predictions, strict=True) for one, other in _both(gold, found)]
+        mistakes = [
+            Mistake(example.text, _different(example, gold, found.tags), _different(example, found.tags, gold), float(n_wrong))
+            for example, gold, found in zip(examples, gold_tags, predictions, strict=True)
+            if (n_wrong := sum(one != other for one, other in _both(gold, found)))
+        ]
+        return Review(worst(mistakes), confidence, np.array(flags), table=self._table(self.outcomes(examples, predictions)))
+
+    def _table(self, outcomes: Floats) -> list[tuple[Any, ...]]:
+        types = self._types()
+        if not types:
+            return []
+        counts = outcomes.sum(axis=0)[:-2].reshape(3, -1)
+        rows = [(type_, *precision_recall_f1(*one), int(one[2])) for type_, one in zip(types, counts.T, strict=True)]
+        return [("type", "precision", "recall", "F1", "entities"), *rows]
+
+    def record(self, example: TagExample, prediction: Tagged) -> dict[str, Any]:
+        """Return text, words, tags and entities."""
+        return {"text": example.text, **asdict(prediction)}
+
+    def submission(self) -> Submission:
+        """Return CoNLL's form: a word and its tag a line, a blank line behind each sentence."""
+
+        def lines(example: TagExample, found: Tagged) -> str:
+            pairs = zip(example.words, found.tags, strict=True)
+            return "".join(f"{word} {tag}\n" for word, tag in pairs) + "\n"
+
+        return Submission(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The words of a window: the rows of their first WordPieces, and the numbers of their labels."""
+
+    rows: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64] | None
+
+
+def _rows(batch: SampleBatch, device: torch.device) -> Tensor:
+    """Return the rows of the batch at which the words stand."""
+    offsets = batch.inputs.cu_seqlens.tolist()
+    rows = [sample.target.rows + offset for sample, offset in zip(batch.samples, offsets, strict=False)]
+    return torch.from_numpy(np.concatenate(rows)).to(device)
+
+
+def _decide(logits_MC: Tensor, lengths: Sequence[int], head: nn.Module) -> tuple[list[int], list[float]]:
+    """Return the label of each word and its probability."""
+    assert isinstance(head, TokenHead)
+    if head.crf is None:
+        probabilities_M, labels_M = logits_MC.softmax(-1).max(-1)
+        return labels_M.tolist(), probabilities_M.tolist()
+    logits_MC = logits_MC.to(head.crf.transitions.device)
+    labels = [label for path in head.crf.viterbi(logits_MC, lengths) for label in path]
+    marginals_MC = head.crf.marginals(logits_MC, lengths)
+    return labels, marginals_MC[torch.arange(len(labels)), torch.tensor(labels)].tolist()
+
+
+def _tags(example: TagExample) -> tuple[str, ...]:
+    assert example.tags is not None
+    return example.tags
+
+
+def _of_words(sentence: TaggedSentence) -> TagExample:
+    """Lay words out as text: a blank between two, but none between two Chinese characters."""
+    text, offsets = "", []
+    for word in sentence.words:
+        if text and not (is_chinese(text[-1]) and is_chinese(word[:1])):
+            text += " "
+        offsets.append((len(text), len(text) + len(word)))
+        text += word
+    return TagExample(sentence.words, sentence.tags, text, tuple(offsets), sentence.source)
+
+
+def _all_labels(labels: set[str], scheme: Scheme) -> tuple[str, ...]:
+    """Return the labels in order, of every type of entity all that its scheme has."""
+    if scheme != "plain":
+        types = {chunk.type for label in labels for chunk in chunks([label])}
+        prefixes = "BI" if scheme == "iob2" else "BIES"
+        labels = {"O"} | labels | {f"{prefix}-{type_}" for type_ in types if type_ for prefix in prefixes}
+    return tuple(sorted(labels, key=lambda label: (label != "O", label.partition("-")[2], label)))
+
+
+def _report_illegal(examples: Sequence[TagExample]) -> None:
+    illegal = [(example.source, count) for example in examples if (count := to_iob2(_tags(example))[1])]
+    if illegal:
+        log.warning(
+            "%d tag(s) I-… follow no tag of their entity, the first in the sentence at %s; read as the beginning of one",
+            sum(count for _, count in illegal),
+            illegal[0][0],
+        )
+
+
+def _entity(example: TagExample, chunk: Chunk, probabilities: Sequence[float]) -> Entity:
+    start, end = example.offsets[chunk.start][0], example.offsets[chunk.stop - 1][1]
+    probability = sum(probabilities[chunk.start : chunk.stop]) / (chunk.stop - chunk.start)
+    return Entity(chunk.type, example.text[start:end], start, end, probability)
+
+
+def _both(gold: Sequence[str], found: Tagged) -> Iterator[tuple[str, str]]:
+    return zip(gold, found.tags, strict=True)
+
+
+def _different(example: TagExample, tags: Sequence[str], others: Sequence[str]) -> str:
+    """Return the words with their tags where the tags differ from the others."""
+    triples = zip(example.words, tags, others, strict=True)
+    return ", ".join(f"{word}/{tag}" for word, tag, other in triples if tag != other)

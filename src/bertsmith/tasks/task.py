@@ -1,0 +1,231 @@
+"""What a task is: its files, its sequences, its head, its loss, its answers and their scores, in one object.
+
+A task is a configuration with methods. Its fields are the flags of ``bertsmith finetune`` and what ``task.json`` keeps beside
+a trained model, so that predicting needs no flag again.
+
+Dimensions: T tokens, B sequences, C classes, S tokens of one sequence, n examples, k figures of an example.
+"""
+
+import dataclasses
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+import torch
+from torch import Tensor, nn
+
+from bertsmith.batches.windows import Window
+from bertsmith.config import Config
+from bertsmith.errors import UsageError
+from bertsmith.model.bert import TaskHead
+from bertsmith.text.tokenizer import Tokenizer
+from bertsmith.types import PackedBatch
+
+Floats = npt.NDArray[np.float64]
+Logits = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What goes through the model together: one sequence, or the choices of a question; and what it should say of it.
+
+    The task itself knows what its ``target`` is; None where it is not known.
+    """
+
+    windows: tuple[Window, ...]
+    target: Any = None
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of all its sequences."""
+        return sum(len(window.token_ids) for window in self.windows)
+
+
+@dataclass(frozen=True, slots=True)
+class SampleBatch:
+    """Samples laid end to end: ``inputs`` has their sequences in order."""
+
+    samples: tuple[Sample, ...]
+    inputs: PackedBatch
+
+    @classmethod
+    def collate(cls, samples: Sequence[Sample]) -> Self:
+        """Lay at least one sample end to end."""
+        windows = [window for sample in samples for window in sample.windows]
+        inputs = PackedBatch.from_arrays(
+            np.concatenate([window.token_ids for window in windows]),
+            np.concatenate([window.segment_ids for window in windows]),
+            np.array([len(window.token_ids) for window in windows]),
+        )
+        return cls(tuple(samples), inputs)
+
+    def to(self, device: torch.device) -> Self:
+        """Return the batch with its sequences on ``device``."""
+        return dataclasses.replace(self, inputs=self.inputs.to(device))
+
+    def targets(self, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """Return the samples' targets, numbers or arrays of one shape, as a tensor with a row a sample."""
+        return torch.as_tensor(np.array([sample.target for sample in self.samples]), dtype=dtype, device=device)
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """An example that the model is wrong about, and how much: what a report shows to read."""
+
+    text: str
+    expected: str
+    predicted: str
+    badness: float
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What a report shows of predictions beside their scores.
+
+    mistakes    the worst ones, the worst first
+    confidence  (n,) what the model thinks the probability of its answers is, and is_right (n,) whether they are; may be empty
+    confusion   (C, C) counts, rows what is right, of tasks with one class an example
+    labels      of the confusion
+    table       per-class figures, its first row the heading
+    """
+
+    mistakes: Sequence[Mistake] = ()
+    confidence: Floats | None = None
+    is_right: npt.NDArray[np.bool_] | None = None
+    confusion: npt.NDArray[np.int64] | None = None
+    labels: Sequence[str] = ()
+    table: Sequence[Sequence[Any]] = ()
+
+
+MISTAKES_SHOWN = 30
+log = logging.getLogger("bertsmith")
+
+
+def worst(mistakes: Sequence[Mistake]) -> list[Mistake]:
+    """Return the mistakes to show, the worst first."""
+    return sorted(mistakes, key=lambda mistake: -mistake.badness)[:MISTAKES_SHOWN]
+
+
+class Task(Config, ABC):
+    """What a model is fine-tuned for. Subclass it for a task of your own."""
+
+    kind: ClassVar[str]
+    """The name of the task, on the command line and in ``task.json``."""
+    pipeline_tag: ClassVar[str] = "feature-extraction"
+    """The task's name on the Hugging Face hub."""
+    usual_metric: ClassVar[str]
+    """The score by which models are chosen unless another is asked for; more is better."""
+
+    max_length: int = pydantic.Field(default=128, ge=8)
+    """The longest sequence, special tokens included; longer texts are read in windows of it."""
+    stride: int = pydantic.Field(default=64, gt=0)
+    """Tokens from the beginning of one window to that of the next."""
+    metric: str = ""
+    """Score by which the best model is chosen; the task's usual one unless given."""
+
+    @property
+    def usual_head_rate(self) -> float | None:
+        """The learning rate of the head where another than the encoder's is usual."""
+        return None
+
+    @property
+    def main_metric(self) -> str:
+        """The score by which models are chosen."""
+        return self.metric or self.usual_metric
+
+    @abstractmethod
+    def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[Any]:  # noqa: A002
+        """Yield the examples of a file; ``labelled`` ones must say what is right.
+
+        Raises:
+            InputError: the file is not what the task reads; names the line.
+        """
+
+    @abstractmethod
+    def example(self, value: Any) -> Any:
+        """Return the example that a caller of the pipeline means; :class:`InputError` for what is none."""
+
+    def fitted(self, examples: Sequence[Any]) -> Self:  # noqa: ARG002
+        """Return the task with what it learns from the training examples before training, such as its labels."""
+        return self
+
+    def check(self, examples: Sequence[Any]) -> None:
+        """Raise :class:`InputError` for examples to be scored with what the task does not know, such as a new label."""
+
+    @abstractmethod
+    def head(self) -> TaskHead:
+        """Return the head that the model needs."""
+
+    @abstractmethod
+    def samples(self, examples: Sequence[Any], tokenizer: Tokenizer, *, labelled: bool) -> list[list[Sample]]:
+        """Return for each example what goes through the model, each sample with its target where ``labelled``."""
+
+    def n_targets(self, sample: Sample) -> int:  # noqa: ARG002
+        """Return the number of predictions that the loss of a sample sums over."""
+        return 1
+
+    @abstractmethod
+    def loss(self, logits: Tensor, batch: SampleBatch, head: nn.Module) -> Tensor:
+        """Return the loss summed over the predictions of the batch; ``logits`` (B, C) or (T, C) in float32."""
+
+    def log_probabilities(self, logits: Tensor, batch: SampleBatch) -> Tensor:  # noqa: ARG002
+        """Return the logarithms of all probabilities that the logits stand for, in any shape (for R-Drop)."""
+        raise UsageError(f"--r-drop compares probabilities, and {self.kind} predicts none")
+
+    @abstractmethod
+    def decode(
+        self, examples: Sequence[Any], samples: Sequence[Sequence[Sample]], logits: Sequence[Sequence[Logits]], head: nn.Module
+    ) -> list[Any]:
+        """Return a prediction for each example.
+
+        ``logits[i][j]`` is what the head said of ``samples[i][j]``, a row a token or a row a sequence: (S, C) or (1, C), or
+        (choices, C) of a sample of several sequences.
+        """
+
+    def tuned(self, examples: Sequence[Any], predictions: Sequence[Any]) -> Self:  # noqa: ARG002
+        """Return the task with what it learns from predictions on held-out examples, such as thresholds."""
+        return self
+
+    def apply(self, prediction: Any) -> Any:
+        """Return a prediction from before tuning as the task's thresholds make it."""
+        return prediction
+
+    @abstractmethod
+    def outcomes(self, examples: Sequence[Any], predictions: Sequence[Any]) -> Floats:
+        """Return (n, k) figures of labelled examples and their predictions, from which all scores follow."""
+
+    @abstractmethod
+    def scores(self, outcomes: Floats) -> dict[str, float]:
+        """Return the scores by name, the :attr:`usual_metric` among them."""
+
+    def score(self, examples: Sequence[Any], predictions: Sequence[Any]) -> dict[str, float]:
+        """Return the scores of predictions on labelled examples under the task's thresholds."""
+        return self.scores(self.outcomes(examples, [self.apply(prediction) for prediction in predictions]))
+
+    def review(self, examples: Sequence[Any], predictions: Sequence[Any]) -> Review:  # noqa: ARG002
+        """Return what a report shows of predictions."""
+        return Review()
+
+    def record(self, example: Any, prediction: Any) -> Mapping[str, Any]:
+        """Return a prediction as one JSON object."""
+        return {"id": example.id, **dataclasses.asdict(prediction)}
+
+    def submission(self) -> "Submission":
+        """Return what writes predictions in the form that the task's benchmarks ask for."""
+        raise UsageError(f"{self.kind} has no submission format")
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A benchmark's form of predictions: the text of each (example, prediction), and what stands around and between them."""
+
+    line: Callable[[Any, Any], str]
+    before: str = ""
+    between: str = ""
+    behind: str = ""

@@ -1,0 +1,80 @@
+"""What every kind of training shares: a model in some precision, its gradients over batches and ranks, its optimiser."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from bertsmith.model.bert import Bert
+from bertsmith.randomness import key
+from bertsmith.training.parallel import Ranks
+from bertsmith.training.precision import apply_precision
+
+
+class Engine:
+    """Moves a model's weights: forward and backward passes, then gradients over all ranks, clip, optimiser.
+
+    ``master`` holds the weights in float32; ``compute`` is the model that runs.
+    """
+
+    def __init__(
+        self,
+        master: Bert,
+        make_optimiser: Callable[[Bert], torch.optim.Optimizer],
+        max_gradient_norm: float,
+        seed: int,
+        ranks: Ranks,
+        device: torch.device,
+        dtype: torch.dtype,
+        compiled: bool,
+    ) -> None:
+        self.master = master.to(device).train()
+        self.precision = apply_precision(self.master, device, dtype)
+        self.compute = self.precision.compute
+        if compiled:
+            compile_layers(self.compute)
+        self.optimiser = make_optimiser(self.master)
+        self.device, self.ranks = device, ranks
+        self._seed, self._max_gradient_norm = seed, max_gradient_norm
+
+    def accumulate(self, step: int, place: int, loss: Callable[[], Tensor]) -> Tensor:
+        """Add the gradients of a loss, the one at ``place`` of the step's on this rank, and return its value.
+
+        ``loss`` runs the model; its dropout depends on the seed, the step and the place over all ranks alone.
+        """
+        torch.manual_seed(key(self._seed, "dropout", step, place * self.ranks.world + self.ranks.rank))
+        with self.precision.context():
+            value = loss()
+        value.backward()  # type: ignore[no-untyped-call]
+        self.precision.collect()
+        return value.detach()
+
+    def gather(self) -> float:
+        """Sum the gradients over all ranks, scale them down to the largest norm allowed, and return the norm they had."""
+        self.ranks.sum_gradients(self.master.parameters())
+        return nn.utils.clip_grad_norm_(self.master.parameters(), self._max_gradient_norm).item()
+
+    def update(self, rate: float) -> None:
+        """Make the optimiser's step at a learning rate, of which each group of parameters takes its share."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["share"]
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.precision.publish()
+
+    def publish(self) -> None:
+        """Bring restored master weights to the computing model."""
+        self.precision.publish()
+
+
+def compile_layers(model: Bert) -> None:
+    """Compile every layer and the masked-token head, but not the attention in them.
+
+    Attention goes through a batch's groups of equal lengths one by one, so each number of groups would be compiled anew.
+    """
+    for layer in model.encoder.layers:
+        attention = layer.get_submodule("attention")
+        attention.forward = torch.compiler.disable(attention.forward)  # type: ignore[no-untyped-call]
+        layer.compile(dynamic=True)
+    if model.masked_token is not None:
+        model.masked_token.compile(dynamic=True)

@@ -1,0 +1,258 @@
+"""Fine-tune a model on a task: the trials of a grid, the best of them kept (Devlin et al. 2019, section 4 and appendix A.3)."""
+
+import copy
+import dataclasses
+import json
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bertsmith.artifacts.card import finetuned_card
+from bertsmith.artifacts.directory import WEIGHTS, save_model, verify_directory
+from bertsmith.errors import ArtifactError, DamagedError, InputError, UsageError
+from bertsmith.files import atomic_file, exclusive, read_json, remove_leftovers, sha256, write_json
+from bertsmith.model.bert import Bert
+from bertsmith.progress import SILENT, Progress
+from bertsmith.randomness import key, permutation
+from bertsmith.signals import interruptible
+from bertsmith.tasks.predictor import Predictor
+from bertsmith.tasks.saved import load_task_model, task_values
+from bertsmith.tasks.task import Review, Task
+from bertsmith.text.tokenizer import Tokenizer
+from bertsmith.training.finetune_report import results_table, write_finetune_report
+from bertsmith.training.hardware import choose_device, choose_dtype, environment, keep_pages
+from bertsmith.training.loggers import Logger, TensorBoardLogger
+from bertsmith.training.parallel import Ranks
+from bertsmith.training.precision import apply_precision, task_logits
+from bertsmith.training.run import RunDirectory
+from bertsmith.training.trial import Material, TrialRun
+from bertsmith.training.tuning import FinetuneConfig, Trial
+
+log = logging.getLogger("bertsmith")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a trial ended."""
+
+    trial: Trial
+    dev: Mapping[str, float]
+    test: Mapping[str, float] | None
+    steps: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The labelled examples of a run, and the task with what it has learnt from those for training."""
+
+    task: Task
+    train: Sequence[Any]
+    dev: Sequence[Any]
+    test: Sequence[Any] | None
+
+
+def finetune(config: FinetuneConfig, progress: Progress = SILENT) -> Path:
+    """Run, or resume, the fine-tuning that ``config`` describes and return the directory of the best model.
+
+    Raises:
+        UsageError: settings that contradict each other or the machine.
+        InputError: a file is not what the task reads, or has labels that the training file lacks.
+        ArtifactError: the model to start from is none.
+        MismatchError: an earlier part of the run had other settings or data.
+        BusyError: another process works on the run.
+        DivergedError: the loss became NaN.
+        Interrupted: SIGINT or SIGTERM came; a checkpoint is saved and the same call resumes.
+    """
+    if Ranks.from_environment().world > 1:
+        raise UsageError("finetune runs in one process; start it without torchrun")
+    keep_pages()
+    device = choose_device(config.machine.device, 0)
+    with interruptible("stopped; the same command resumes from the last checkpoint there is"):
+        return _finetune(config, device, progress)
+
+
+def _finetune(config: FinetuneConfig, device: torch.device, progress: Progress) -> Path:
+    verify_directory(config.model)
+    tokenizer = Tokenizer.load(config.model)
+    data = read_data(config)
+    dtype = choose_dtype(config.machine.precision, device)
+    directory = RunDirectory(config.out)
+    with exclusive(config.out):
+        directory.begin(config, {**environment(device, dtype), **_digests(config)})
+        if directory.final.exists():
+            log.warning("%s is finished already; begin a new run with another --out", directory.path)
+            return directory.final
+        remove_leftovers(directory.path)
+        log.info("%s", _announcement(config, data))
+        samples = data.task.samples(data.train, tokenizer, labelled=True)
+        training = [sample for own in samples for sample in own]
+        if not training:
+            raise InputError(f"{config.train} holds nothing to train on")
+        material = Material(config, data.task, tokenizer, training, data.dev, device, dtype)
+        loggers = [TensorBoardLogger(directory.path / "tensorboard")] if config.record.tensorboard else []
+        try:
+            results = _run_trials(material, data, directory, loggers, progress)
+        finally:
+            for logger in loggers:
+                logger.close()
+        return _finish(config, data, directory, results, material)
+
+
+def read_data(config: FinetuneConfig) -> Data:
+    """Read the files of a run and fit the task to the training examples.
+
+    Raises:
+        InputError: a file is empty or not what the task reads, or dev or test have labels that training lacks.
+    """
+    task: Task = config.task  # type: ignore[attr-defined]
+    train = list(task.read(config.train, labelled=True, format=config.format))
+    dev = list(task.read(config.dev, labelled=True, format=config.format)) if config.dev else None
+    test = list(task.read(config.test, labelled=True, format=config.format)) if config.test else None
+    if dev is None:
+        train, dev = _held_out(train, config)
+    for path, examples in ((config.train, train), (config.dev, dev), (config.test, test)):
+        if examples is not None and not examples:
+            raise InputError(f"{path} holds no examples")
+    task = task.fitted(train)
+    for examples in (dev, test or []):
+        task.check(examples)
+    return Data(task, train, dev, test)
+
+
+def _held_out(examples: Sequence[Any], config: FinetuneConfig) -> tuple[list[Any], list[Any]]:
+    """Split the examples, the same way in every run, into those to train on and those to choose the best model by."""
+    n_dev = max(1, round(config.dev_share * len(examples)))
+    if n_dev >= len(examples):
+        raise InputError(f"{config.train} has {len(examples)} example(s): too few to hold some out; give a --dev file")
+    order = permutation(key("dev"), len(examples)).tolist()
+    log.info("no --dev file: %d of the %d training examples are held out", n_dev, len(examples))
+    return [examples[place] for place in sorted(order[n_dev:])], [examples[place] for place in sorted(order[:n_dev])]
+
+
+def _digests(config: FinetuneConfig) -> dict[str, str]:
+    named = {"training file": config.train, "dev file": config.dev, "test file": config.test}
+    files = {name: Path(path) for name, path in named.items() if path is not None and Path(path).is_file()}
+    digests = {"model": sha256(config.model / WEIGHTS), **{name: sha256(path) for name, path in files.items()}}
+    return {f"{name}_sha256": digest for name, digest in digests.items()}
+
+
+def _announcement(config: FinetuneConfig, data: Data) -> str:
+    trials = config.trials()
+    test = f", {len(data.test):,} to test" if data.test else ""
+    labels = f"; {len(labels)} labels" if (labels := getattr(data.task, "labels", ())) else ""
+    return f"{len(data.train):,} examples to train on, {len(data.dev):,} to choose by{test}{labels}; {len(trials)} trial(s)"
+
+
+def _run_trials(
+    material: Material, data: Data, directory: RunDirectory, loggers: Sequence[Logger], progress: Progress
+) -> list[Result]:
+    """Run the trials that have no result yet; of all, keep the model of the best alone."""
+    results: list[Result] = []
+    for trial in material.config.trials():
+        path = directory.path / "trials" / trial.name
+        if not (path / "result.json").exists():
+            _run_trial(material, data, trial, path, results, loggers, progress)
+        results.append(_read_result(path / "result.json", trial))
+        write_finetune_report(directory.path, data.task.main_metric, None)
+        if len(material.config.trials()) > 1:
+            scores = "  ".join(f"{name} {value:.4f}" for name, value in results[-1].dev.items())
+            log.info("%s: %s", trial.name, scores)
+    return results
+
+
+def _run_trial(
+    material: Material,
+    data: Data,
+    trial: Trial,
+    path: Path,
+    earlier: Sequence[Result],
+    loggers: Sequence[Logger],
+    progress: Progress,
+) -> None:
+    run = TrialRun(material, trial, path, loggers, progress)
+    place = run.run()
+    if material.config.patience is not None:
+        run.load_best()
+    predictions = run.predict(data.dev)
+    task = data.task.tuned(data.dev, predictions)
+    dev = task.score(data.dev, predictions)
+    test = None if data.test is None else task.score(data.test, run.predict(data.test))
+    metric = data.task.main_metric
+    if all(dev[metric] > result.dev[metric] for result in earlier):
+        run.save_model(path / "model", task, "")
+        for other in (directory for directory in path.parent.iterdir() if directory != path):
+            shutil.rmtree(other / "model", ignore_errors=True)
+    values = dataclasses.asdict(Result(trial, dev, test, place.step, place.elapsed))
+    write_json(path / "result.json", {"setting": trial.setting, **values})
+    for used in (run.best, run.directory.checkpoints):
+        shutil.rmtree(used, ignore_errors=True)
+
+
+def _read_result(path: Path, trial: Trial) -> Result:
+    values = read_json(path)
+    try:
+        return Result(trial, values["dev"], values["test"], values["steps"], values["seconds"])
+    except KeyError as error:
+        raise DamagedError(f"{path} lacks {error}; remove {path.parent} to run this trial again") from None
+
+
+def best_of(results: Sequence[Result], metric: str) -> Result:
+    """Return the result with the best dev score, the first of equal ones."""
+    return max(results, key=lambda result: result.dev[metric])
+
+
+def _finish(config: FinetuneConfig, data: Data, directory: RunDirectory, results: Sequence[Result], material: Material) -> Path:
+    """Write the best model with its card, its predictions on the dev examples, and the report."""
+    metric = data.task.main_metric
+    best = best_of(results, metric)
+    path = directory.path / "trials" / best.trial.name / "model"
+    if not path.exists():
+        raise ArtifactError(f"{path} is gone; remove {path.parent} to run that trial again")
+    task, model = load_task_model(path, type(data.task))
+    review = _review(directory, task, data, material, model)
+    card = finetuned_card(
+        title=directory.path.resolve().name,
+        kind=task.kind,
+        pipeline_tag=task.pipeline_tag,
+        facts=_facts(config, data, best),
+        results=results_table(directory.path, metric),
+        configuration=config.to_toml(),
+    )
+    save_model(model, material.tokenizer, directory.final, card, task_values(task))
+    shutil.rmtree(path)
+    write_finetune_report(directory.path, metric, review)
+    return directory.final
+
+
+def _review(directory: RunDirectory, task: Task, data: Data, material: Material, model: Bert) -> Review:
+    """Write the model's predictions on the dev examples down, and return what the report shows of them."""
+    precision = apply_precision(copy.deepcopy(model).to(material.device), material.device, material.dtype)
+    head = precision.compute.task
+    assert head is not None
+    predictor = Predictor(task, material.tokenizer, task_logits(precision, material.device), head)
+    predictions = [prediction for _, prediction in predictor.predict(data.dev)]
+    with atomic_file(directory.path / "dev-predictions.jsonl") as temporary, temporary.open("w", encoding="utf-8") as file:
+        for example, prediction in zip(data.dev, predictions, strict=True):
+            file.write(json.dumps(task.record(example, prediction), ensure_ascii=False) + "\n")
+    return task.review(data.dev, predictions)
+
+
+def _facts(config: FinetuneConfig, data: Data, best: Result) -> dict[str, Any]:
+    trial = best.trial
+    test = {"Test file": f"{Path(config.test).name}, {len(data.test):,} examples"} if config.test and data.test else {}
+    return {
+        "Started from": config.model.resolve().name,
+        "Training file": f"{Path(config.train).name}, {len(data.train):,} examples",
+        "Dev file": f"{Path(config.dev or config.train).name}, {len(data.dev):,} examples",
+        **test,
+        "Trials": len(config.trials()),
+        "Best": f"learning rate {trial.learning_rate:g}, {trial.epochs:g} epochs, batches of {trial.batch_size}",
+        "Seed": trial.seed,
+        "Steps": f"{best.steps:,}",
+    }
