@@ -12,6 +12,8 @@ from torch import nn
 from bertsmith.model.bert import MASKED_TOKEN, PRETRAINING, Bert, Heads, initialise, set_dropout, uninitialised
 from bertsmith.model.config import PRESETS, ModelConfig, preset
 from bertsmith.model.heads.pooling import Pooler
+from bertsmith.model.heads.sequence import SequenceScores
+from bertsmith.model.heads.token import TokenScores
 from bertsmith.types import PackedBatch
 
 CONFIG = ModelConfig(vocabulary_size=61, width=24, n_layers=3, n_heads=4, feed_forward_width=40, max_positions=32)
@@ -167,3 +169,19 @@ def test_dropout_acts_in_training_only_and_can_be_set(random_batch):
 def test_annotated_shapes_are_checked(random_batch):
     with pytest.raises((beartype.roar.BeartypeCallHintViolation, jaxtyping.TypeCheckError)):
         Pooler(CONFIG)(torch.zeros(2, 3, CONFIG.width), random_batch([6], CONFIG.vocabulary_size, 0))
+
+
+@pytest.mark.parametrize(
+    "heads",
+    [PRETRAINING, Heads(masked_token=True), Heads(task=SequenceScores(("a", "b"))), Heads(task=TokenScores(("a", "b", "c")))],
+)
+@torch.no_grad()
+def test_logits_without_what_no_head_reads_are_those_of_the_whole_model(heads, random_batch):
+    model, batch = _model(heads), random_batch(LENGTHS, CONFIG.vocabulary_size, 0)
+    positions = torch.tensor([1, 4, 7, 9]) if heads.masked_token else None
+    whole, lean = model(batch, positions=positions), model.logits(batch, positions=positions)
+    for name in ("token_logits", "next_sentence_logits", "task_logits"):
+        expected, found = getattr(whole, name), getattr(lean, name)
+        assert (expected is None) == (found is None)
+        if expected is not None:
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)

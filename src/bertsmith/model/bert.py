@@ -88,6 +88,25 @@ class Bert(nn.Module):
         """Whether the masked-token head's decoder, where there is one, is the token embedding."""
         return self.masked_token is None or self.masked_token.decoder is self.encoder.embeddings.token.weight
 
+    def logits(self, batch: PackedBatch, *, positions: Int[Tensor, " M"] | None = None) -> BertOutput:
+        """Apply the heads as :meth:`forward` does, and compute of the last layer only what they read; ``hidden`` is empty.
+
+        With a masked-token head ``positions`` are needed.
+        """
+        n_sequences, firsts_B = batch.n_sequences, batch.cu_seqlens[:-1].long()
+        reads_tokens = self.task is not None and not getattr(self.task, "reads_first_token_only", False)
+        if reads_tokens or (self.masked_token is not None and positions is None):
+            return self.forward(batch, positions=positions)
+        rows_R = firsts_B if positions is None else torch.cat([firsts_B, positions])
+        hidden_RD = self.encoder(batch, rows_R=rows_R).hidden
+        hidden_BD, firsts = hidden_RD[:n_sequences], _first_tokens(batch, firsts_B)
+        return BertOutput(
+            hidden=hidden_RD[:0],
+            token_logits=None if self.masked_token is None else self.masked_token(hidden_RD[n_sequences:]),
+            next_sentence_logits=None if self.next_sentence is None else self.next_sentence(hidden_BD, firsts),
+            task_logits=None if self.task is None else self.task(hidden_BD.float(), firsts),
+        )
+
     def forward(
         self,
         batch: PackedBatch,
@@ -113,6 +132,17 @@ class Bert(nn.Module):
         )
 
 
+def _first_tokens(batch: PackedBatch, firsts_B: Tensor) -> PackedBatch:
+    """Return the batch of every sequence's first token alone, for heads that read nothing else."""
+    return PackedBatch(
+        token_ids=batch.token_ids[firsts_B],
+        segment_ids=batch.segment_ids[firsts_B],
+        position_ids=batch.position_ids[firsts_B],
+        cu_seqlens=torch.arange(len(firsts_B) + 1, dtype=torch.int32, device=firsts_B.device),
+        max_seqlen=1,
+    )
+
+
 def uninitialised(config: ModelConfig, heads: Heads) -> Bert:
     """Return a model on the CPU whose weights hold no values yet."""
     with torch.device("meta"):
@@ -134,7 +164,10 @@ def set_dropout(model: Bert, rate: float) -> None:
 
 
 def initialise(model: Bert, seed: int) -> None:
-    """Draw every weight from a normal cut at two standard deviations; biases 0, norms 1 (the reference implementation's)."""
+    """Draw every weight from a normal cut at two standard deviations; biases 0, norms 1 (the reference implementation's).
+
+    A BiLSTM and a CRF start between -0.1 and 0.1; other modules of a task's head as their ``reset_parameters`` says.
+    """
     generator = torch.Generator().manual_seed(seed)
     deviation = model.config.initializer_range
     for module in model.modules():
@@ -143,7 +176,12 @@ def initialise(model: Bert, seed: int) -> None:
         if isinstance(module, nn.LayerNorm):
             nn.init.ones_(module.weight)
         if isinstance(module, nn.Linear | nn.LayerNorm | MaskedTokenHead):
-            nn.init.zeros_(module.bias)
-        if isinstance(module, nn.LSTM | ConditionalRandomField):
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.LSTM | ConditionalRandomField):
             for parameter in module.parameters():
                 nn.init.uniform_(parameter, -0.1, 0.1, generator=generator)
+        elif not isinstance(module, nn.Embedding) and any(True for _ in module.parameters(recurse=False)):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                module.reset_parameters()  # type: ignore[operator]

@@ -1,11 +1,11 @@
 """One Transformer layer, normalised after each residual sum as in the paper (Vaswani et al. 2017, section 3).
 
-Dimensions: T tokens of the batch laid end to end, D width, N heads, H head width.
+Dimensions: T tokens of the batch laid end to end, R rows of them that are wanted, D width, N heads, H head width.
 """
 
 from collections.abc import Callable
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,11 +30,16 @@ class SelfAttention(nn.Module):
         self.output = nn.Linear(config.width, config.width)
         self.dropout_rate = config.attention_dropout
 
-    def forward(self, hidden_TD: Float[Tensor, "T D"], plan: AttentionPlan) -> Attended:
-        """Return the attended tokens (T, D), with the probabilities where the plan gives them."""
+    def forward(
+        self, hidden_TD: Float[Tensor, "T D"], plan: AttentionPlan, rows_R: Int[Tensor, " R"] | None = None
+    ) -> Attended:
+        """Return the attended tokens (R, D), with the probabilities where the plan gives them."""
         query_key_value_T3NH = self.query_key_value(hidden_TD).view(len(hidden_TD), 3, self.n_heads, -1)
         attended = plan.attend(query_key_value_T3NH, self.dropout_rate if self.training else 0.0)
-        return Attended(self.output(attended.context.flatten(1)), attended.probabilities)
+        context_RD = attended.context.flatten(1)
+        if rows_R is not None:
+            context_RD = context_RD[rows_R]
+        return Attended(self.output(context_RD), attended.probabilities)
 
 
 class Layer(nn.Module):
@@ -50,9 +55,12 @@ class Layer(nn.Module):
         self.activation = ACTIVATIONS[config.activation]
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, hidden_TD: Float[Tensor, "T D"], plan: AttentionPlan) -> Attended:
-        """Return the layer's output (T, D), with the attention probabilities where the plan gives them."""
-        attended = self.attention(hidden_TD, plan)
-        hidden_TD = self.attention_norm(hidden_TD + self.dropout(attended.context))
-        transformed_TD = self.feed_forward_out(self.activation(self.feed_forward_in(hidden_TD)))
-        return Attended(self.feed_forward_norm(hidden_TD + self.dropout(transformed_TD)), attended.probabilities)
+    def forward(
+        self, hidden_TD: Float[Tensor, "T D"], plan: AttentionPlan, rows_R: Int[Tensor, " R"] | None = None
+    ) -> Attended:
+        """Return the layer's output at the rows wanted, (R, D), or at all; with the probabilities where the plan gives them."""
+        attended = self.attention(hidden_TD, plan, rows_R)
+        hidden_RD = hidden_TD if rows_R is None else hidden_TD[rows_R]
+        hidden_RD = self.attention_norm(hidden_RD + self.dropout(attended.context))
+        transformed_RD = self.feed_forward_out(self.activation(self.feed_forward_in(hidden_RD)))
+        return Attended(self.feed_forward_norm(hidden_RD + self.dropout(transformed_RD)), attended.probabilities)

@@ -214,7 +214,8 @@ class Task(Config, ABC):
 
     def record(self, example: Any, prediction: Any) -> Mapping[str, Any]:
         """Return a prediction as one JSON object."""
-        return {"id": example.id, **dataclasses.asdict(prediction)}
+        is_record = dataclasses.is_dataclass(prediction) and not isinstance(prediction, type)
+        return {"id": example.id, **(dataclasses.asdict(prediction) if is_record else {"prediction": prediction})}
 
     def submission(self) -> "Submission":
         """Return what writes predictions in the form that the task's benchmarks ask for."""

@@ -46,9 +46,10 @@ def task_logits(precision: Precision, device: torch.device) -> Callable[[PackedB
         was_training = precision.compute.training
         precision.compute.eval()
         with torch.no_grad(), precision.context():
-            logits = precision.compute(batch.to(device)).task_logits
+            logits = precision.compute.logits(batch.to(device)).task_logits
         precision.compute.train(was_training)
-        return logits  # type: ignore[no-any-return]
+        assert logits is not None
+        return logits
 
     return forward
 

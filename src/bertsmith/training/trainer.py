@@ -57,7 +57,7 @@ class Trainer(Engine):
         return tally, norm
 
     def _loss(self, batch: PretrainingBatch, masked: float, pairs: float, tally: Tally) -> Tensor:
-        output = self.compute(batch.inputs, positions=batch.masked_positions)
+        output = self.compute.logits(batch.inputs, positions=batch.masked_positions)
         return pretraining_loss(output, batch, masked, pairs, tally)
 
     def _refuse_divergence(self, number: int, tally: Tally, norm: float) -> None:

@@ -194,9 +194,9 @@ class TrialRun:
     def _pass(self, batch: SampleBatch) -> tuple[Tensor, Tensor]:
         """Return the head's logits and their loss."""
         compute = self.engine.compute
-        logits = compute(batch.inputs).task_logits.float()
-        assert compute.task is not None
-        return logits, self._task.loss(logits, batch, compute.task)
+        logits = compute.logits(batch.inputs).task_logits
+        assert compute.task is not None and logits is not None
+        return logits.float(), self._task.loss(logits.float(), batch, compute.task)
 
     def _measure(self, place: TrialPlace) -> TrialPlace:
         """Score the dev examples; keep the weights where the trial may stop early and they are the best so far."""

@@ -118,7 +118,8 @@ class FinetuneConfig(RunConfig):
     def trials(self) -> "list[Trial]":
         """Return every combination of the settings to try with every seed."""
         seeds = range(self.seed, self.seed + self.seeds)
-        return [Trial(*setting) for setting in product(self.lr, self.epochs, self.batch_size, seeds)]
+        settings = product(sorted(set(self.lr)), sorted(set(self.epochs)), sorted(set(self.batch_size)), seeds)
+        return [Trial(*setting) for setting in settings]
 
     def optimisation(self, trial: "Trial") -> Optimisation:
         """Return the optimiser's settings of a trial."""

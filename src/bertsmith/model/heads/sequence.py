@@ -42,6 +42,8 @@ class ChoiceScores:
 class SequenceHead(nn.Module):
     """The pooled ``[CLS]`` token, with dropout, through a linear layer."""
 
+    reads_first_token_only = True
+
     def __init__(self, config: ModelConfig, n_scores: int) -> None:
         super().__init__()
         self.pooler = Pooler(config)
