@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 
 from bertsmith.cli.flags import parse
 from bertsmith.config import Config
-from bertsmith.errors import InputError
+from bertsmith.errors import ArtifactError, InputError
 
 if TYPE_CHECKING:
     from bertsmith.tasks.fill import Filled
@@ -35,10 +35,13 @@ def run(arguments: Sequence[str]) -> None:
     """Print each text with the likeliest tokens for its blanks."""
     config = parse(FillConfig, arguments, "fill")
 
-    from bertsmith.inference.pipelines import pipeline
+    from bertsmith.inference.pipelines import FillPipeline, pipeline
 
+    pipe = pipeline(config.model)
+    if not isinstance(pipe, FillPipeline):
+        raise ArtifactError(f"{config.model} is a model of the task {pipe.task.kind!r}; use: bertsmith predict")
     texts = iter(config.texts) if config.texts else _lines(sys.stdin.buffer)
-    for filled in pipeline(config.model).stream(texts, config.top):
+    for filled in pipe.stream(texts, config.top):
         print(json.dumps(asdict(filled), ensure_ascii=False) if config.as_json else _readable(filled), flush=True)
 
 

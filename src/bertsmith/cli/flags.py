@@ -74,7 +74,12 @@ def _unchecked(info: StructTypeInfo) -> StructConstructorSpec | None:
         StructFieldSpec(name, types[name], getattr(info.default, name), helptext=field.description)
         for name, field in info.type.model_fields.items()
     )
-    return StructConstructorSpec(info.type.model_construct, fields)
+
+    def construct(**values: Any) -> Any:
+        return info.type.model_construct(**values)
+
+    construct.__doc__ = info.type.__doc__  # what the help says of these flags
+    return StructConstructorSpec(construct, fields)
 
 
 def _defaults(config: type[C], values: dict[str, Any]) -> C:

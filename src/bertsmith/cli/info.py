@@ -46,7 +46,7 @@ def describe(path: Path) -> dict[str, Any]:
         manifest = files.read_manifest(path, "vocabulary")
         return {name: value for name, value in manifest.items() if name not in ("format", "files")}
     if (path / "config.toml").exists() and (path / "environment.json").exists():
-        return _describe_run(path)
+        return _describe_finetuning(path) if (path / "trials").exists() else _describe_run(path)
     if kind == "model" or (path / "config.json").exists():
         return _describe_model(path)
     raise ArtifactError(f"{path} is no vocabulary, corpus, run or model directory")
@@ -59,10 +59,12 @@ def _describe_model(path: Path) -> dict[str, Any]:
     model = load_model(path)
     tokenizer = Tokenizer.load(path)
     state = files.read_json(path / "state.json") if (path / "state.json").exists() else {}
+    task = files.read_json(path / "task.json") if (path / "task.json").exists() else {}
     return {
         "kind": "checkpoint" if state else "model",
         **{name: state[name] for name in ("step", "tokens") if name in state},
-        "heads": [name for name in ("pooler", "masked_token", "next_sentence") if getattr(model.heads, name)],
+        "heads": [name for name in ("pooler", "masked_token", "next_sentence", "task") if getattr(model.heads, name)],
+        **{name: task[name] for name in ("task", "settings") if name in task},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         **model.config.model_dump(),
         "lowercase": tokenizer.lowercase,
@@ -81,6 +83,16 @@ def _describe_run(path: Path) -> dict[str, Any]:
         "checkpoints": [checkpoint.name for checkpoint in checkpoints(run.checkpoints)],
         "last_step": run.last("train"),
         "last_held_out": run.last("held_out"),
+        "environment": files.read_json(path / "environment.json"),
+    }
+
+
+def _describe_finetuning(path: Path) -> dict[str, Any]:
+    results = {file.parent.name: files.read_json(file) for file in sorted(path.glob("trials/*/result.json"))}
+    return {
+        "kind": "fine-tuning run",
+        "state": "finished" if (path / "final").exists() else "unfinished",
+        "trials": {name: {"dev": result.get("dev"), "test": result.get("test") or "none"} for name, result in results.items()},
         "environment": files.read_json(path / "environment.json"),
     }
 

@@ -87,7 +87,9 @@ def _refuse_single(inputs: Iterable[Any]) -> None:
         raise InputError(f"a pipeline takes a list or a generator of texts, not one text: write pipe([{inputs!r:.40}])")
 
 
-def pipeline(path: str | Path, *, task: type[Task] | None = None, device: str = "cpu", precision: str = "float32") -> Any:
+def pipeline(
+    path: str | Path, *, task: type[Task] | None = None, device: str = "cpu", precision: str = "float32"
+) -> FillPipeline | TaskPipeline:
     """Return the pipeline for the task that the directory's model was trained for.
 
     Args:
