@@ -32,9 +32,9 @@ def test_an_unknown_verb(run_command: Any) -> None:
     assert code == 2 and f"the verbs are {', '.join(VERBS)}" in err
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [*(verb for verb in VERBS if verb != "finetune"), "finetune classify", "finetune tag"])
 def test_every_verb_explains_its_flags(run_command: Any, verb: str) -> None:
-    code, out, err = run_command(verb, "--help")
+    code, out, err = run_command(*verb.split(), "--help")
     assert (code, err) == (0, "")
     assert out.startswith(f"usage: bertsmith {verb}")
     assert "--config FILE.toml reads these settings from a file" in " ".join(out.split())

@@ -17,7 +17,9 @@ def test_the_example_runs_and_learns(toy_directory: Path, tmp_path: Path, monkey
         (tmp_path / name).write_text("".join(f"{one} stars: the {words[one]} at the sea\n" for one in stars), encoding="utf-8")
     (tmp_path / "a-bert").symlink_to(toy_directory / "model")
     monkeypatch.chdir(tmp_path)
-    fast = use.replace("lr=(1e-4, 5e-5)", "lr=(5e-3,), epochs=(6.0,), batch_size=(16,)")
+    fast = use.replace("lr=(1e-4, 5e-5)", "lr=(5e-3,), epochs=(10.0,), batch_size=(16,)").replace(
+        "Stars()", "Stars(max_length=32)"
+    )
     namespace: dict[str, object] = {}
     exec(task + fast, namespace)
     pipe = namespace["pipe"]

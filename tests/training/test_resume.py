@@ -161,7 +161,7 @@ def test_another_corpus_in_the_same_place_is_refused(
             files=[str(tmp_path / "text.txt")], tokenizer=toy_directory / "tokenizer", out=tmp_path / "other", workers=1
         )
     )
-    with pytest.raises(MismatchError, match=r"is not the corpus that .* was begun on"):
+    with pytest.raises(MismatchError, match=r"the corpus is not the one that .* was begun on"):
         pretrain(toy_run(corpus=str(tmp_path / "other")))
 
 
