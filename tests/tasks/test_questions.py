@@ -71,11 +71,15 @@ def test_json_lines(read: Read, tmp_path: Path) -> None:
     found = read(text, "dev.jsonl")
     path = tmp_path / "dev.jsonl"
     assert [(one.id, one.title, one.source) for one in found] == [
-        ("2", "", f"{path}:2"),
+        ("line 2", "", f"{path}:2"),
         ("q1", "Capitals", f"{path}:3"),
         ("7", "", f"{path}:4"),
     ]
     assert [one.answers for one in found] == [(Answer("China", 21),), (Answer("China", 21), Answer("北京", 0)), ()]
+
+
+def test_questions_without_ids_stand_beside_those_with_numbers(read: Read) -> None:
+    assert [one.id for one in read(lines(record(id=2), record(id=None), record(id=3)), "dev.jsonl")] == ["2", "line 2", "3"]
 
 
 @pytest.mark.parametrize(
@@ -237,7 +241,7 @@ def test_bad_json_lines(read: Read, content: str, message: str) -> None:
 
 def test_bad_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), "utf-8"))
-    with pytest.raises(InputError, match="standard input is not UTF-8"):
+    with pytest.raises(InputError, match="standard input:1: invalid UTF-8 at byte 0 of the line"):
         list(read_questions("-", labelled=False))
 
 
@@ -249,7 +253,7 @@ def test_unknown_formats(read: Read) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"cannot read .*none\.json: No such file"):
+    with pytest.raises(InputError, match=r"none\.json does not exist; check its name"):
         list(read_questions(tmp_path / "none.json", labelled=True))
 
 

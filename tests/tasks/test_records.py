@@ -200,7 +200,7 @@ def test_columns_of_the_same_name(tmp_path: Path) -> None:
         ("a.csv", "", r"a\.csv holds no rows"),
         ("a.tsv", "a\tb\n", r"a\.tsv holds no rows"),
         ("a.txt", " \n\n", r"a\.txt holds no rows"),
-        ("a.txt", b"\x61\xff\x61", r"a\.txt: invalid UTF-8 at byte 1; convert the file to UTF-8"),
+        ("a.txt", b"\x61\xff\x61", r"a\.txt: invalid UTF-8 at byte 1; convert it to UTF-8$"),
         ("a.md", "text", r"a\.md has no extension that says how to read it: known are \.csv \.tsv \.jsonl \.json \.txt, each"),
         ("a.gz", "text", r"a\.gz has no extension"),
         ("a.txt.gz", b"\x1f\x8b\x08\x00", r"a\.txt\.gz is truncated or damaged"),

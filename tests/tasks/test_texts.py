@@ -154,6 +154,15 @@ def test_values_that_do_not_fit(tmp_path: Path, row: dict[str, Any], message: st
         next(examples)
 
 
+def test_empty_labels_are_allowed_where_asked_for(tmp_path: Path) -> None:
+    path = tsv(tmp_path / "a.tsv", ["text", "label"], ["a", ""], ["b", "x"], ["c", " "])
+    found = read_texts(path, Columns(), labelled=True, empty_labels=True)
+    assert [(example.text, example.label) for example in found] == [("a", ""), ("b", "x"), ("c", "")]
+    missing = json_lines(tmp_path / "a.jsonl", {"text": "t", "label": "a"}, {"text": "t", "label": None})
+    with pytest.raises(InputError, match=r"a\.jsonl:2: the label 'label' is missing"):
+        list(read_texts(missing, Columns(), labelled=True, empty_labels=True))
+
+
 def test_a_pair_is_text_too(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.jsonl:1: 'text_b' holds 1 where text is expected"):
         unlabelled(json_lines(tmp_path / "a.jsonl", {"text_a": "t", "text_b": 1}))

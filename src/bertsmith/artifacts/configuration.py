@@ -30,6 +30,7 @@ _TASK_ARCHITECTURES = {
 }
 # The part of config.json that transformers does not know, of heads that it does not have.
 _TOKEN_DECODER = "token_decoder"
+_MOST_LABELS = 1_000_000
 
 _NAMES = {
     "vocabulary_size": "vocab_size",
@@ -111,7 +112,12 @@ def _task_head(path: Path, name: str, values: dict[str, Any]) -> TaskHead:
 
 def _labels(path: Path, values: dict[str, Any]) -> tuple[str, ...]:
     """Return the labels by number; transformers writes none where they are its default, LABEL_0 and LABEL_1."""
-    by_number = values.get("id2label", {str(number): f"LABEL_{number}" for number in range(values.get("num_labels", 2))})
+    by_number = values.get("id2label")
+    if by_number is None:
+        n_labels = values.get("num_labels", 2)
+        if type(n_labels) is not int or not 0 < n_labels <= _MOST_LABELS:
+            raise ArtifactError(f"{path}: num_labels = {n_labels!r} is no number of labels")
+        by_number = {str(number): f"LABEL_{number}" for number in range(n_labels)}
     if not isinstance(by_number, dict) or not by_number or set(by_number) != {str(number) for number in range(len(by_number))}:
         raise ArtifactError(f"{path}: id2label = {by_number!r} does not number its labels from 0")
     labels = tuple(str(by_number[str(number)]) for number in range(len(by_number)))

@@ -119,15 +119,15 @@ class Answer(Task):
         cls, sep = Part([tokenizer.cls_id]), Part([tokenizer.sep_id])
         found: list[list[Sample]] = []
         for example, token_ids in zip(examples, questions, strict=True):
-            if labelled and example.answers and not example.trainable:
-                found.append([])
-                continue
             encoding = encodings[example.context]
+            offsets = np.array(encoding.offsets[1:-1], np.int64).reshape(-1, 2)
+            span = _tokens_of_answer(example, offsets) if labelled else None
+            if labelled and example.answers and span is None:
+                found.append([])  # what stands elsewhere than it is said to is no question without an answer
+                continue
             before = [cls, Part(token_ids[: self.max_question]), sep]
             text = Part(encoding.token_ids[1:-1], segment=1)
             windows = make_windows(before, text, [Part([tokenizer.sep_id], segment=1)], self.max_length, self.stride)
-            offsets = np.array(encoding.offsets[1:-1], np.int64).reshape(-1, 2)
-            span = _tokens_of_answer(example, offsets) if labelled else None
             found.append([Sample((window,), _Target(offsets, *_rows(window, span))) for window in windows])
         return found
 
@@ -195,7 +195,9 @@ class Answer(Task):
         """Return the prediction under the task's threshold."""
         threshold = (self.threshold or 0.0) if self.has_no_answers else math.inf
         if not prediction.spans or prediction.no_answer > threshold:
-            certain = 1.0 - sum(span.probability for span in prediction.spans)
+            # The scores are logarithms of probabilities but for a constant.
+            ahead = math.exp(min(prediction.no_answer, 700.0))
+            certain = ahead * prediction.spans[0].probability if prediction.spans else 1.0
             return dataclasses.replace(prediction, text="", start=0, end=0, probability=certain)
         best = prediction.spans[0]
         return dataclasses.replace(prediction, text=best.text, start=best.start, end=best.end, probability=best.probability)

@@ -3,6 +3,7 @@
 Dimensions: B sequences, C classes, n examples.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ class Classified:
 
     def __str__(self) -> str:
         return self.label
+
+
+_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
 
 
 class Classify(SentenceTask):
@@ -152,7 +156,7 @@ class Classify(SentenceTask):
 
 def sort_labels(labels: Counter[str] | set[str]) -> list[str]:
     """Return labels in order, numbers by their value."""
-    return sorted(labels, key=lambda label: (0, int(label), "") if label.isdecimal() else (1, 0, label))
+    return sorted(labels, key=lambda label: (0, float(label), label) if _NUMBER.fullmatch(label) else (1, 0.0, label))
 
 
 def check_labels(source: str, labels: Iterable[str], known: Sequence[str]) -> None:

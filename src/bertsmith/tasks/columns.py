@@ -1,10 +1,8 @@
-"""Files of tagged words: CoNLL columns, CoNLL-U, JSON lines and, without tags, plain text."""
+"""Files of tagged words: CoNLL columns, CoNLL-U and JSON lines."""
 
-import codecs
 import itertools
 import json
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -15,13 +13,11 @@ import pydantic
 
 from bertsmith.config import Config
 from bertsmith.errors import InputError, UsageError
-from bertsmith.progress import SILENT
-from bertsmith.text.streams import COMPRESSIONS, read_text
+from bertsmith.text.streams import extension, input_name, read_input, read_lines, well_formed
 
 _FORMAT_OF_SUFFIX = {".conllu": "conllu", ".jsonl": "json", ".json": "json"}
 _WORDS_KEYS = ("words", "tokens")
 _TAGS_KEYS = ("tags", "ner_tags", "labels")
-_LONGEST_LINE = 1 << 28
 # Only these separate columns: a word may well be another kind of white space.
 _BLANKS = " \t"
 Lines = Iterator[tuple[int, str]]
@@ -66,56 +62,22 @@ def read_tagged(
 
     Raises:
         InputError: a file that cannot be read as its format, named with the line; or no sentence in it.
-        UsageError: an unknown format, or tags wanted of plain text.
+        UsageError: an unknown format.
     """
-    name = "standard input" if str(path) == "-" else str(path)
+    name = input_name(path)
     format = format or _format_of(Path(path))  # noqa: A001
     if format not in _READERS:
-        raise UsageError(f"unknown format {format!r}; choose one of {', '.join(_READERS)}")
-    if format == "text" and labelled:
-        raise UsageError(f"{name}: plain text has no tags; give a file of columns, CoNLL-U or JSON lines")
-    pieces = _standard_input(name) if str(path) == "-" else _pieces(Path(path))
+        raise UsageError(f"unknown format {format!r}; choose one of {', '.join(_READERS)}; text for plain text without tags")
+    lines = enumerate((line.removesuffix("\n") for line in read_lines(read_input(path), name)), start=1)
     sentence = None
-    for sentence in _READERS[format](_numbered_lines(pieces, name), name, columns, labelled):
+    for sentence in _READERS[format](lines, name, columns, labelled):
         yield sentence
     if sentence is None:
         raise InputError(f"{name} holds no sentence; give a file with one word a line, or its --format")
 
 
 def _format_of(path: Path) -> str:
-    suffix = Path(path.stem).suffix if path.suffix in COMPRESSIONS else path.suffix
-    return _FORMAT_OF_SUFFIX.get(suffix.lower(), "columns")
-
-
-def _pieces(path: Path) -> Iterator[str]:
-    with SILENT.task("", None, "bytes") as task:
-        yield from read_text(path, "strict", task)
-
-
-def _standard_input(name: str) -> Iterator[str]:
-    """Yield lines as soon as they arrive."""
-    decoder = codecs.getincrementaldecoder("utf-8-sig")()
-    for number, line in enumerate(sys.stdin.buffer, start=1):
-        try:
-            yield decoder.decode(line).replace("\r\n", "\n")
-        except UnicodeDecodeError as error:
-            raise InputError(f"{name}:{number}: invalid UTF-8 at byte {error.start} of the line; convert it to UTF-8") from None
-
-
-def _numbered_lines(pieces: Iterable[str], name: str) -> Lines:
-    """Yield lines without their ends, counted from 1."""
-    rest, number = "", 0
-    for piece in pieces:
-        *lines, rest = (rest + piece).split("\n")
-        for line in lines:
-            number += 1
-            yield number, line
-        if len(rest) > _LONGEST_LINE:
-            raise InputError(
-                f"{name}:{number + 1} has more than {_LONGEST_LINE:,} characters; is the file one of tagged words?"
-            )
-    if rest:
-        yield number + 1, rest
+    return _FORMAT_OF_SUFFIX.get(extension(path).lower(), "columns")
 
 
 # Columns, one word a line.
@@ -231,13 +193,7 @@ def _rows_of_conllu(lines: Lines, name: str, columns: TagColumns, labelled: bool
             )
 
 
-# One sentence a line.
-
-
-def _from_text(lines: Lines, name: str, _columns: TagColumns, _labelled: bool) -> Iterator[TaggedSentence]:
-    for number, line in lines:
-        if words := line.split():
-            yield TaggedSentence(tuple(words), None, f"{name}:{number}")
+# JSON, one sentence a line.
 
 
 def _from_json_lines(lines: Lines, name: str, columns: TagColumns, labelled: bool) -> Iterator[TaggedSentence]:
@@ -278,13 +234,11 @@ def _strings(record: dict[str, Any], key: str, known: tuple[str, ...], flag: str
     for value in values:
         if not isinstance(value, str):
             raise InputError(f"{source}: the list {found!r} holds {value!r:.60} where a string is expected; write it as text")
-    # JSON can escape halves of characters, which no encoding can carry.
-    return tuple(value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for value in values)
+    return tuple(map(well_formed, values))
 
 
 _READERS: dict[str, Callable[[Lines, str, TagColumns, bool], Iterator[TaggedSentence]]] = {
     "columns": _from_columns,
     "conllu": _from_conllu,
     "json": _from_json_lines,
-    "text": _from_text,
 }

@@ -5,8 +5,9 @@ Dimensions: B sequences, C classes, n examples.
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
@@ -15,14 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bertsmith.errors import InputError
+from bertsmith.errors import InputError, UsageError
 from bertsmith.model.bert import TaskHead
 from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.tasks.classify import check_labels, sort_labels
 from bertsmith.tasks.scores import multilabel_scores, tune_thresholds
 from bertsmith.tasks.sentences import SentenceTask, described, mean_logits
 from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, worst
-from bertsmith.tasks.texts import TextExample
+from bertsmith.tasks.texts import TextExample, read_texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,17 @@ class Multilabel(SentenceTask):
     thresholds: tuple[float, ...] = ()
     """Probability from which each label is given; tuned on the dev file unless given."""
 
+    def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[TextExample]:  # noqa: A002
+        """Yield the rows of a table as examples; an empty cell of labels means none."""
+        return read_texts(path, self.columns, labelled=labelled, format=format, empty_labels=True)
+
     def fitted(self, examples: Sequence[TextExample]) -> Self:
         """Return the task with the labels that the examples have."""
         labels = self.labels or tuple(sort_labels(Counter(label for example in examples for label in self._of(example))))
         if not labels:
-            raise InputError("no training example has a label")
+            raise InputError(f"none of {len(examples):,} training examples has a label")
+        if self.thresholds and len(self.thresholds) != len(labels):
+            raise UsageError(f"--thresholds has {len(self.thresholds)} values for {len(labels)} labels")
         fitted = self.model_copy(update={"labels": labels})
         fitted.check(examples)
         return fitted
@@ -67,7 +74,7 @@ class Multilabel(SentenceTask):
     def _of(self, example: TextExample) -> list[str]:
         if isinstance(example.label, list):
             return [str(label) for label in example.label]
-        return [label for part in str(example.label or "").split(self.separator) if (label := part.strip())]
+        return [label for part in str(example.label).split(self.separator) if (label := part.strip())]
 
     def head(self) -> TaskHead:
         """Return the head that scores each label by itself."""
@@ -95,7 +102,7 @@ class Multilabel(SentenceTask):
         head: nn.Module,  # noqa: ARG002
     ) -> list[Labelled]:
         """Return the labels of each example."""
-        probabilities_nC = [1 / (1 + np.exp(-row)) for row in mean_logits(logits)]
+        probabilities_nC = [(1 + np.tanh(row / 2)) / 2 for row in mean_logits(logits)]
         return [self.apply(Labelled((), dict(zip(self.labels, row.tolist(), strict=True)))) for row in probabilities_nC]
 
     def tuned(self, examples: Sequence[TextExample], predictions: Sequence[Labelled]) -> Self:

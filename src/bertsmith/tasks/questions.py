@@ -1,18 +1,15 @@
 """Questions on texts that may hold the answer: SQuAD 1.1 and 2.0 files and those made like them, and JSON lines."""
 
-import codecs
 import json
 import logging
 import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bertsmith.errors import InputError, UsageError
-from bertsmith.progress import SILENT
-from bertsmith.text.streams import COMPRESSIONS, read_text
+from bertsmith.text.streams import extension, input_name, read_input, read_lines
 
 _FORMATS = {".json": "squad", ".jsonl": "jsonl"}
 _EXPECTED = {
@@ -69,7 +66,7 @@ def read_questions(
 
     Args:
         path: a file of SQuAD's JSON (``.json``), or of JSON lines (``.jsonl``) with the keys ``question``, ``context`` and,
-            where there are, ``id`` (else the number of the line), ``title``, ``is_impossible`` and ``answers``; the latter
+            where there are, ``id`` (else "line" and its number), ``title``, ``is_impossible`` and ``answers``; the latter
             as SQuAD has them, or as two lists ``{"text": [...], "answer_start": [...]}``.
         labelled: whether answers are wanted; otherwise they are not looked at.
         format: ``"squad"`` or ``"jsonl"``; by default what the extension says, and JSON lines for standard input.
@@ -96,9 +93,9 @@ def read_questions(
                 wordless.append(question.id)
         yield question
     if not ids:
-        raise InputError(f"{_name(path)} holds no question")
+        raise InputError(f"{input_name(path)} holds no question")
     if labelled and not any_answer:
-        raise InputError(f"{_name(path)} has no answer to any question; questions with their answers are needed here")
+        raise InputError(f"{input_name(path)} has no answer to any question; questions with their answers are needed here")
     _warn(path, misplaced, "answers that do not stand where their offset says, of use for scores but not for training")
     _warn(path, wordless, "questions without words")
 
@@ -107,11 +104,7 @@ def _warn(path: str | Path, ids: Sequence[str], what: str) -> None:
     if ids:
         listed = list(dict.fromkeys(ids))
         others = " and others" if len(listed) > _N_LISTED else ""
-        _log.warning("%s: %s: %d (questions %s%s)", _name(path), what, len(ids), ", ".join(listed[:_N_LISTED]), others)
-
-
-def _name(path: str | Path) -> str:
-    return "standard input" if str(path) == "-" else str(path)
+        _log.warning("%s: %s: %d (questions %s%s)", input_name(path), what, len(ids), ", ".join(listed[:_N_LISTED]), others)
 
 
 def _read(path: str | Path, labelled: bool, named_format: str | None) -> Iterator[Question]:
@@ -119,28 +112,18 @@ def _read(path: str | Path, labelled: bool, named_format: str | None) -> Iterato
     if kind not in _EXPECTED:
         raise UsageError(f"--format {kind!r} is unknown; choose one of {', '.join(_EXPECTED)}")
     read = _from_squad if kind == "squad" else _from_json_lines
-    with SILENT.task("read", None, "bytes") as task:
-        pieces = _standard_input() if str(path) == "-" else read_text(Path(path), "strict", task)
-        yield from read(pieces, _name(path), labelled)
+    yield from read(read_input(path), input_name(path), labelled)
 
 
 def _format(path: str | Path) -> str:
     if str(path) == "-":
         return "jsonl"
-    path = Path(path)
-    suffix = Path(path.stem).suffix if path.suffix in COMPRESSIONS else path.suffix
+    suffix = extension(Path(path))
     if suffix not in _FORMATS:
         raise InputError(
             f"{path} is neither named .json (SQuAD) nor .jsonl (JSON lines); say which with --format squad or jsonl"
         )
     return _FORMATS[suffix]
-
-
-def _standard_input() -> Iterator[str]:
-    try:
-        yield from codecs.iterdecode(sys.stdin.buffer, "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"standard input is not UTF-8: {error.reason}; convert it to UTF-8") from None
 
 
 def _from_squad(pieces: Iterable[str], name: str, labelled: bool) -> Iterator[Question]:
@@ -157,24 +140,16 @@ def _from_squad(pieces: Iterable[str], name: str, labelled: bool) -> Iterator[Qu
 
 
 def _from_json_lines(pieces: Iterable[str], name: str, labelled: bool) -> Iterator[Question]:
-    for number, line in enumerate(_lines(pieces), start=1):
-        if line and not line.isspace():
+    for number, line in enumerate(read_lines(pieces, name), start=1):
+        if not line.isspace():
             where = f"{name}:{number}"
             record = _parse(line, where, "question", "jsonl")
-            question_id = str(_field(record, "id", where, str, int, default=number))
+            question_id = str(_field(record, "id", where, str, int, default=f"line {number}"))
             text = _field(record, "question", where, str)
             context = _field(record, "context", where, str)
             title = _field(record, "title", where, str, default="")
             answers = _answers(record, context, where) if labelled else ()
             yield Question(question_id, text, context, answers, title, where)
-
-
-def _lines(pieces: Iterable[str]) -> Iterator[str]:
-    rest = ""
-    for piece in pieces:
-        *lines, rest = (rest + piece).split("\n")
-        yield from lines
-    yield rest
 
 
 def _parse(text: str, where: str, key: str, kind: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import importlib
 import json
 import logging
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -13,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bertsmith.errors import InputError, UsageError
-from bertsmith.progress import SILENT
-from bertsmith.text.readers import _LONGEST_RECORD, _lines, _well_formed
-from bertsmith.text.streams import COMPRESSIONS, read_text
+from bertsmith.text.streams import COMPRESSIONS, LONGEST_LINE, extension, input_name, read_input, read_lines, well_formed
 
 _log = logging.getLogger("bertsmith")
 
@@ -53,12 +50,11 @@ def read_table(path: str | Path, format: str | None = None) -> Table:  # noqa: A
         InputError: a file that is missing, empty or of an unknown kind, here; a row that does not fit, here or from the rows.
         UsageError: ``format`` is unknown, or the ``datasets`` package is missing.
     """
-    source = "standard input" if str(path) == "-" else str(path)
+    source = input_name(path)
     if source.startswith(_HUB_PREFIX):
         records = _from_hub(source)
     else:
-        read = _READERS[table_format(path, format)]
-        records = read(_standard_input() if str(path) == "-" else _pieces(Path(path)), source)
+        records = _READERS[table_format(path, format)](read_input(path), source)
     first = next(records, None)
     if first is None:
         raise InputError(f"{source} holds no rows; give a file with at least one example")
@@ -78,8 +74,7 @@ def table_format(path: str | Path, format: str | None = None) -> str:  # noqa: A
         return format
     if str(path) == "-":
         return "txt"
-    path = Path(path)
-    suffix = Path(path.stem).suffix if path.suffix in COMPRESSIONS else path.suffix
+    suffix = extension(Path(path))
     if suffix[1:] not in _READERS:
         known = " ".join(f".{name}" for name in _READERS)
         raise InputError(
@@ -89,29 +84,8 @@ def table_format(path: str | Path, format: str | None = None) -> str:  # noqa: A
     return suffix[1:]
 
 
-def _pieces(path: Path) -> Iterator[str]:
-    if not path.exists():
-        raise InputError(f"{path} does not exist; check its name")
-    if path.is_dir():
-        raise InputError(f"{path} is a directory; give a file in it")
-    with SILENT.task("", None, "bytes") as task:
-        yield from read_text(path, "strict", task)
-
-
-def _standard_input() -> Iterator[str]:
-    """Yield lines as soon as they arrive."""
-    for number, line in enumerate(sys.stdin.buffer, 1):
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"standard input:{number}: invalid UTF-8 at byte {error.start} of the line; convert it to UTF-8"
-            ) from None
-        yield text.replace("\r\n", "\n")
-
-
 def _from_text(pieces: Iterator[str], source: str) -> Iterator[Record]:
-    for number, line in enumerate(_lines(pieces, Path(source)), 1):
+    for number, line in enumerate(read_lines(pieces, source), 1):
         if not line.isspace():
             yield Record({"text": line.removesuffix("\n")}, f"{source}:{number}")
 
@@ -148,14 +122,14 @@ def _from_csv(pieces: Iterator[str], source: str) -> Iterator[Record]:
 
 
 def _from_tsv(pieces: Iterator[str], source: str) -> Iterator[Record]:
-    lines = enumerate(_lines(pieces, Path(source)), 1)
+    lines = enumerate(read_lines(pieces, source), 1)
     rows = ((number, line.removesuffix("\n").split("\t")) for number, line in lines if line != "\n")
     return _from_rows(rows, source, "is there a tab or a line break in a text?")
 
 
 def _csv_rows(pieces: Iterator[str], source: str) -> Iterator[tuple[int, list[str]]]:
-    csv.field_size_limit(_LONGEST_RECORD)
-    rows = csv.reader(_lines(pieces, Path(source)), strict=True)
+    csv.field_size_limit(LONGEST_LINE)
+    rows = csv.reader(read_lines(pieces, source), strict=True)
     line = 1
     try:
         for row in rows:
@@ -214,7 +188,7 @@ def _from_json(pieces: Iterator[str], source: str) -> Iterator[Record]:
 
 
 def _from_json_lines(pieces: Iterator[str], source: str) -> Iterator[Record]:
-    for number, line in enumerate(_lines(pieces, Path(source)), 1):
+    for number, line in enumerate(read_lines(pieces, source), 1):
         if line.isspace():
             continue
         try:
@@ -250,7 +224,7 @@ def _record(value: Any, text: str, source: str) -> Record:
     if not isinstance(value, dict):
         raise InputError(f"{source} holds a {type(value).__name__} where a JSON object is expected")
     if _SURROGATE_ESCAPE.search(text):
-        value = json.loads(_well_formed(json.dumps(value, ensure_ascii=False)))
+        value = json.loads(well_formed(json.dumps(value, ensure_ascii=False)))
     return Record(value, source)
 
 
@@ -292,7 +266,7 @@ class _JsonStream:
 
     def _may_be_cut_short(self, error: Exception) -> bool:
         """Say whether reading on may cure the error: it stands within a token of the end, or in an open string."""
-        if not isinstance(error, json.JSONDecodeError) or len(self._text) > _LONGEST_RECORD:
+        if not isinstance(error, json.JSONDecodeError) or len(self._text) > LONGEST_LINE:
             return False
         return error.msg.startswith("Unterminated string") or error.pos > len(self._text) - len("\\ud83d\\ude00")
 

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from bertsmith.artifacts.configuration import read_configuration
 from bertsmith.artifacts.directory import TASK, load_model, verify_directory
-from bertsmith.errors import ArtifactError, ConfigError, DamagedError
+from bertsmith.errors import ArtifactError, ConfigError, DamagedError, InputError, MismatchError
 from bertsmith.files import read_json
-from bertsmith.model.bert import Bert, Heads
+from bertsmith.model.bert import Bert, Heads, TaskHead
 from bertsmith.model.heads.sequence import ChoiceScores, SequenceScores
 from bertsmith.model.heads.span import SpanScores
 from bertsmith.model.heads.token import TokenScores
@@ -16,7 +17,7 @@ from bertsmith.tasks.classify import Classify
 from bertsmith.tasks.multilabel import Multilabel
 from bertsmith.tasks.regress import Regress
 from bertsmith.tasks.schemes import scheme_of
-from bertsmith.tasks.tag import Tag
+from bertsmith.tasks.tag import Scheme, Tag
 from bertsmith.tasks.task import Task
 
 TASKS: dict[str, type[Task]] = {kind.kind: kind for kind in (Classify, Multilabel, Regress, Tag, Answer, Choose)}
@@ -38,14 +39,25 @@ def load_task_model(path: Path, kind: type[Task] | None = None) -> tuple[Task, B
 
     Raises:
         ArtifactError: the directory is of another task, or of one that is not known, or its model has no head of a task.
-        DamagedError: ``task.json`` is not what bertsmith writes, or does not fit the model.
+        DamagedError: ``task.json`` is not what bertsmith writes.
+        MismatchError: ``task.json`` says another head, such as one of other labels, than the model has.
     """
     verify_directory(path)
-    if not (path / TASK).exists():
+    if (path / TASK).exists():
+        task = _check_kind(_read_task(path / TASK, kind), kind, path)
+        _check_head(task.head(), path)
+        model = load_model(path, Heads(task=task.head()), may_be_new=False)
+    else:
         model = load_model(path)
-        return _check_kind(_task_of_heads(path, model.heads), kind, path), model
-    task = _check_kind(_read_task(path / TASK, kind), kind, path)
-    return task, load_model(path, Heads(task=task.head()), may_be_new=False)
+        task = _check_kind(_task_of_heads(path, model.heads), kind, path)
+    # No sequence may have more tokens than the model has positions, however long those of the task usually are.
+    return task.model_copy(update={"max_length": min(task.max_length, model.config.max_positions)}), model
+
+
+def _check_head(head: TaskHead, path: Path) -> None:
+    _, named = read_configuration(path)
+    if named is not None and named.task not in (None, head):
+        raise MismatchError(f"{path}: {TASK} means other labels or another head than config.json; put back the one that fits")
 
 
 def _read_task(file: Path, kind: type[Task] | None) -> Task:
@@ -73,13 +85,20 @@ def _task_of_heads(path: Path, heads: Heads) -> Task:
             return Classify(labels=labels)
         case SequenceScores(labels, "multi_label_classification"):
             return Multilabel(labels=labels)
-        case SequenceScores(_, "regression"):
+        case SequenceScores((_,), "regression"):
             return Regress()
-        case TokenScores(labels, "linear"):
-            found = scheme_of([[label] for label in labels])
-            return Tag(labels=labels, scheme="iob2" if found == "iob1" else found, units="words")
+        case TokenScores(labels, decoder):
+            return Tag(labels=labels, decoder=decoder, scheme=_scheme_of(labels), units="words")
         case SpanScores():
             return Answer(scorer="squad", has_no_answers=True)
         case ChoiceScores():
             return Choose()
-    raise ArtifactError(f"{path} holds a model without the head of a task; fine-tune it first: bertsmith finetune")
+    raise ArtifactError(f"{path} holds a model without the head of a known task; fine-tune it first: bertsmith finetune")
+
+
+def _scheme_of(labels: tuple[str, ...]) -> Scheme:
+    try:
+        found = scheme_of([[label] for label in labels])
+    except InputError:  # beside the tags of chunks there are others, such as X for what is no word
+        return "iob2"
+    return "iob2" if found == "iob1" else found

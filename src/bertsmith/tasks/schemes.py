@@ -46,7 +46,8 @@ def _parse(tag: str) -> _Tag:
     return _Tag(_PREFIXES[prefix], type_) if prefix in _PREFIXES and prefix != "O" else _OUTSIDE
 
 
-def _is_of_a_scheme(tag: str) -> bool:
+def is_of_a_scheme(tag: str) -> bool:
+    """Return whether a tag is ``O`` or has one of the prefixes, with a type or alone."""
     prefix, hyphen, type_ = tag.partition("-")
     return tag == "O" or (prefix in _PREFIXES and prefix != "O" and bool(type_) == bool(hyphen))
 
@@ -78,15 +79,15 @@ def scheme_of(sentences: Iterable[Sequence[str]]) -> Scheme:
     Raises:
         InputError: tags with O and types beside others that are of no scheme.
     """
-    tags: set[str] = set()
+    tags: dict[str, None] = {}  # in order
     any_b_after_another = False
     for sentence in sentences:
-        tags.update(sentence)
+        tags.update(dict.fromkeys(sentence))
         moves = itertools.pairwise([_OUTSIDE, *map(_parse, sentence)])
         any_b_after_another |= any(tag.prefix == "B" and not _is_inside(previous, tag.type) for previous, tag in moves)
-    foreign = sorted(tag for tag in tags if not _is_of_a_scheme(tag))
+    foreign = [tag for tag in tags if not is_of_a_scheme(tag)]
     if foreign:
-        marks_chunks = "O" in tags and any("-" in tag for tag in tags.difference(foreign))
+        marks_chunks = "O" in tags and any("-" in tag for tag in tags if is_of_a_scheme(tag))
         if marks_chunks:
             raise InputError(
                 f"the tag {foreign[0]!r} stands beside tags of chunks such as O, yet is neither O nor one of "

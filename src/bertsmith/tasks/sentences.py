@@ -67,28 +67,29 @@ class PairCutter:
 
     def windows(self, first: Sequence[int], second: Sequence[int] | None) -> list[Window]:
         """Return the windows of ``[CLS] first [SEP]`` or ``[CLS] first [SEP] second [SEP]``."""
-        end_of_first = Part([self._sep])
         if second is None:
-            return make_windows([self._cls], Part(first), [end_of_first], self._max_length, self._stride)
-        end_of_second = Part([self._sep], segment=1)
-        if len(second) >= len(first):
-            before = [self._cls, Part(self._cut(first, len(second))), end_of_first]
-            return make_windows(before, Part(second, 1), [end_of_second], self._max_length, self._stride)
-        behind = [end_of_first, Part(self._cut(second, len(first)), 1), end_of_second]
-        return make_windows([self._cls], Part(first), behind, self._max_length, self._stride)
+            return make_windows([self._cls], Part(first), [Part([self._sep])], self._max_length, self._stride)
+        windows, is_cut = self._of_pair(first, second)
+        self._n_cut += is_cut
+        return windows
 
     def first_window(self, first: Sequence[int], second: Sequence[int]) -> Window:
         """Return a pair as one sequence; where it is too long, the end of the longer text is cut off, and it is counted."""
-        windows = self.windows(first, second)
-        self._n_cut += len(windows) > 1
+        windows, is_cut = self._of_pair(first, second)
+        self._n_cut += is_cut or len(windows) > 1
         return windows[0]
 
-    def _cut(self, shorter: Sequence[int], longer: int) -> Sequence[int]:
-        room = self._max_length - 3
-        if len(shorter) + longer <= room or len(shorter) <= room // 2:
-            return shorter
-        self._n_cut += 1
-        return shorter[: room // 2]
+    def _of_pair(self, first: Sequence[int], second: Sequence[int]) -> tuple[list[Window], bool]:
+        """Return the windows of a pair, and whether its shorter text had to be cut."""
+        room, shorter = self._max_length - 3, min(len(first), len(second))
+        is_cut = len(first) + len(second) > room and shorter > room // 2
+        kept = room // 2 if is_cut else shorter
+        end_of_first, end_of_second = Part([self._sep]), Part([self._sep], segment=1)
+        if len(second) >= len(first):
+            before = [self._cls, Part(first[:kept]), end_of_first]
+            return make_windows(before, Part(second, 1), [end_of_second], self._max_length, self._stride), is_cut
+        behind = [end_of_first, Part(second[:kept], 1), end_of_second]
+        return make_windows([self._cls], Part(first), behind, self._max_length, self._stride), is_cut
 
     def report(self) -> None:
         """Say how many texts were cut since the last time."""

@@ -6,7 +6,7 @@ Dimensions: T tokens, M words, C classes, n examples.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -18,18 +18,30 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bertsmith.batches.windows import Part, make_windows
-from bertsmith.errors import InputError
+from bertsmith.errors import InputError, UsageError
 from bertsmith.model.bert import TaskHead
 from bertsmith.model.heads.token import Decoder, TokenHead, TokenScores
 from bertsmith.tasks.classify import check_labels
 from bertsmith.tasks.columns import TagColumns, TaggedSentence, read_tagged
-from bertsmith.tasks.schemes import Chunk, chunk_counts, chunks, legal_moves, precision_recall_f1, scheme_of, to_iob2
+from bertsmith.tasks.schemes import (
+    Chunk,
+    chunk_counts,
+    chunks,
+    is_of_a_scheme,
+    legal_moves,
+    precision_recall_f1,
+    scheme_of,
+    to_iob2,
+)
 from bertsmith.tasks.scores import check_predictions
 from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Submission, Task, log, worst
+from bertsmith.text.streams import input_name, read_input, read_lines
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.text.words import is_chinese, word_spans
 
 Scheme = Literal["plain", "iob2", "bioes"]
+# The schemes of files that can be learnt as each; IOB2 is written anew from the chunks.
+_READ_AS = {"iob2": ("iob1", "iob2", "bioes"), "bioes": ("bioes",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +106,25 @@ class Tag(Task):
         return self.metric or ("accuracy" if self.scheme == "plain" else "f1")
 
     def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[TagExample]:  # noqa: A002
-        """Yield the sentences of a file."""
+        """Yield the sentences of a file of tagged words; of the format "text", the lines that have words."""
+        if format == "text":
+            yield from self._read_text(path, labelled)
+            return
         for sentence in read_tagged(path, self.columns, labelled=labelled, format=format):
             yield _of_words(sentence)
+
+    def _read_text(self, path: str | Path, labelled: bool) -> Iterator[TagExample]:
+        name = input_name(path)
+        if labelled:
+            raise UsageError(f"{name}: plain text has no tags; give a file of columns, CoNLL-U or JSON lines")
+        any_words = False
+        for number, line in enumerate(read_lines(read_input(path), name), start=1):
+            example = self.example(line.removesuffix("\n"))
+            if example.words:
+                any_words = True
+                yield replace(example, source=f"{name}:{number}")
+        if not any_words:
+            raise InputError(f"{name} holds no text; give a file with one sentence a line")
 
     def example(self, value: Any) -> TagExample:
         """Return the example for a text, or for a list of words."""
@@ -109,20 +137,32 @@ class Tag(Task):
 
     def fitted(self, examples: Sequence[TagExample]) -> Self:
         """Return the task with the scheme, the units and the labels that the examples have."""
-        found = scheme_of(_tags(example) for example in examples)
+        scheme = self._scheme_of(examples)
         words = [word for example in examples for word in example.words]
         is_single = sum(len(word) == 1 for word in words) > 0.98 * len(words)
-        scheme = self.scheme or ("iob2" if found == "iob1" else found)
         fitted = self.model_copy(update={"scheme": scheme, "units": self.units or ("characters" if is_single else "words")})
         if not self.labels:
             labels = {tag for example in examples for tag in fitted.tags_of(example)}
             fitted = fitted.model_copy(update={"labels": _all_labels(labels, scheme)})
         if len(fitted.labels) < 2:
             raise InputError(f"all words of the training examples have the tag {fitted.labels[0]!r}; two are needed")
-        if scheme == "iob2" and found == "iob2":
-            _report_illegal(examples)
         fitted.check(examples)
         return fitted
+
+    def _scheme_of(self, examples: Sequence[TagExample]) -> Scheme:
+        """Return the scheme to learn, which is not always the one in which the examples are tagged."""
+        if self.scheme == "plain":
+            return "plain"
+        try:
+            found = scheme_of(_tags(example) for example in examples)
+        except InputError as error:
+            foreign = (example.source for example in examples if not all(map(is_of_a_scheme, _tags(example))))
+            raise InputError(f"{next(foreign)}: {error}; if tags mark no chunks, say --scheme plain") from None
+        if self.scheme is not None and found not in _READ_AS[self.scheme]:
+            raise UsageError(f"--scheme {self.scheme} is not that of the training file, whose tags are {found}; leave it out")
+        if found == "iob2":
+            _report_illegal(examples)
+        return self.scheme or ("iob2" if found == "iob1" else found)
 
     def check(self, examples: Sequence[TagExample]) -> None:
         """Refuse tags that the task does not have."""
@@ -301,22 +341,28 @@ def _tags(example: TagExample) -> tuple[str, ...]:
 
 
 def _of_words(sentence: TaggedSentence) -> TagExample:
-    """Lay words out as text: a blank between two, but none between two Chinese characters."""
+    """Lay words out as text: a blank between two, but none between Chinese characters and between these and marks."""
     text, offsets = "", []
     for word in sentence.words:
-        if text and not (is_chinese(text[-1]) and is_chinese(word[:1])):
+        if text and not _is_written_together(text[-1], word[:1]):
             text += " "
         offsets.append((len(text), len(text) + len(word)))
         text += word
     return TagExample(sentence.words, sentence.tags, text, tuple(offsets), sentence.source)
 
 
+def _is_written_together(left: str, right: str) -> bool:
+    any_chinese = is_chinese(left) or is_chinese(right)
+    return any_chinese and all(is_chinese(one) or not one.isalnum() for one in (left, right))
+
+
 def _all_labels(labels: set[str], scheme: Scheme) -> tuple[str, ...]:
     """Return the labels in order, of every type of entity all that its scheme has."""
     if scheme != "plain":
         types = {chunk.type for label in labels for chunk in chunks([label])}
-        prefixes = "BI" if scheme == "iob2" else "BIES"
-        labels = {"O"} | labels | {f"{prefix}-{type_}" for type_ in types if type_ for prefix in prefixes}
+        used = {label[0] for label in labels}
+        prefixes = "BI" if scheme == "iob2" else "BILU" if used & set("LU") else "BIES"
+        labels = {"O"} | labels | {f"{prefix}-{type_}" if type_ else prefix for type_ in types for prefix in prefixes}
     return tuple(sorted(labels, key=lambda label: (label != "O", label.partition("-")[2], label)))
 
 

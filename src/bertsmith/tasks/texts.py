@@ -69,11 +69,12 @@ def read_texts(
     *,
     labelled: bool,
     format: str | None = None,  # noqa: A002
+    empty_labels: bool = False,
 ) -> Iterator[TextExample]:
     """Open a table (see :func:`~bertsmith.tasks.records.read_table`) and return its examples, read as they are asked for.
 
     Unlabelled, every row is an example. Labelled, rows with an empty text or a label of ``columns.skip_labels`` are left out;
-    a warning at the end says how many.
+    a warning at the end says how many. A label that is the empty text is missing, unless ``empty_labels`` allows it.
 
     Raises:
         InputError: as ``read_table``; a column is missing or none found, here; from the examples, a text that is none, a
@@ -83,7 +84,7 @@ def read_texts(
     table = read_table(path, format)
     if columns.pair is not None and not table.path.startswith("hub:") and table_format(path, format) == "txt":
         table = _split_at_tabs(table, columns.pair)
-    chosen = _choose(table, columns, labelled)
+    chosen = _choose(table, columns, labelled, empty_labels)
     return _labelled(table, chosen) if labelled else _unlabelled(table, chosen)
 
 
@@ -108,9 +109,10 @@ class _Chosen:
     pair: str | None
     label: str | None
     skip_labels: tuple[str, ...]
+    empty_labels: bool
 
 
-def _choose(table: Table, columns: Columns, labelled: bool) -> _Chosen:
+def _choose(table: Table, columns: Columns, labelled: bool, empty_labels: bool) -> _Chosen:
     text, pair = columns.text, columns.pair
     if text is None:
         text, known_pair = _known_layout(table)
@@ -119,7 +121,7 @@ def _choose(table: Table, columns: Columns, labelled: bool) -> _Chosen:
     for flag, column in (("--text", text), ("--pair", pair), ("--label", label)):
         if column is not None and column not in table.columns:
             raise InputError(f"{table.path} has no column {column!r} (given with {flag}); {_nearest(column, table.columns)}")
-    return _Chosen(text, pair, label, columns.skip_labels)
+    return _Chosen(text, pair, label, columns.skip_labels, empty_labels)
 
 
 def _known_layout(table: Table) -> tuple[str, str | None]:
@@ -218,6 +220,8 @@ def _label(record: Record, chosen: _Chosen) -> Any:
     assert chosen.label is not None
     value = record.values.get(chosen.label)
     place = f"{record.source}: the label {chosen.label!r}"
+    if isinstance(value, str) and not value.strip() and chosen.empty_labels:
+        return ""
     if value is None or (isinstance(value, str) and not value.strip()):
         raise InputError(f"{place} is missing; label the row or take it out")
     if isinstance(value, float):

@@ -16,12 +16,12 @@ from typing import Any, Literal
 from bertsmith.config import Config
 from bertsmith.errors import InputError
 from bertsmith.progress import Task
-from bertsmith.text.streams import COMPRESSIONS, open_bytes, read_text
+from bertsmith.text.streams import COMPRESSIONS, LONGEST_LINE, extension, open_bytes, read_lines, read_text, well_formed
 
 FORMATS = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
 LONGEST_DOCUMENT = 1_000_000
-_LONGEST_RECORD = 1 << 28
 _SEPARATORS = {"blank": re.compile(r"\n(?:[^\S\n]*\n)+"), "line": re.compile(r"\n"), "file": re.compile(r"(?!)")}
+_REMEDY = "convert it to UTF-8, or use --errors replace to read such bytes as U+FFFD"
 _log = logging.getLogger("bertsmith")
 
 
@@ -96,7 +96,7 @@ def _known() -> str:
 
 def _format(path: Path) -> str | None:
     """Return the extension that says what is in the file, compression aside, or None when it is unknown."""
-    suffix = Path(path.stem).suffix if path.suffix in COMPRESSIONS else path.suffix
+    suffix = extension(path)
     return suffix if suffix in FORMATS else None
 
 
@@ -160,7 +160,7 @@ def _read(path: Path, config: ReaderConfig, progress: Task, parts: _Parts) -> It
     if kind == ".parquet":
         yield from _from_parquet(path, config, progress, parts)
         return
-    pieces = read_text(path, config.errors, progress)
+    pieces = read_text(path, config.errors, progress, _REMEDY)
     if kind == ".txt":
         yield from _from_text(pieces, path, config, parts)
         return
@@ -187,21 +187,8 @@ def _from_text(pieces: Iterable[str], path: Path, config: ReaderConfig, parts: _
     yield from parts.documents(rest, path, line)
 
 
-def _lines(pieces: Iterable[str], path: Path) -> Iterator[str]:
-    """Yield whole lines with their ends."""
-    rest = ""
-    for piece in pieces:
-        *lines, rest = (rest + piece).split("\n")
-        for line in lines:
-            yield f"{line}\n"
-        if len(rest) > _LONGEST_RECORD:
-            raise InputError(f"{path} has a line of more than {_LONGEST_RECORD:,} characters; is it what its extension says?")
-    if rest:
-        yield rest
-
-
 def _from_json_lines(pieces: Iterable[str], path: Path, field: str) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(_lines(pieces, path), start=1):
+    for number, line in enumerate(read_lines(pieces, str(path)), start=1):
         if line.isspace():
             continue
         try:
@@ -217,12 +204,7 @@ def _from_json_lines(pieces: Iterable[str], path: Path, field: str) -> Iterator[
         text = record[field]
         if not isinstance(text, str):
             raise InputError(f"{path}:{number}: the field {field!r} holds {text!r:.60} where text is expected")
-        yield number, _well_formed(text) if "\\u" in line else text
-
-
-def _well_formed(text: str) -> str:
-    """Replace lone surrogates, which JSON can escape but no encoding can carry."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        yield number, well_formed(text) if "\\u" in line else text
 
 
 def _names(fields: Iterable[str]) -> str:
@@ -231,11 +213,11 @@ def _names(fields: Iterable[str]) -> str:
 
 def _from_table(pieces: Iterable[str], path: Path, field: str) -> Iterator[tuple[int, str]]:
     """Read CSV with its quoting rules, or TSV, where quotes are ordinary characters."""
-    csv.field_size_limit(_LONGEST_RECORD)
+    csv.field_size_limit(LONGEST_LINE)
     if _format(path) == ".tsv":
-        rows = csv.reader(_lines(pieces, path), delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
+        rows = csv.reader(read_lines(pieces, str(path)), delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
     else:
-        rows = csv.reader(_lines(pieces, path), strict=True)
+        rows = csv.reader(read_lines(pieces, str(path)), strict=True)
     header: list[str] | None = None
     column, line = 0, 1
     try:
@@ -294,6 +276,6 @@ def _parquet_documents(
             try:
                 text = value.decode("utf-8", config.errors)
             except UnicodeDecodeError as error:
-                raise InputError(f"{path}: row {row}: invalid UTF-8 at byte {error.start}; try --errors replace") from None
+                raise InputError(f"{path}: row {row}: invalid UTF-8 at byte {error.start}; {_REMEDY}") from None
             yield from parts.documents(text, path, row)
         advance(size * batch.num_rows / table.metadata.num_rows)

@@ -1,20 +1,23 @@
-"""Compressed files as pieces of text, in bounded memory."""
+"""Files, also compressed, and standard input as pieces of text and as lines, in bounded memory."""
 
 import codecs
 import gzip
 import io
 import lzma
+import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from bertsmith.errors import InputError
-from bertsmith.progress import Task
+from bertsmith.progress import SILENT, Task
 
 COMPRESSIONS = (".gz", ".zst", ".xz")
+LONGEST_LINE = 1 << 28
 _BLOCK_BYTES = 1 << 20
+_CONVERT = "convert it to UTF-8"
 
 
 class _Readable(Protocol):
@@ -71,11 +74,72 @@ def _decompressed(file: Any, suffix: str) -> _Readable:
     return bare
 
 
-def read_text(path: Path, errors: Literal["strict", "replace"], progress: Task) -> Iterator[str]:
+def extension(path: Path) -> str:
+    """Return the extension that says what is in a file, compression aside."""
+    return Path(path.stem).suffix if path.suffix in COMPRESSIONS else path.suffix
+
+
+def input_name(path: str | Path) -> str:
+    """Return what messages call an input: its path, or "standard input" for ``-``."""
+    return "standard input" if str(path) == "-" else str(path)
+
+
+def read_input(path: str | Path) -> Iterator[str]:
+    """Yield the text of a file as :func:`read_text` does; of standard input for ``-``, line by line as they arrive.
+
+    Raises:
+        InputError: the file is missing or a directory; as :func:`read_text`; or a line of standard input is not UTF-8.
+    """
+    if str(path) == "-":
+        yield from _standard_input()
+        return
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist; check its name")
+    if path.is_dir():
+        raise InputError(f"{path} is a directory; give a file in it")
+    with SILENT.task("", None, "bytes") as task:
+        yield from read_text(path, "strict", task)
+
+
+def _standard_input() -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    for number, line in enumerate(sys.stdin.buffer, start=1):
+        try:
+            text = decoder.decode(line, final=line[-1:] != b"\n")
+        except UnicodeDecodeError as error:
+            raise InputError(f"standard input:{number}: invalid UTF-8 at byte {error.start} of the line; {_CONVERT}") from None
+        yield text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_lines(pieces: Iterable[str], name: str) -> Iterator[str]:
+    """Yield the whole lines of text that comes in pieces, with their ends; ``name`` is what messages call it.
+
+    Raises:
+        InputError: a line is longer than :data:`LONGEST_LINE`.
+    """
+    rest = ""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split("\n")
+        for line in lines:
+            yield f"{line}\n"
+        if len(rest) > LONGEST_LINE:
+            raise InputError(f"{name} has a line of more than {LONGEST_LINE:,} characters; is it what its extension says?")
+    if rest:
+        yield rest
+
+
+def well_formed(text: str) -> str:
+    """Replace lone surrogates, which JSON can escape but no encoding can carry."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def read_text(path: Path, errors: Literal["strict", "replace"], progress: Task, remedy: str = _CONVERT) -> Iterator[str]:
     """Yield the text of a file in pieces of about a million characters, line ends as ``\\n``, a byte-order mark left out.
 
     Raises:
-        InputError: as :func:`open_bytes`; not UTF-8 and ``errors`` is ``"strict"``; or binary (holds NUL bytes).
+        InputError: as :func:`open_bytes`; not UTF-8 and ``errors`` is ``"strict"``, with what its caller offers as a
+            ``remedy``; or binary (holds NUL bytes).
     """
     decoder = codecs.getincrementaldecoder("utf-8")(errors)
     lines = io.IncrementalNewlineDecoder(decoder, translate=True)
@@ -91,10 +155,7 @@ def read_text(path: Path, errors: Literal["strict", "replace"], progress: Task) 
             try:
                 text = lines.decode(block, final=not block)
             except UnicodeDecodeError as error:
-                raise InputError(
-                    f"{path}: invalid UTF-8 at byte {offset - pending + error.start}; "
-                    "convert the file to UTF-8, or use --errors replace to read such bytes as U+FFFD"
-                ) from None
+                raise InputError(f"{path}: invalid UTF-8 at byte {offset - pending + error.start}; {remedy}") from None
             offset += len(block)
             if first and text:
                 text, first = text.removeprefix("\ufeff"), False

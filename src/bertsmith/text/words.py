@@ -1,7 +1,9 @@
 """Where words are in text: between blanks and marks, and in Chinese, which does not part them."""
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -9,8 +11,8 @@ import numpy.typing as npt
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _CHINESE = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f"
 _CHARACTER = re.compile(r"\S")
-# A Chinese character; letters and digits, also with a mark between two of them (don't, U.S, 3.5, e-mail); or a mark.
-_WORD = re.compile(rf"[{_CHINESE}]|[^\W{_CHINESE}]+(?:[-'’.,&/][^\W{_CHINESE}]+)*|\S")
+# Neither seen nor written with: zero-width blanks, marks of direction, control characters.
+_INVISIBLE = "\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff"
 
 
 def is_chinese(character: str) -> bool:
@@ -19,8 +21,40 @@ def is_chinese(character: str) -> bool:
 
 
 def word_spans(text: str, *, characters: bool = False) -> Iterator[tuple[int, int]]:
-    """Yield the spans of the words of raw text: words and marks, every Chinese character alone; or of every character."""
-    return (match.span() for match in (_CHARACTER if characters else _WORD).finditer(text))
+    """Yield the spans of the words of raw text, or of every character.
+
+    Words are much as in the Penn Treebank, CoNLL's and Universal Dependencies' English: marks stand alone, and so does what
+    English contracts (Smith 's, do n't); whole are numbers (3,000.5), hyphenated words, abbreviations of letters (U.S.),
+    addresses, and an emoji with all that modifies it. Every Chinese character is a word. Scripts without blanks between
+    words, such as Thai, are parted at blanks and marks alone.
+    """
+    return (match.span() for match in (_CHARACTER if characters else _word()).finditer(text))
+
+
+@cache
+def _word() -> re.Pattern[str]:
+    marks = _combining_marks()
+    letter = rf"[^\W{_CHINESE}]"
+    contracted = rf"(?:['’](?:s|re|ve|ll|d|m)(?!{letter}))"
+    negation = rf"(?:n['’]t(?!{letter}))"
+    run = rf"(?:(?!{negation}){letter}[{marks}]*)+"
+    return re.compile(
+        rf"[{_CHINESE}][{marks}]*"
+        rf"|(?:https?://|www\.)[!-~]*[A-Za-z0-9/]"
+        rf"|(?:[A-Za-z]\.){{2,}}(?!{letter})"
+        rf"|{contracted}|{negation}"
+        rf"|{run}(?:(?:(?!{contracted})[-‐‑'’.&@]|(?<=\d)[,:/](?=\d)){run})*"
+        r"|\.{2,}|-{2,}|[\U0001f1e6-\U0001f1ff]{2}"
+        rf"|[^\s{_INVISIBLE}](?:[{marks}]|(?<=\u200d)[^\w\s])*",
+        re.IGNORECASE,
+    )
+
+
+def _combining_marks() -> str:
+    """Return as a class of ``re`` what belongs to the character before it: accents, vowel signs, joiners, skin tones."""
+    planes = (*range(0x300, 0x1F000), *range(0xE0100, 0xE01F0))
+    found = [chr(code) for code in planes if unicodedata.category(chr(code))[0] == "M"]
+    return "".join(found) + "\xad\u200c\u200d\U0001f3fb-\U0001f3ff"
 
 
 def chinese_word_starts(text: str, offsets: Sequence[tuple[int, int]]) -> npt.NDArray[np.bool_]:

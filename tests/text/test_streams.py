@@ -1,0 +1,65 @@
+"""Files and standard input as text and lines, and what is said about those that are none."""
+
+import gzip
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from bertsmith.errors import InputError
+from bertsmith.text import streams
+from bertsmith.text.streams import extension, input_name, read_input, read_lines, well_formed
+
+
+@pytest.mark.parametrize("data", [b"\xef\xbb\xbfone\r\n\rtwo\xe4\xba\xac", b"one\n\ntwo\xe4\xba\xac"])
+def test_a_file_and_standard_input_are_the_same_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    path = tmp_path / "a.txt.gz"
+    path.write_bytes(gzip.compress(data))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert "".join(read_input(path)) == "".join(read_input("-")) == "one\n\ntwo京"
+    assert (input_name(path), input_name("-")) == (str(path), "standard input")
+
+
+def test_lines_are_whole_however_the_pieces_are_cut() -> None:
+    text = "one\n\ntwo three\nfour"
+    for size in range(1, len(text) + 1):
+        pieces = [text[at : at + size] for at in range(0, len(text), size)]
+        assert list(read_lines(pieces, "a.txt")) == ["one\n", "\n", "two three\n", "four"]
+    assert list(read_lines([], "a.txt")) == []
+
+
+def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "LONGEST_LINE", 10)
+    lines = read_lines(["one\n", "a" * 8, "a" * 8], "a.txt")
+    assert next(lines) == "one\n"
+    with pytest.raises(InputError, match=r"a\.txt has a line of more than 10 characters"):
+        next(lines)
+
+
+@pytest.mark.parametrize(
+    ("data", "place"), [(b"good\nb\xff\n", "2: invalid UTF-8 at byte 1"), (b"b\xe4\xba", "1: invalid UTF-8")]
+)
+def test_standard_input_that_is_not_utf8(monkeypatch: pytest.MonkeyPatch, data: bytes, place: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    with pytest.raises(InputError, match=f"^standard input:{place}.* of the line; convert it to UTF-8$"):
+        list(read_input("-"))
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.txt does not exist; check its name"):
+        list(read_input(tmp_path / "none.txt"))
+    with pytest.raises(InputError, match="is a directory; give a file in it"):
+        list(read_input(tmp_path))
+
+
+def test_only_flags_that_there_are_are_recommended(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"ab\xff")
+    with pytest.raises(InputError, match=r"a\.txt: invalid UTF-8 at byte 2; convert it to UTF-8$"):
+        list(read_input(path))
+
+
+def test_names_and_halves_of_characters() -> None:
+    assert [extension(Path(name)) for name in ("a.csv", "a.csv.gz", "a.gz", "a")] == [".csv", ".csv", "", ""]
+    assert well_formed("a\ud800b\U0001f600\ud83d\ude00") == "a\ufffdb\U0001f600\U0001f600"
