@@ -15,7 +15,9 @@ from bertsmith.errors import InputError, MismatchError
 from bertsmith.progress import TerminalProgress
 
 if TYPE_CHECKING:
+    from bertsmith.inference.pipelines import TaskPipeline
     from bertsmith.tasks.significance import Interval
+    from bertsmith.tasks.task import Floats, Task
 
 
 class EvaluateConfig(ModelOnFile):
@@ -37,13 +39,17 @@ def run(arguments: Sequence[str]) -> None:
 
     from bertsmith.tasks.significance import bootstrap, paired_test
 
-    task, outcomes = _outcomes(config, config.model)
-    found = {"examples": len(outcomes), "scores": bootstrap(outcomes, task.scores, rounds=config.rounds, seed=config.seed)}
-    if config.against is not None:
-        other, other_outcomes = _outcomes(config, config.against)
-        if other.kind != task.kind or outcomes.shape != other_outcomes.shape:
-            raise MismatchError(f"{config.model} and {config.against} are not of the same task with the same labels")
-        found["against"] = bootstrap(other_outcomes, other.scores, rounds=config.rounds, seed=config.seed)
+    pipe = open_pipeline(config, config.model)
+    task, other_pipe = pipe.task, _comparable(config, pipe.task)
+    examples = _examples(config, task)
+    outcomes = _outcomes(pipe, examples, config.model)
+    found: dict[str, Any] = {
+        "examples": len(outcomes),
+        "scores": bootstrap(outcomes, task.scores, rounds=config.rounds, seed=config.seed),
+    }
+    if config.against is not None and other_pipe is not None:
+        other_outcomes = _outcomes(other_pipe, examples, config.against)
+        found["against"] = bootstrap(other_outcomes, other_pipe.task.scores, rounds=config.rounds, seed=config.seed)
         found["metric"] = task.main_metric
         found["difference"] = paired_test(
             outcomes, other_outcomes, task.scores, task.main_metric, rounds=config.rounds, seed=config.seed
@@ -51,19 +57,32 @@ def run(arguments: Sequence[str]) -> None:
     print(json.dumps(_plain(found), indent=2) if config.as_json else _readable(found))
 
 
-def _outcomes(config: EvaluateConfig, model: Path) -> tuple[Any, Any]:
-    """Return the task of a model and the outcomes of its predictions on the file."""
-    pipe = open_pipeline(config, model)
-    examples = list(pipe.task.read(config.file, labelled=True, format=config.format))
+def _comparable(config: EvaluateConfig, task: "Task") -> "TaskPipeline | None":
+    """Return the pipeline of the other model, if one is named."""
+    if config.against is None:
+        return None
+    other = open_pipeline(config, config.against)
+    if other.task.kind != task.kind or getattr(other.task, "labels", ()) != getattr(task, "labels", ()):
+        raise MismatchError(f"{config.model} and {config.against} are not of the same task with the same labels")
+    return other
+
+
+def _examples(config: EvaluateConfig, task: "Task") -> list[Any]:
+    examples = list(task.read(config.file, labelled=True, format=config.format))
     if not examples:
         raise InputError(f"{config.file} holds no examples")
-    pipe.task.check(examples)
+    task.check(examples)
+    return examples
+
+
+def _outcomes(pipe: "TaskPipeline", examples: Sequence[Any], model: Path) -> "Floats":
+    """Return the outcomes of a model's predictions."""
     predictions = []
     with TerminalProgress().task(f"Evaluating {model.name}", len(examples), "examples") as shown:
         for _, prediction in pipe.predict(examples):
             predictions.append(prediction)
             shown.advance(1)
-    return pipe.task, pipe.task.outcomes(examples, predictions)
+    return pipe.task.outcomes(examples, predictions)
 
 
 def _plain(value: Any) -> Any:

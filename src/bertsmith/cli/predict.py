@@ -3,13 +3,17 @@
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from bertsmith.cli.flags import parse
 from bertsmith.cli.labelled import ModelOnFile, open_pipeline
+from bertsmith.errors import DivergedError
 from bertsmith.progress import TerminalProgress
+
+if TYPE_CHECKING:
+    from bertsmith.tasks.task import Task
 
 
 class PredictConfig(ModelOnFile):
@@ -29,23 +33,34 @@ def run(arguments: Sequence[str]) -> None:
 
     pipe = open_pipeline(config, config.model)
     task = pipe.task
-    as_json = Submission(lambda example, found: json.dumps(task.record(example, found), ensure_ascii=False) + "\n")
-    form = task.submission() if config.submission else as_json
+    form = task.submission() if config.submission else Submission(lambda example, found: _as_json(task, example, found) + "\n")
     examples = task.read(config.file, labelled=False, format=config.format)
     with _output(config.out) as file, TerminalProgress().task("Predicting", None, "examples") as shown:
         file.write(form.before)
         for number, (example, found) in enumerate(pipe.predict(examples)):
+            if config.submission:
+                _as_json(task, example, found)  # refuses what is no number, which a mere label does not show
             file.write((form.between if number else "") + form.line(example, found))
             shown.advance(1)
         file.write(form.behind)
 
 
-def _output(path: Path | None) -> AbstractContextManager[TextIO]:
-    return nullcontext(sys.stdout) if path is None else _new_file(path)
+def _as_json(task: "Task", example: Any, found: Any) -> str:
+    try:
+        return json.dumps(task.record(example, found), ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        raise DivergedError(
+            "the model's scores are NaN or infinite, so it cannot be used: take an earlier checkpoint, or train again with a "
+            "lower learning rate"
+        ) from None
 
 
 @contextmanager
-def _new_file(path: Path) -> Iterator[TextIO]:
+def _output(path: Path | None) -> Iterator[TextIO]:
+    if path is None:
+        yield sys.stdout
+        sys.stdout.flush()  # a pipe that is closed is noticed here at the latest
+        return
     from bertsmith.files import atomic_file
 
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:

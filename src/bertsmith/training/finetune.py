@@ -15,7 +15,7 @@ import torch
 from bertsmith.artifacts.card import finetuned_card
 from bertsmith.artifacts.directory import WEIGHTS, save_model, verify_directory
 from bertsmith.errors import ArtifactError, DamagedError, InputError, UsageError
-from bertsmith.files import atomic_file, exclusive, read_json, remove_leftovers, sha256, write_json
+from bertsmith.files import atomic_file, exclusive, remove_leftovers, sha256, write_json
 from bertsmith.model.bert import Bert
 from bertsmith.progress import SILENT, Progress
 from bertsmith.randomness import key, permutation
@@ -29,8 +29,9 @@ from bertsmith.training.hardware import choose_device, choose_dtype, environment
 from bertsmith.training.loggers import Logger, TensorBoardLogger
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.precision import apply_precision, task_logits
+from bertsmith.training.results import RESULT, read_result
 from bertsmith.training.run import RunDirectory
-from bertsmith.training.trial import Material, TrialRun
+from bertsmith.training.trial import Material, TrialRun, check_settings
 from bertsmith.training.tuning import FinetuneConfig, Trial
 
 log = logging.getLogger("bertsmith")
@@ -61,7 +62,7 @@ def finetune(config: FinetuneConfig, progress: Progress = SILENT) -> Path:
     """Run, or resume, the fine-tuning that ``config`` describes and return the directory of the best model.
 
     Raises:
-        UsageError: settings that contradict each other or the machine.
+        UsageError: settings that contradict each other, the task, the model or the machine.
         InputError: a file is not what the task reads, or has labels that the training file lacks.
         ArtifactError: the model to start from is none.
         MismatchError: an earlier part of the run had other settings or data.
@@ -78,23 +79,16 @@ def finetune(config: FinetuneConfig, progress: Progress = SILENT) -> Path:
 
 
 def _finetune(config: FinetuneConfig, device: torch.device, progress: Progress) -> Path:
-    verify_directory(config.model)
-    tokenizer = Tokenizer.load(config.model)
-    data = read_data(config)
-    dtype = choose_dtype(config.machine.precision, device)
+    material, data = _prepare(config, device)
     directory = RunDirectory(config.out)
+    if not directory.config.exists():
+        check_settings(material)
     with exclusive(config.out):
-        directory.begin(config, {**environment(device, dtype), **_digests(config)})
+        directory.begin(config, {**environment(device, material.dtype), **_digests(config)})
         if directory.final.exists():
             log.warning("%s is finished already; begin a new run with another --out", directory.path)
             return directory.final
         remove_leftovers(directory.path)
-        log.info("%s", _announcement(config, data))
-        samples = data.task.samples(data.train, tokenizer, labelled=True)
-        training = [sample for own in samples for sample in own]
-        if not training:
-            raise InputError(f"{config.train} holds nothing to train on")
-        material = Material(config, data.task, tokenizer, training, data.dev, device, dtype)
         loggers = [TensorBoardLogger(directory.path / "tensorboard")] if config.record.tensorboard else []
         try:
             results = _run_trials(material, data, directory, loggers, progress)
@@ -102,6 +96,19 @@ def _finetune(config: FinetuneConfig, device: torch.device, progress: Progress) 
             for logger in loggers:
                 logger.close()
         return _finish(config, data, directory, results, material)
+
+
+def _prepare(config: FinetuneConfig, device: torch.device) -> tuple[Material, Data]:
+    """Read everything that a run needs; nothing is written."""
+    verify_directory(config.model)
+    tokenizer, dtype = Tokenizer.load(config.model), choose_dtype(config.machine.precision, device)
+    data = read_data(config)
+    log.info("%s", _announcement(config, data))
+    samples = data.task.samples(data.train, tokenizer, labelled=True)
+    training = [sample for own in samples for sample in own]
+    if not training:
+        raise InputError(f"{config.train} holds nothing to train on")
+    return Material(config, data.task, tokenizer, training, data.dev, device, dtype), data
 
 
 def read_data(config: FinetuneConfig) -> Data:
@@ -114,14 +121,14 @@ def read_data(config: FinetuneConfig) -> Data:
     train = list(task.read(config.train, labelled=True, format=config.format))
     dev = list(task.read(config.dev, labelled=True, format=config.format)) if config.dev else None
     test = list(task.read(config.test, labelled=True, format=config.format)) if config.test else None
-    if dev is None:
-        train, dev = _held_out(train, config)
     for path, examples in ((config.train, train), (config.dev, dev), (config.test, test)):
         if examples is not None and not examples:
             raise InputError(f"{path} holds no examples")
     task = task.fitted(train)
-    for examples in (dev, test or []):
+    for examples in (dev or [], test or []):
         task.check(examples)
+    # Held out behind the fit, which so knows labels of which all examples are held out.
+    train, dev = (train, dev) if dev is not None else _held_out(train, config)
     return Data(task, train, dev, test)
 
 
@@ -154,12 +161,14 @@ def _run_trials(
 ) -> list[Result]:
     """Run the trials that have no result yet; of all, keep the model of the best alone."""
     results: list[Result] = []
+    metric = data.task.main_metric
     for trial in material.config.trials():
         path = directory.path / "trials" / trial.name
-        if not (path / "result.json").exists():
+        if not (path / RESULT).exists():
             _run_trial(material, data, trial, path, results, loggers, progress)
-        results.append(_read_result(path / "result.json", trial))
-        write_finetune_report(directory.path, data.task.main_metric, None)
+        results.append(_read_result(path, trial, metric))
+        _tidy(path.parent, results, metric)
+        write_finetune_report(directory.path, metric, None)
         if len(material.config.trials()) > 1:
             scores = "  ".join(f"{name} {value:.4f}" for name, value in results[-1].dev.items())
             log.info("%s: %s", trial.name, scores)
@@ -186,20 +195,24 @@ def _run_trial(
     metric = data.task.main_metric
     if all(dev[metric] > result.dev[metric] for result in earlier):
         run.save_model(path / "model", task, "")
-        for other in (directory for directory in path.parent.iterdir() if directory != path):
-            shutil.rmtree(other / "model", ignore_errors=True)
     values = dataclasses.asdict(Result(trial, dev, test, place.step, place.elapsed))
-    write_json(path / "result.json", {"setting": trial.setting, **values})
-    for used in (run.best, run.directory.checkpoints):
-        shutil.rmtree(used, ignore_errors=True)
+    write_json(path / RESULT, {"setting": trial.setting, **values})
 
 
-def _read_result(path: Path, trial: Trial) -> Result:
-    values = read_json(path)
-    try:
-        return Result(trial, values["dev"], values["test"], values["steps"], values["seconds"])
-    except KeyError as error:
-        raise DamagedError(f"{path} lacks {error}; remove {path.parent} to run this trial again") from None
+def _read_result(path: Path, trial: Trial, metric: str) -> Result:
+    values = read_result(path)
+    if metric not in values["dev"]:
+        raise DamagedError(f"{path / RESULT} lacks the {metric} on the dev set; remove {path} to run this trial again")
+    return Result(trial, values["dev"], values["test"], values["steps"], values["seconds"])
+
+
+def _tidy(trials: Path, results: Sequence[Result], metric: str) -> None:
+    """Remove what finished trials need no more: all but the model of the best of them."""
+    best = best_of(results, metric)
+    for result in results:
+        path = trials / result.trial.name
+        for unneeded in ("best", "checkpoints", *(() if result is best else ("model",))):
+            shutil.rmtree(path / unneeded, ignore_errors=True)
 
 
 def best_of(results: Sequence[Result], metric: str) -> Result:

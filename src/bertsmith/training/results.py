@@ -3,21 +3,23 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import groupby
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple, Self, TypeGuard
 
+from bertsmith.errors import DamagedError
 from bertsmith.files import read_json
 from bertsmith.training.page import Record, read_records
 from bertsmith.training.tuning import Trial
 
 # All scores are shares of 1, written as percentages, but these.
 NOT_SHARES = frozenset({"mcc", "pearson", "spearman", "mse"})
-_LESS_IS_BETTER = {"mse"}
+LESS_IS_BETTER = frozenset({"mse"})
 _WORDS = {"f1": "F1", "mcc": "MCC", "mse": "MSE", "pearson": "Pearson", "spearman": "Spearman"}
 NO_SCORE = "–"
+RESULT = "result.json"
 
 
 class Spread(NamedTuple):
@@ -97,15 +99,34 @@ def read_courses(run: Path) -> list[Course]:
     """Read all trials of a run, in the order of their numbers.
 
     Raises:
-        DamagedError: a ``result.json`` is damaged.
+        DamagedError: a ``result.json`` is damaged or lacks something.
     """
     directories = [path for path in (run / "trials").glob("*") if path.is_dir() and not path.name.startswith(".")]
     return sorted(map(_course, directories), key=lambda one: ([float(part) for part in one.parts.values()], one.name))
 
 
 def _course(path: Path) -> Course:
-    result, records = path / "result.json", read_records(path / "metrics.jsonl", ["dev"])
-    return Course(path.name, records["train"], records["dev"], read_json(result) if result.exists() else None)
+    records = read_records(path / "metrics.jsonl", ["dev"])
+    return Course(path.name, records["train"], records["dev"], read_result(path) if (path / RESULT).exists() else None)
+
+
+def read_result(path: Path) -> Record:
+    """Read the ``result.json`` in the directory of a finished trial.
+
+    Raises:
+        DamagedError: it is damaged or lacks something.
+    """
+    remedy = f"remove {path} and run the same command again, to have this trial run again"
+    try:
+        result = read_json(path / RESULT)
+    except DamagedError as error:
+        raise DamagedError(f"{error}; {remedy}") from None
+    if missing := [name for name in ("trial", "dev", "test", "steps", "seconds") if name not in result]:
+        raise DamagedError(f"{path / RESULT} lacks {', '.join(missing)}; {remedy}")
+    trial, dev = result["trial"], result["dev"]
+    if not isinstance(trial, dict) or trial.keys() != {field.name for field in fields(Trial)} or not isinstance(dev, dict):
+        raise DamagedError(f"{path / RESULT} is not what bertsmith writes there; {remedy}")
+    return result
 
 
 def best_course(courses: Sequence[Course], metric: str) -> Course | None:
@@ -130,7 +151,7 @@ def columns_of(settings: Sequence[Setting], metric: str) -> list[Column]:
 def best_mean(settings: Sequence[Setting], column: Column) -> float:
     """Return the best mean in a column that some setting has."""
     means = [setting.spreads[column].mean for setting in settings if column in setting.spreads]
-    return min(means) if column.score in _LESS_IS_BETTER else max(means)
+    return min(means) if column.score in LESS_IS_BETTER else max(means)
 
 
 def is_finite(value: Any) -> TypeGuard[float]:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bertsmith.artifacts.configuration import read_configuration
 from bertsmith.artifacts.directory import load_model, save_model
 from bertsmith.errors import DivergedError, Interrupted, UsageError
 from bertsmith.files import remove_leftovers
@@ -32,7 +33,8 @@ from bertsmith.training.engine import Engine
 from bertsmith.training.loggers import Logger
 from bertsmith.training.optimiser import make_optimiser
 from bertsmith.training.parallel import Ranks
-from bertsmith.training.precision import task_logits
+from bertsmith.training.precision import FullPrecision, task_logits
+from bertsmith.training.results import LESS_IS_BETTER
 from bertsmith.training.run import RunDirectory
 from bertsmith.training.schedule import learning_rate
 from bertsmith.training.tuning import FinetuneConfig, Trial
@@ -41,6 +43,8 @@ log = logging.getLogger("bertsmith")
 
 # Batches whose samples are sorted by length together: the fewer lengths a batch has, the faster its attention.
 _BATCHES_SORTED = 32
+# As many as show every score that the task has.
+_EXAMPLES_REHEARSED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,46 @@ class Material:
     dev: Sequence[Any]
     device: torch.device
     dtype: torch.dtype
+
+
+def check_settings(material: Material) -> None:
+    """Refuse settings that the model or the task cannot have, before anything is written.
+
+    Raises:
+        UsageError: too long sequences, too many frozen layers, a score that there is none of, R-Drop without probabilities.
+        ArtifactError: the directory of the model to start from has no configuration of a BERT.
+    """
+    task, recipe = material.task, material.config.recipe
+    shape, _ = read_configuration(material.config.model)
+    if task.max_length > shape.max_positions:
+        raise UsageError(
+            f"--max-length {task.max_length} is beyond the {shape.max_positions} positions of {material.config.model}"
+        )
+    if recipe.frozen_layers > shape.n_layers:
+        raise UsageError(
+            f"--frozen-layers {recipe.frozen_layers}: the model has {shape.n_layers} layers; -1 freezes all of them"
+        )
+    if task.metric or recipe.r_drop:
+        _rehearse(material)
+
+
+def _rehearse(material: Material) -> None:
+    """Let the untrained model say something, to see whether the task has the score and the probabilities that are wanted."""
+    task, model = material.task, _starting_model(material, material.config.trials()[0])
+    if material.config.recipe.r_drop:
+        batch = SampleBatch.collate(material.training[:1])
+        logits = model.logits(batch.inputs).task_logits
+        assert logits is not None
+        task.log_probabilities(logits, batch)
+    assert model.task is not None
+    examples = material.dev[:: -(-len(material.dev) // _EXAMPLES_REHEARSED)]
+    predictor = Predictor(task, material.tokenizer, task_logits(FullPrecision(model), torch.device("cpu")), model.task)
+    scores = task.score(examples, [prediction for _, prediction in predictor.predict(examples)])
+    if task.main_metric not in scores.keys() - LESS_IS_BETTER:
+        choices = ", ".join(name for name in scores if name not in LESS_IS_BETTER)
+        raise UsageError(
+            f"--metric {task.main_metric}: there is no such score to choose the best model by; choose from {choices}"
+        )
 
 
 def epoch_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
@@ -99,8 +143,6 @@ class TrialRun:
             material.dtype,
             material.config.machine.compile,
         )
-        if recipe.fgm and recipe.frozen_layers:
-            raise UsageError("--fgm changes the token embeddings, which --frozen-layers keeps as they are; leave one out")
 
     @property
     def best(self) -> Path:
@@ -123,12 +165,6 @@ class TrialRun:
             batches = self._batches(place.step)
             tokens, since = 0, time.monotonic()
             while place.step < self.total_steps and not self._is_stale(place):
-                if signals:
-                    if saved < place.step:
-                        self._save(place)
-                    raise Interrupted(
-                        f"stopped after step {place.step} of {self.trial.name}; the same command resumes from there"
-                    )
                 samples = [self.material.training[index] for index in next(batches)]
                 loss, norm, rate = self._step(place.step, samples)
                 tokens += sum(sample.n_tokens for sample in samples)
@@ -144,6 +180,12 @@ class TrialRun:
                 if place.step % config.record.save_every == 0:
                     self._save(place)
                     saved = place.step
+                if signals:
+                    if saved < place.step:
+                        self._save(place)
+                    raise Interrupted(
+                        f"stopped after step {place.step} of {self.trial.name}; the same command resumes from there"
+                    )
         return place
 
     def _evaluation_steps(self) -> int:
@@ -162,14 +204,11 @@ class TrialRun:
     def _step(self, step: int, samples: Sequence[Sample]) -> tuple[float, float, float]:
         """Make a step and return its loss, the gradient's norm and the learning rate."""
         n_targets = max(1, sum(self._task.n_targets(sample) for sample in samples))
-        losses = []
-        for place, part in enumerate(pack_samples(samples, self._config.recipe.batch_tokens)):
-            batch = SampleBatch.collate([samples[index] for index in part]).to(self.engine.device)
-            loss = partial(self._loss, batch, n_targets)
-            losses.append(self.engine.accumulate(step, place, loss))
-            if self._config.recipe.fgm:
-                with _adversarial(self.engine.master, self._config.recipe.fgm):
-                    self.engine.accumulate(step, place, loss)
+        parts = [[samples[index] for index in part] for part in pack_samples(samples, self._config.recipe.batch_tokens)]
+        losses = self._accumulate(step, parts, n_targets)
+        if self._config.recipe.fgm:
+            with _adversarial(self.engine.master, self._config.recipe.fgm):
+                self._accumulate(step, parts, n_targets)
         norm, value = self.engine.gather(), torch.stack(losses).sum().item()
         if not (math.isfinite(value) and math.isfinite(norm)):
             raise DivergedError(
@@ -179,6 +218,14 @@ class TrialRun:
         rate = learning_rate(self.trial.learning_rate, self._config.recipe.warmup, (step + 0.5) / self.total_steps)
         self.engine.update(rate)
         return value, norm, rate
+
+    def _accumulate(self, step: int, parts: Sequence[Sequence[Sample]], n_targets: int) -> list[Tensor]:
+        """Add the gradients of the parts of a batch, and return what each adds to the loss."""
+        losses = []
+        for place, part in enumerate(parts):
+            batch = SampleBatch.collate(part).to(self.engine.device)
+            losses.append(self.engine.accumulate(step, place, partial(self._loss, batch, n_targets)))
+        return losses
 
     def _loss(self, batch: SampleBatch, n_targets: int) -> Tensor:
         """Return the batch's share of the loss; with R-Drop that of two passes, and their disagreement."""
@@ -258,11 +305,8 @@ def _starting_model(material: Material, trial: Trial) -> Bert:
     recipe = material.config.recipe
     if recipe.dropout is not None:
         set_dropout(model, recipe.dropout)
-    n_layers = model.config.n_layers
-    if recipe.frozen_layers > n_layers:
-        raise UsageError(f"--frozen-layers {recipe.frozen_layers}: the model has {n_layers} layers; -1 freezes all of them")
     if recipe.frozen_layers:
-        n_frozen = n_layers if recipe.frozen_layers == -1 else recipe.frozen_layers
+        n_frozen = model.config.n_layers if recipe.frozen_layers == -1 else recipe.frozen_layers
         for frozen in (model.encoder.embeddings, *model.encoder.layers[:n_frozen]):
             frozen.requires_grad_(False)
     return model

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import pydantic
 from tyro.constructors import PrimitiveConstructorSpec
@@ -22,13 +22,20 @@ def _list_of(number: type[N]) -> PrimitiveConstructorSpec[tuple[N, ...]]:
         metavar=f"{number.__name__.upper()}[,…]",
         instance_from_str=lambda given: tuple(number(part) for part in given[0].split(",")),
         is_instance=lambda value: isinstance(value, tuple) and all(isinstance(one, number) for one in value),
-        str_from_instance=lambda value: [",".join(f"{one:g}" for one in value)],
+        str_from_instance=lambda value: [",".join(map(str, value))],
     )
 
 
-Positive = Annotated[float, pydantic.Field(gt=0)]
-Numbers = Annotated[tuple[Positive, ...], pydantic.Field(min_length=1), _list_of(float)]
-Counts = Annotated[tuple[Annotated[int, pydantic.Field(gt=0)], ...], pydantic.Field(min_length=1), _list_of(int)]
+def _some(values: tuple[N, ...]) -> tuple[N, ...]:
+    if not values:
+        raise ValueError("give at least one value to try")
+    return values
+
+
+# Checked behind its values, not by their number: of a bad value pydantic would say as well that there are too few.
+_Some = pydantic.AfterValidator(_some)
+Numbers = Annotated[tuple[Annotated[float, pydantic.Field(gt=0)], ...], _Some, _list_of(float)]
+Counts = Annotated[tuple[Annotated[int, pydantic.Field(gt=0)], ...], _Some, _list_of(int)]
 
 
 class Recipe(Config):
@@ -60,6 +67,12 @@ class Recipe(Config):
     """Weight of the disagreement of two passes with other dropout (Liang et al. 2021)."""
     batch_tokens: int = pydantic.Field(default=8192, gt=0)
     """Tokens of a batch that are in memory at a time; a larger batch is done in parts, with the same result."""
+
+    @pydantic.model_validator(mode="after")
+    def _embeddings_are_trained_or_not(self) -> Self:
+        if self.fgm and self.frozen_layers:
+            raise ValueError("--fgm changes the token embeddings, which --frozen-layers keeps as they are; leave one out")
+        return self
 
 
 class Keeping(Config):
@@ -109,8 +122,7 @@ class FinetuneConfig(RunConfig):
     seed: int = pydantic.Field(default=0, ge=0)
     """The first seed."""
     patience: int | None = pydantic.Field(default=None, gt=0)
-    """Stop a trial after so many measurements without a better one, and keep its best; all epochs and the last model
-    unless given."""
+    """Stop a trial after so many measurements without a better one, and keep its best; by default all epochs, the last."""
     recipe: Recipe = Recipe()
     machine: Machine = Machine()
     record: Keeping = Keeping()
