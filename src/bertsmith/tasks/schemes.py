@@ -11,6 +11,7 @@ Dimensions: C labels.
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
@@ -40,6 +41,7 @@ class _Tag(NamedTuple):
 _OUTSIDE = _Tag("O", "")
 
 
+@cache
 def _parse(tag: str) -> _Tag:
     """Split a tag into one of B, I, E, S, O and its type; what is no tag of any scheme is outside."""
     prefix, _, type_ = tag.partition("-")

@@ -141,12 +141,13 @@ class Tag(Task):
         words = [word for example in examples for word in example.words]
         is_single = sum(len(word) == 1 for word in words) > 0.98 * len(words)
         fitted = self.model_copy(update={"scheme": scheme, "units": self.units or ("characters" if is_single else "words")})
-        if not self.labels:
+        if self.labels:
+            fitted.check(examples)
+        else:
             labels = {tag for example in examples for tag in fitted.tags_of(example)}
             fitted = fitted.model_copy(update={"labels": _all_labels(labels, scheme)})
         if len(fitted.labels) < 2:
             raise InputError(f"all words of the training examples have the tag {fitted.labels[0]!r}; two are needed")
-        fitted.check(examples)
         return fitted
 
     def _scheme_of(self, examples: Sequence[TagExample]) -> Scheme:
@@ -186,12 +187,16 @@ class Tag(Task):
     def samples(self, examples: Sequence[TagExample], tokenizer: Tokenizer, *, labelled: bool) -> list[list[Sample]]:
         """Return a sample for each window; a word belongs to the window that owns its first WordPiece."""
         numbers = {label: number for number, label in enumerate(self.labels)}
-        pieces = iter(tokenizer.token_ids([word for example in examples for word in example.words]))
+        vocabulary = list(dict.fromkeys(word for example in examples for word in example.words))
+        # A word that the tokenizer leaves nothing of, such as a control character, still has its place.
+        pieces = {
+            word: token_ids or [tokenizer.unk_id]
+            for word, token_ids in zip(vocabulary, tokenizer.token_ids(vocabulary), strict=True)
+        }
         before, behind = [Part([tokenizer.cls_id])], [Part([tokenizer.sep_id])]
         found = []
         for example in examples:
-            # A word that the tokenizer leaves nothing of, such as a control character, still has its place.
-            words = [next(pieces) or [tokenizer.unk_id] for _ in example.words]
+            words = [pieces[word] for word in example.words]
             firsts = np.cumsum([0, *(len(word) for word in words)])[:-1]
             text = Part([token_id for word in words for token_id in word])
             labels = np.array([numbers[tag] for tag in self.tags_of(example)], np.int64) if labelled else None

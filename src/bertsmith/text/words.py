@@ -15,6 +15,7 @@ _CHARACTER = re.compile(r"\S")
 _INVISIBLE = "\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff"
 
 
+@cache
 def is_chinese(character: str) -> bool:
     """Say whether this is one Chinese character."""
     return re.fullmatch(f"[{_CHINESE}]", character) is not None

@@ -1,6 +1,5 @@
 """Fine-tune a model on a task: the trials of a grid, the best of them kept (Devlin et al. 2019, section 4 and appendix A.3)."""
 
-import copy
 import dataclasses
 import json
 import logging
@@ -22,7 +21,7 @@ from bertsmith.randomness import key, permutation
 from bertsmith.signals import interruptible
 from bertsmith.tasks.predictor import Predictor
 from bertsmith.tasks.saved import load_task_model, task_values
-from bertsmith.tasks.task import Review, Task
+from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.finetune_report import results_table, write_finetune_report
 from bertsmith.training.hardware import choose_device, choose_dtype, environment, keep_pages
@@ -91,11 +90,11 @@ def _finetune(config: FinetuneConfig, device: torch.device, progress: Progress) 
         remove_leftovers(directory.path)
         loggers = [TensorBoardLogger(directory.path / "tensorboard")] if config.record.tensorboard else []
         try:
-            results = _run_trials(material, data, directory, loggers, progress)
+            results, predictions = _run_trials(material, data, directory, loggers, progress)
         finally:
             for logger in loggers:
                 logger.close()
-        return _finish(config, data, directory, results, material)
+        return _finish(data, directory, results, predictions, material)
 
 
 def _prepare(config: FinetuneConfig, device: torch.device) -> tuple[Material, Data]:
@@ -158,21 +157,29 @@ def _announcement(config: FinetuneConfig, data: Data) -> str:
 
 def _run_trials(
     material: Material, data: Data, directory: RunDirectory, loggers: Sequence[Logger], progress: Progress
-) -> list[Result]:
-    """Run the trials that have no result yet; of all, keep the model of the best alone."""
+) -> tuple[list[Result], list[Any] | None]:
+    """Run the trials that have no result yet; of all, keep the model of the best alone.
+
+    Returns:
+        The results of all trials, and the predictions of the best on the dev examples if it was run now.
+    """
     results: list[Result] = []
+    best_predictions = None
     metric = data.task.main_metric
     for trial in material.config.trials():
         path = directory.path / "trials" / trial.name
+        predictions = None
         if not (path / RESULT).exists():
-            _run_trial(material, data, trial, path, results, loggers, progress)
+            predictions = _run_trial(material, data, trial, path, results, loggers, progress)
         results.append(_read_result(path, trial, metric))
+        if best_of(results, metric) is results[-1]:
+            best_predictions = predictions
         _tidy(path.parent, results, metric)
         write_finetune_report(directory.path, metric, None)
         if len(material.config.trials()) > 1:
             scores = "  ".join(f"{name} {value:.4f}" for name, value in results[-1].dev.items())
             log.info("%s: %s", trial.name, scores)
-    return results
+    return results, best_predictions
 
 
 def _run_trial(
@@ -183,12 +190,13 @@ def _run_trial(
     earlier: Sequence[Result],
     loggers: Sequence[Logger],
     progress: Progress,
-) -> None:
+) -> list[Any]:
+    """Run a trial, write its result, and its model if it is the best so far; return its predictions on the dev examples."""
     run = TrialRun(material, trial, path, loggers, progress)
     place = run.run()
     if material.config.patience is not None:
         run.load_best()
-    predictions = run.predict(data.dev)
+    predictions = run.dev_predictions()
     task = data.task.tuned(data.dev, predictions)
     dev = task.score(data.dev, predictions)
     test = None if data.test is None else task.score(data.test, run.predict(data.test))
@@ -197,6 +205,7 @@ def _run_trial(
         run.save_model(path / "model", task, "")
     values = dataclasses.asdict(Result(trial, dev, test, place.step, place.elapsed))
     write_json(path / RESULT, {"setting": trial.setting, **values})
+    return predictions
 
 
 def _read_result(path: Path, trial: Trial, metric: str) -> Result:
@@ -220,15 +229,20 @@ def best_of(results: Sequence[Result], metric: str) -> Result:
     return max(results, key=lambda result: result.dev[metric])
 
 
-def _finish(config: FinetuneConfig, data: Data, directory: RunDirectory, results: Sequence[Result], material: Material) -> Path:
+def _finish(
+    data: Data, directory: RunDirectory, results: Sequence[Result], predictions: list[Any] | None, material: Material
+) -> Path:
     """Write the best model with its card, its predictions on the dev examples, and the report."""
-    metric = data.task.main_metric
+    config, metric = material.config, data.task.main_metric
     best = best_of(results, metric)
     path = directory.path / "trials" / best.trial.name / "model"
     if not path.exists():
         raise ArtifactError(f"{path} is gone; remove {path.parent} to run that trial again")
     task, model = load_task_model(path, type(data.task))
-    review = _review(directory, task, data, material, model)
+    if predictions is None:
+        predictions = _predict(task, model, material)
+    predictions = [task.apply(prediction) for prediction in predictions]
+    _write_predictions(directory.path / "dev-predictions.jsonl", task, data.dev, predictions)
     card = finetuned_card(
         title=directory.path.resolve().name,
         kind=task.kind,
@@ -239,21 +253,23 @@ def _finish(config: FinetuneConfig, data: Data, directory: RunDirectory, results
     )
     save_model(model, material.tokenizer, directory.final, card, task_values(task))
     shutil.rmtree(path)
-    write_finetune_report(directory.path, metric, review)
+    write_finetune_report(directory.path, metric, task.review(data.dev, predictions))
     return directory.final
 
 
-def _review(directory: RunDirectory, task: Task, data: Data, material: Material, model: Bert) -> Review:
-    """Write the model's predictions on the dev examples down, and return what the report shows of them."""
-    precision = apply_precision(copy.deepcopy(model).to(material.device), material.device, material.dtype)
+def _predict(task: Task, model: Bert, material: Material) -> list[Any]:
+    """Return a model's predictions on the dev examples, made as those of a trial are."""
+    precision = apply_precision(model.to(material.device), material.device, material.dtype)
     head = precision.compute.task
     assert head is not None
     predictor = Predictor(task, material.tokenizer, task_logits(precision, material.device), head)
-    predictions = [prediction for _, prediction in predictor.predict(data.dev)]
-    with atomic_file(directory.path / "dev-predictions.jsonl") as temporary, temporary.open("w", encoding="utf-8") as file:
-        for example, prediction in zip(data.dev, predictions, strict=True):
+    return [prediction for _, prediction in predictor.predict(material.dev)]
+
+
+def _write_predictions(path: Path, task: Task, examples: Sequence[Any], predictions: Sequence[Any]) -> None:
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for example, prediction in zip(examples, predictions, strict=True):
             file.write(json.dumps(task.record(example, prediction), ensure_ascii=False) + "\n")
-    return task.review(data.dev, predictions)
 
 
 def _facts(config: FinetuneConfig, data: Data, best: Result) -> dict[str, Any]:

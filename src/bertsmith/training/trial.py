@@ -131,6 +131,7 @@ class TrialRun:
         self._lengths = [sample.n_tokens for sample in material.training]
         self._epoch_steps = -(-len(self._lengths) // trial.batch_size)
         self.total_steps = max(1, math.ceil(trial.epochs * self._epoch_steps))
+        self._measured: list[Any] | None = None
         recipe = material.config.recipe
         master = _starting_model(material, trial)
         self.engine = Engine(
@@ -247,7 +248,7 @@ class TrialRun:
 
     def _measure(self, place: TrialPlace) -> TrialPlace:
         """Score the dev examples; keep the weights where the trial may stop early and they are the best so far."""
-        predictions = self.predict(self.material.dev)
+        self._measured = predictions = self.predict(self.material.dev)
         tuned = self._task.tuned(self.material.dev, predictions)
         scores = tuned.score(self.material.dev, predictions)
         self._log("dev", place, **scores)
@@ -266,8 +267,13 @@ class TrialRun:
         predictor = Predictor(self._task, self.material.tokenizer, forward, compute.task)
         return [prediction for _, prediction in predictor.predict(examples)]
 
+    def dev_predictions(self) -> list[Any]:
+        """Return the predictions on the dev examples when the trial is over: those of its last measurement, if it was now."""
+        return self.predict(self.material.dev) if self._measured is None else self._measured
+
     def load_best(self) -> None:
         """Go back to the best weights of a trial that may stop early."""
+        self._measured = None
         self.engine.master.load_state_dict(load_model(self.best, self.engine.master.heads).state_dict())
         self.engine.publish()
 
