@@ -17,7 +17,7 @@ from bertsmith.artifacts.configuration import configuration_values, read_configu
 from bertsmith.artifacts.keymap import belongs_to_task, canonical, sources
 from bertsmith.errors import ArtifactError, DamagedError, MismatchError
 from bertsmith.files import MANIFEST, atomic_directory, read_manifest, verify_manifest, write_json, write_manifest
-from bertsmith.model.bert import Bert, Heads, initialise
+from bertsmith.model.bert import Bert, Heads, initialise_heads
 from bertsmith.text.tokenizer import Tokenizer
 
 WEIGHTS, TASK = "model.safetensors", "task.json"
@@ -63,8 +63,8 @@ def build_model(
     parts, new = _match(model, tensors, weights, heads if may_be_new else None)
     model.to_empty(device="cpu")
     model.tie_decoder()
-    if heads is not None:
-        initialise(model, seed)
+    if new:
+        initialise_heads(model, seed)
     _untie_if_told(model, tensors)
     _fill(model, parts)
     if new:

@@ -3,7 +3,9 @@
 Dimensions: T tokens, B sequences, M positions to predict, D width, V vocabulary.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -168,9 +170,17 @@ def initialise(model: Bert, seed: int) -> None:
 
     A BiLSTM and a CRF start between -0.1 and 0.1; other modules of a task's head as their ``reset_parameters`` says.
     """
+    _initialise([model], model.config.initializer_range, seed)
+
+
+def initialise_heads(model: Bert, seed: int) -> None:
+    """Draw the weights of all heads as :func:`initialise` does, and leave the encoder's as they are."""
+    _initialise([part for part in model.children() if part is not model.encoder], model.config.initializer_range, seed)
+
+
+def _initialise(parts: Sequence[nn.Module], deviation: float, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
-    deviation = model.config.initializer_range
-    for module in model.modules():
+    for module in chain.from_iterable(part.modules() for part in parts):
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.trunc_normal_(module.weight, std=deviation, a=-2 * deviation, b=2 * deviation, generator=generator)
         if isinstance(module, nn.LayerNorm):

@@ -3,6 +3,7 @@
 Dimensions: T tokens of the batch laid end to end, D width.
 """
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -16,9 +17,9 @@ class Embeddings(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.token = nn.Embedding(config.vocabulary_size, config.width)
-        self.position = nn.Embedding(config.max_positions, config.width)
-        self.segment = nn.Embedding(config.n_segments, config.width)
+        self.token = _table(config.vocabulary_size, config.width)
+        self.position = _table(config.max_positions, config.width)
+        self.segment = _table(config.n_segments, config.width)
         self.norm = nn.LayerNorm(config.width, eps=config.norm_epsilon)
         self.dropout = Dropout(config.dropout)
 
@@ -27,3 +28,9 @@ class Embeddings(nn.Module):
         embedded_TD = self.token(batch.token_ids) + self.segment(batch.segment_ids) + self.position(batch.position_ids)
         hidden_TD: Tensor = self.dropout(self.norm(embedded_TD))
         return hidden_TD
+
+
+def _table(n_rows: int, width: int) -> nn.Embedding:
+    """Return an embedding without values: those that PyTorch would draw take long, and are replaced in any case."""
+    table: nn.Embedding = nn.Embedding.from_pretrained(torch.empty(n_rows, width), freeze=False)  # type: ignore[no-untyped-call]
+    return table
