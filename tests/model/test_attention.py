@@ -5,7 +5,9 @@ import dataclasses
 import pytest
 import torch
 
-from bertsmith.model.attention import AttentionPlan, EagerAttention, GroupedAttention, plan_attention
+from bertsmith.model import attention
+from bertsmith.model.attention import AttentionPlan, BlockAttention, EagerAttention, GroupedAttention, plan_attention
+from bertsmith.model.dropout import keep_mask, keep_scale
 from bertsmith.types import PackedBatch
 
 N_HEADS, HEAD_WIDTH = 3, 8
@@ -15,7 +17,9 @@ LENGTHS = {
     "one": [11],
     "length one": [1],
     "many of length one": [1, 1, 1],
+    "several blocks": [70, 66, 65, 64, 40, 33, 32, 31, 2],
 }
+PACKED = (GroupedAttention, BlockAttention)
 
 
 def _query_key_value(n_tokens: int, seed: int = 0) -> torch.Tensor:
@@ -32,24 +36,53 @@ def _context_and_gradient(plan: AttentionPlan, query_key_value: torch.Tensor) ->
 
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
-def test_grouped_equals_eager_forward_and_backward(random_batch, lengths):
+@pytest.mark.parametrize("backend", PACKED)
+def test_packed_equals_eager_forward_and_backward(random_batch, backend, lengths):
     batch = random_batch(lengths, 10, 0)
     query_key_value = _query_key_value(batch.n_tokens)
     expected_context, expected_gradient = _context_and_gradient(EagerAttention(batch), query_key_value)
-    context, gradient = _context_and_gradient(GroupedAttention(batch), query_key_value)
+    context, gradient = _context_and_gradient(backend(batch), query_key_value)
     torch.testing.assert_close(context, expected_context, rtol=0, atol=1e-5)
     torch.testing.assert_close(gradient, expected_gradient, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
-def test_grouped_in_half_precision_is_as_near_as_its_digits_allow(random_batch, lengths):
+@pytest.mark.parametrize("backend", PACKED)
+def test_packed_in_half_precision_is_as_near_as_its_digits_allow(random_batch, backend, lengths):
     batch = random_batch(lengths, 10, 0)
     query_key_value = _query_key_value(batch.n_tokens).bfloat16()
     expected_context, expected_gradient = _context_and_gradient(EagerAttention(batch), query_key_value.float())
-    context, gradient = _context_and_gradient(GroupedAttention(batch), query_key_value)
+    context, gradient = _context_and_gradient(backend(batch), query_key_value)
     assert context.dtype == torch.bfloat16
     torch.testing.assert_close(context.float(), expected_context, rtol=0, atol=3e-2)
     torch.testing.assert_close(gradient.float(), expected_gradient, rtol=2e-2, atol=3e-2)
+
+
+def test_blocks_in_parts_are_the_same(random_batch, monkeypatch):
+    batch = random_batch(LENGTHS["several blocks"], 10, 0)
+    query_key_value = _query_key_value(batch.n_tokens)
+    whole = _context_and_gradient(BlockAttention(batch), query_key_value)
+    monkeypatch.setattr(attention, "_SCORES_AT_A_TIME", 70 * 96 * 2)
+    for one, other in zip(_context_and_gradient(BlockAttention(batch), query_key_value), whole, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+
+
+def test_the_gradient_of_blocks_with_dropout_is_that_of_the_formula(random_batch):
+    rate, length = 0.3, 5
+    leaf = _query_key_value(length).double().requires_grad_()
+    torch.manual_seed(2)
+    context = BlockAttention(random_batch([length], 10, 0)).attend(leaf, rate).context
+    weights = torch.linspace(-1, 1, context.numel(), dtype=torch.float64).view(context.shape)
+    (gradient,) = torch.autograd.grad((context * weights).sum(), leaf)
+
+    torch.manual_seed(2)
+    kept = keep_mask(torch.Size((N_HEADS, length, 32)), rate)[..., :length] != 0
+    assert kept.any() and not kept.all()
+    query, key, value = leaf.permute(1, 2, 0, 3)
+    probabilities = (query @ key.transpose(1, 2) / HEAD_WIDTH**0.5).softmax(dim=-1)
+    expected = (probabilities * kept * keep_scale(rate)) @ value
+    torch.testing.assert_close(context, expected.transpose(0, 1))
+    torch.testing.assert_close(gradient, torch.autograd.grad((expected.transpose(0, 1) * weights).sum(), leaf)[0])
 
 
 def test_eager_equals_the_formula_written_out(random_batch):
@@ -65,7 +98,7 @@ def test_eager_equals_the_formula_written_out(random_batch):
             torch.testing.assert_close(attended.context[first:stop, head], probabilities @ value)
 
 
-@pytest.mark.parametrize("backend", [EagerAttention, GroupedAttention])
+@pytest.mark.parametrize("backend", [EagerAttention, *PACKED])
 def test_a_sequence_does_not_see_the_others(random_batch, backend):
     batch = random_batch(LENGTHS["runs"], 10, 0)
     first, stop = batch.cu_seqlens[2:4].tolist()
@@ -79,17 +112,18 @@ def test_a_sequence_does_not_see_the_others(random_batch, backend):
     assert not changed.any()
 
 
-def test_a_large_score_elsewhere_has_no_gradient_here(random_batch):
+@pytest.mark.parametrize("backend", PACKED)
+def test_a_large_score_elsewhere_has_no_gradient_here(random_batch, backend):
     batch = random_batch([3, 3, 5], 10, 0)
     leaf = _query_key_value(batch.n_tokens).requires_grad_()
-    GroupedAttention(batch).attend(leaf, 0.0).context[3:6].square().sum().backward()
+    backend(batch).attend(leaf, 0.0).context[3:6].square().sum().backward()
     assert leaf.grad is not None
     assert leaf.grad[3:6].any()
     assert not leaf.grad[:3].any()
     assert not leaf.grad[6:].any()
 
 
-@pytest.mark.parametrize("backend", [EagerAttention, GroupedAttention])
+@pytest.mark.parametrize("backend", [EagerAttention, *PACKED])
 def test_dropout_drops_probabilities_at_its_rate_and_keeps_the_mean(random_batch, backend):
     rate, length = 0.3, 200
     batch = random_batch([length], 10, 0)
@@ -104,13 +138,14 @@ def test_dropout_drops_probabilities_at_its_rate_and_keeps_the_mean(random_batch
     torch.testing.assert_close(kept, torch.full_like(kept, 1 / length / (1 - rate)), rtol=1e-4, atol=0)
 
 
-def test_dropout_is_deterministic_under_a_seed(random_batch):
+@pytest.mark.parametrize("backend", PACKED)
+def test_dropout_is_deterministic_under_a_seed(random_batch, backend):
     batch = random_batch(LENGTHS["runs"], 10, 0)
     query_key_value = _query_key_value(batch.n_tokens)
 
     def draw(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
-        return GroupedAttention(batch).attend(query_key_value, 0.5).context
+        return backend(batch).attend(query_key_value, 0.5).context
 
     assert torch.equal(draw(3), draw(3))
     assert not torch.equal(draw(3), draw(4))
@@ -118,7 +153,12 @@ def test_dropout_is_deterministic_under_a_seed(random_batch):
 
 def test_the_backend_follows_from_device_precision_and_wish(random_batch):
     batch: PackedBatch = random_batch([3, 2], 10, 0)
-    assert isinstance(plan_attention(batch, torch.bfloat16, 0.0, want_probabilities=False), GroupedAttention)
+    for dtype, dropout, expected in (
+        (torch.float32, 0.0, GroupedAttention),
+        (torch.float32, 0.1, BlockAttention),
+        (torch.bfloat16, 0.0, BlockAttention),
+    ):
+        assert type(plan_attention(batch, dtype, dropout, want_probabilities=False)) is expected
     assert isinstance(plan_attention(batch, torch.float32, 0.0, want_probabilities=True), EagerAttention)
 
 

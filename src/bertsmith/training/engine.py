@@ -52,7 +52,11 @@ class Engine:
     def gather(self) -> float:
         """Sum the gradients over all ranks, scale them down to the largest norm allowed, and return the norm they had."""
         self.ranks.sum_gradients(self.master.parameters())
-        return nn.utils.clip_grad_norm_(self.master.parameters(), self._max_gradient_norm).item()
+        gradients = [parameter.grad for parameter in self.master.parameters() if parameter.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if not norm <= self._max_gradient_norm:
+            nn.utils.clip_grads_with_norm_(self.master.parameters(), self._max_gradient_norm, norm)
+        return norm.item()
 
     def update(self, rate: float) -> None:
         """Make the optimiser's step at a learning rate, of which each group of parameters takes its share."""
