@@ -1,6 +1,6 @@
 """What tasks on a text or a pair of texts have in common: files, windows, and one row of logits an example."""
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,9 @@ class SentenceTask(Task, ABC):
                 return TextExample(text, pair, None, "", "")
         raise InputError(f"{self.kind} takes texts and pairs of texts; this is none: {value!r:.80}")
 
+    @abstractmethod
     def target(self, example: TextExample) -> Any:
         """Return what the loss compares the logits of the example with."""
-        raise NotImplementedError
 
     def samples(self, examples: Sequence[TextExample], tokenizer: Tokenizer, *, labelled: bool) -> list[list[Sample]]:
         """Return a sample for each window of each example, with the same target."""
