@@ -38,6 +38,7 @@ from bertsmith.training.results import LESS_IS_BETTER
 from bertsmith.training.run import RunDirectory
 from bertsmith.training.schedule import learning_rate
 from bertsmith.training.tuning import FinetuneConfig, Trial
+from bertsmith.training.vocabulary import train_used_rows
 
 log = logging.getLogger("bertsmith")
 
@@ -134,6 +135,7 @@ class TrialRun:
         self._measured: list[Any] | None = None
         recipe = material.config.recipe
         master = _starting_model(material, trial)
+        embedding = train_used_rows(master, _used_ids(material.training))
         self.engine = Engine(
             master,
             partial(make_optimiser, config=material.config.optimisation(trial), share=_shares(material, trial, master)),
@@ -144,6 +146,8 @@ class TrialRun:
             material.dtype,
             material.config.machine.compile,
         )
+        if embedding is not None:
+            embedding.decay_with(self.engine.optimiser)
 
     @property
     def best(self) -> Path:
@@ -303,6 +307,10 @@ class TrialRun:
         self.directory.record(kind, record)
         for logger in self._loggers:
             logger.log(kind, record)
+
+
+def _used_ids(samples: Sequence[Sample]) -> Tensor:
+    return torch.from_numpy(np.unique(np.concatenate([window.token_ids for sample in samples for window in sample.windows])))
 
 
 def _starting_model(material: Material, trial: Trial) -> Bert:
