@@ -169,8 +169,10 @@ class Tag(Task):
         """Refuse tags that the task does not have."""
         known = set(self.labels)
         for example in examples:
-            if not known.issuperset(tags := self.tags_of(example)):
-                check_labels(example.source, tags, self.labels)
+            # What is of no scheme would become O.
+            foreign = [tag for tag in dict.fromkeys(_tags(example)) if tag not in known and not is_of_a_scheme(tag)]
+            if foreign or not known.issuperset(self.tags_of(example)):
+                check_labels(example.source, foreign or self.tags_of(example), self.labels)
 
     def tags_of(self, example: TagExample) -> list[str]:
         """Return the right tags in the task's scheme."""

@@ -1,0 +1,123 @@
+"""What pre-training is worth: fine-tuning from pre-trained models against the same architecture with random weights.
+
+    python benchmarks/pretraining_gain.py DATA ENGLISH CHINESE --out DIR [--tasks sst2 …] [--seeds 3] [--json FILE]
+
+DATA holds the public sets in their original files, laid out as the table of tasks below names them; ENGLISH and CHINESE are
+directories of pre-trained models. Each task trains with bertsmith on a part of its training file, the same in every run, once
+from the pre-trained model and once from random weights with the same sizes, vocabulary and settings; random weights are drawn
+anew for each seed. Results go to DIR/results.jsonl as they come; the same command goes on from there.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from finetuning import TASKS as PEER_TASKS
+from finetuning import Results, Task, finetune, statistics_of, write_parts
+
+DRCD = {"batch_size": 16, "max_length": 512, "flags": ("--stride", "256")}
+FAKE_NEWS = "fake_news_pair/train-small.csv"
+TASKS = {
+    "sst2": replace(PEER_TASKS["sst2"], epochs=2),
+    "chnsenticorp": Task(
+        *("classify", "headed", "chnsenticorp/train.tsv", "chnsenticorp/dev.tsv", (1000, 400), 2, ("accuracy",)),
+        flags=("--stride", "128"),
+    ),
+    "peopledaily-ner": Task(
+        *("tag", "sentences", "peopledaily_ner/train.txt.gz", "peopledaily_ner/dev.txt", (2000, 600), 2, ("f1",))
+    ),
+    "drcd": Task("answer", "articles", "drcd/DRCD_dev.json", "drcd/DRCD_test.json", (30, 12), 2, ("f1", "exact_match"), **DRCD),
+    "ocnli": Task("classify", "rows", "ocnli/train.10k.json", "ocnli/dev.json", (2500, 1000), 2, ("accuracy",)),
+    "fake-news": Task("classify", "csv", FAKE_NEWS, FAKE_NEWS, (1600, 400), 2, ("accuracy", "macro_f1")),
+}
+STARTS = ("pre-trained", "random")
+
+
+def main() -> None:
+    """Run what has no result yet, both starts in turn, and print a table."""
+    arguments = _arguments()
+    tasks = {name: TASKS[name].limited(arguments.limit) for name in arguments.tasks}
+    results = Results(arguments.out / "results.jsonl")
+    for name, task in tasks.items():
+        for seed in range(arguments.seeds):
+            for start in STARTS:
+                key = {**_key(name, task, start, arguments), "seed": seed}
+                if not results.of(key):
+                    model = _pretrained(name, arguments)
+                    model = _random(model, arguments.out, seed) if start == "random" else model
+                    paths = write_parts(name, task, arguments.data, arguments.out)
+                    results.add({**key, **finetune(task, model, paths, seed)})
+    rows = [_row(name, task, metric, results, arguments) for name, task in tasks.items() for metric in task.metrics]
+    _print_table(rows)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("english", type=Path)
+    parser.add_argument("chinese", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--limit", type=int, help="try it out: one epoch on at most so many rows or sentences")
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
+
+
+def _pretrained(name: str, arguments: argparse.Namespace) -> Path:
+    path: Path = arguments.english if name == "sst2" else arguments.chinese
+    return path
+
+
+def _key(name: str, task: Task, start: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    return {"task": name, "start": start, "model": str(_pretrained(name, arguments).resolve()), **task.settings}
+
+
+def _random(pretrained: Path, out: Path, seed: int) -> Path:
+    """Return the directory of a model like the pre-trained one, with random weights."""
+    from bertsmith.artifacts.configuration import read_configuration
+    from bertsmith.artifacts.directory import WEIGHTS, save_model
+    from bertsmith.files import sha256
+    from bertsmith.model.bert import PRETRAINING, initialise, uninitialised
+    from bertsmith.text.tokenizer import Tokenizer
+
+    path = out / "random" / f"{sha256(pretrained / WEIGHTS)[:12]}-{seed}"
+    if not path.exists():
+        config, heads = read_configuration(pretrained)
+        model = uninitialised(config, heads or PRETRAINING)
+        initialise(model, seed)
+        save_model(model, Tokenizer.load(pretrained), path)
+    return path
+
+
+def _row(name: str, task: Task, metric: str, results: Results, arguments: argparse.Namespace) -> dict[str, Any]:
+    row = {"task": name, "metric": metric, **task.settings, "seeds": arguments.seeds}
+    for start in STARTS:
+        runs = [run for run in results.of(_key(name, task, start, arguments)) if run["seed"] < arguments.seeds]
+        _, mean, deviation = statistics_of(runs, metric)
+        row[start] = {"mean": mean, "deviation": deviation, "scores": [100 * run["scores"][metric] for run in runs]}
+    return row | {"gain": row["pre-trained"]["mean"] - row["random"]["mean"]}
+
+
+def _print_table(rows: Sequence[dict[str, Any]]) -> None:
+    print(f"Dev scores in percent, mean and standard deviation over {rows[0]['seeds']} seeds\n")
+    print("| task | train / dev, epochs, rate, batch | metric | pre-trained | random weights | gain |")
+    print("|---|---|---|---:|---:|---:|")
+    for row in rows:
+        cells = [
+            row["task"],
+            f"{row['sizes'][0]:,} / {row['sizes'][1]:,}, {row['epochs']}, {row['lr']:g}, {row['batch']}",
+            row["metric"],
+            *(f"{row[start]['mean']:.2f} ± {row[start]['deviation']:.2f}" for start in STARTS),
+            f"{row['gain']:+.2f}",
+        ]
+        print(f"| {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()

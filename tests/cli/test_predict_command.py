@@ -1,0 +1,152 @@
+"""``bertsmith predict`` and ``bertsmith evaluate``: any file or stream in, predictions and scores out, refusals in one line."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from bertsmith.artifacts.directory import WEIGHTS, load_model, save_model
+from bertsmith.model.bert import Heads
+from bertsmith.tasks.classify import Classify
+from bertsmith.tasks.regress import Regress
+from bertsmith.tasks.saved import task_values
+from bertsmith.tasks.tag import Tag
+from bertsmith.tasks.task import Task
+from bertsmith.text.tokenizer import Tokenizer
+
+Save = Callable[..., Path]
+TABLE = "sentence\tlabel\nthe cat sees a song\tred\nthe moon\tblue\nsome bread\tred\n"
+CLASSIFY = Classify(labels=("blue", "red"), max_length=32)
+TAG = Tag(labels=("O", "B-WHO", "I-WHO"), scheme="iob2", units="words", max_length=32)
+
+
+@pytest.fixture
+def save(toy_directory: Path, tmp_path: Path) -> Save:
+    """Save the toy model with the head of a task, untrained, and return its directory."""
+
+    def model(task: Task, name: str = "model", seed: int = 0) -> Path:
+        source = toy_directory / "model"
+        untrained = load_model(source, Heads(task=task.head()), seed)
+        save_model(untrained, Tokenizer.load(source), tmp_path / name, "", task_values(task))
+        return tmp_path / name
+
+    return model
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    (tmp_path / "table.tsv").write_text(TABLE, encoding="utf-8")
+    return tmp_path / "table.tsv"
+
+
+def stdin(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode("utf-8")), encoding="utf-8"))
+
+
+def test_a_line_of_json_for_every_example_in_order(run_command: Any, save: Save, table: Path) -> None:
+    code, out, err = run_command("predict", save(CLASSIFY), table)
+    found = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and len(found) == 3, err
+    assert [one["id"] for one in found] == ["0", "1", "2"]
+    assert all(one["label"] == max(one["probabilities"], key=one["probabilities"].get) for one in found)
+
+
+def test_standard_input_in_a_file_out(
+    run_command: Any, save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: Path
+) -> None:
+    model = save(CLASSIFY)
+    stdin(monkeypatch, "".join(line.partition("\t")[0] + "\n" for line in TABLE.splitlines()[1:]))
+    assert run_command("predict", model, "-", "--format", "txt", "--out", tmp_path / "found.jsonl")[:2] == (0, "")
+    _, out, _ = run_command("predict", model, table)
+    labels = [json.loads(line)["label"] for line in (tmp_path / "found.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert labels == [json.loads(line)["label"] for line in out.splitlines()]
+
+
+def test_nothing_is_left_of_predictions_that_failed(run_command: Any, save: Save, tmp_path: Path) -> None:
+    (tmp_path / "broken.jsonl").write_text('{"text": "the cat"}\n{"text": \n', encoding="utf-8")
+    code, out, err = run_command("predict", save(CLASSIFY), tmp_path / "broken.jsonl", "--out", tmp_path / "found.jsonl")
+    assert (code, out) == (1, "") and "broken.jsonl:2" in err
+    assert not list(tmp_path.glob("*found*"))
+
+
+def test_submissions_have_the_form_of_their_benchmark(run_command: Any, save: Save, table: Path, tmp_path: Path) -> None:
+    code, out, _ = run_command("predict", save(CLASSIFY), table, "--submission")
+    head, *rows = [line.split("\t") for line in out.splitlines()]
+    assert code == 0 and head == ["index", "prediction"] and [row[0] for row in rows] == ["0", "1", "2"]
+    (tmp_path / "words.conll").write_text("the\ncat\n\nmoon\n\n", encoding="utf-8")
+    code, out, _ = run_command("predict", save(TAG, "tagger"), tmp_path / "words.conll", "--submission")
+    assert code == 0 and [line.split(" ")[0] for line in out.splitlines()] == ["the", "cat", "", "moon", ""]
+
+
+def test_scores_with_intervals(run_command: Any, save: Save, table: Path) -> None:
+    code, out, err = run_command("evaluate", save(CLASSIFY), table, "--json", "--rounds", "200")
+    found = json.loads(out)
+    assert code == 0 and found["examples"] == 3, err
+    accuracy = found["scores"]["accuracy"]
+    assert 0 <= accuracy["low"] <= accuracy["value"] <= accuracy["high"] <= 1
+
+
+def test_a_model_against_itself_differs_by_nothing(run_command: Any, save: Save, table: Path) -> None:
+    model = save(CLASSIFY)
+    code, out, err = run_command("evaluate", model, table, "--against", model, "--json", "--rounds", "200")
+    found = json.loads(out)
+    assert code == 0 and found["difference"]["difference"] == 0 and found["difference"]["p_value"] == 1, err
+    code, out, _ = run_command("evaluate", model, table, "--against", model, "--rounds", "200")
+    assert code == 0 and "accuracy" in out
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "content", "flags", "code", "message"),
+    [
+        ("evaluate", "table.tsv", TABLE.replace("label", "colour"), [], 1, "say which with --label"),
+        ("evaluate", "table.tsv", TABLE.replace("\tblue", "\tgreen"), [], 1, "table.tsv:3"),
+        ("evaluate", "table.tsv", "sentence\tlabel\n", [], 1, "table.tsv"),
+        ("evaluate", "table.txt", "the cat\n", [], 1, "table.txt"),
+        ("predict", "table.tsv", "", [], 1, "table.tsv holds no rows"),
+        ("predict", "table.tsv", TABLE, ["--text", "words"], 1, "has no column 'words' (given with --text)"),
+        (
+            "predict",
+            "table.tsv",
+            TABLE,
+            ["--tag-column", "2"],
+            2,
+            "--tag-column means nothing to a model of the task 'classify'",
+        ),
+        ("predict", "table.pdf", TABLE, [], 1, "table.pdf"),
+    ],
+)
+def test_files_refused(
+    run_command: Any, save: Save, tmp_path: Path, verb: str, name: str, content: str, flags: list[str], code: int, message: str
+) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    found, out, err = run_command(verb, save(CLASSIFY), tmp_path / name, *flags)
+    assert (found, out) == (code, "") and "Traceback" not in err
+    assert message in err[err.index("error: ") :]
+
+
+def test_models_refused(run_command: Any, save: Save, table: Path, toy_directory: Path, tmp_path: Path) -> None:
+    for verb in ("predict", "evaluate"):
+        code, out, err = run_command(verb, toy_directory / "model", table)
+        assert (code, out) == (1, "") and "bertsmith finetune" in err
+        code, out, err = run_command(verb, tmp_path / "nowhere", table)
+        assert (code, out) == (1, "") and "nowhere is not a directory" in err
+    tagger = save(TAG, "tagger")
+    code, out, err = run_command("evaluate", tagger, table)
+    assert (code, out) == (1, "") and "table.tsv:1: the label 'label' is none of those learnt" in err
+    code, out, err = run_command("evaluate", save(CLASSIFY), table, "--against", save(Regress(max_length=32), "regress"))
+    assert (code, out) == (1, "") and "are not of the same task with the same labels" in err
+
+
+def test_weights_that_are_no_numbers(run_command: Any, save: Save, table: Path) -> None:
+    model = save(CLASSIFY)
+    tensors = safetensors.torch.load_file(model / WEIGHTS)
+    safetensors.torch.save_file({name: torch.full_like(one, torch.nan) for name, one in tensors.items()}, model / WEIGHTS)
+    (model / "manifest.json").unlink(missing_ok=True)
+    for verb, flags in (("predict", []), ("predict", ["--submission"]), ("evaluate", [])):
+        code, _, err = run_command(verb, model, table, *flags)
+        assert code == 1 and "NaN" in err and "Traceback" not in err, verb
