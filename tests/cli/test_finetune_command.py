@@ -148,7 +148,7 @@ def test_answers_that_do_not_stand_where_they_are_said_to_are_counted_and_listed
 
 def test_illegal_tags_are_counted_and_read_as_conlleval_reads_them(finetune: Finetune) -> None:
     code, _, err = finetune("tag", TAGGED + "some O\nbread I-WHO\nsees B-WHO\n\n", None)
-    assert code == 0 and "1 tag(s) I-… follow no tag of their entity" in err
+    assert code == 0 and "1 sentence(s) break the rules of iob2" in err
 
 
 def test_an_unknown_task(run_command: Any) -> None:

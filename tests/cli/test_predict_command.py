@@ -117,6 +117,7 @@ def test_a_model_against_itself_differs_by_nothing(run_command: Any, save: Save,
             2,
             "--tag-column means nothing to a model of the task 'classify'",
         ),
+        ("predict", "table.tsv", TABLE, ["--tag-column", "0"], 2, "greater than or equal to 1"),
         ("predict", "table.pdf", TABLE, [], 1, "table.pdf"),
     ],
 )
@@ -139,7 +140,7 @@ def test_models_refused(run_command: Any, save: Save, table: Path, toy_directory
     code, out, err = run_command("evaluate", tagger, table)
     assert (code, out) == (1, "") and "table.tsv:1: the label 'label' is none of those learnt" in err
     code, out, err = run_command("evaluate", save(CLASSIFY), table, "--against", save(Regress(max_length=32), "regress"))
-    assert (code, out) == (1, "") and "are not of the same task with the same labels" in err
+    assert (code, out) == (1, "") and "are not of the same task with the same labels and scores" in err
 
 
 def test_weights_that_are_no_numbers(run_command: Any, save: Save, table: Path) -> None:

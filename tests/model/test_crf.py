@@ -88,6 +88,32 @@ def test_likelihood_and_its_gradients_equal_those_over_every_labelling(constrain
         torch.testing.assert_close(gradient, expected_gradient, rtol=1e-4, atol=1e-5)
 
 
+def _cut(field: ConditionalRandomField, begins: bool, ends: bool) -> ConditionalRandomField:
+    """Return the field without scores and constraints at the cut sides."""
+    starts, final = field.allowed_starts | (not begins), field.allowed_ends | (not ends)
+    other = ConditionalRandomField(field.allowed_moves, starts, final)
+    other.load_state_dict(field.state_dict())
+    with torch.no_grad():
+        other.starts *= begins
+        other.ends *= ends
+    return other
+
+
+def test_what_is_cut_out_of_its_sentence_may_begin_and_end_with_any_label():
+    field, emissions = _field(), _emissions([3] * 4)
+    # No sentence may begin with 1, nor end with 2.
+    gold = [(0, 1, 1), (1, 1, 0), (0, 1, 2), (1, 0, 2)]
+    sides = [(True, True), (False, True), (True, False), (False, False)]
+    begins_B, ends_B = torch.tensor(sides).T
+    loss = field.negative_log_likelihood(emissions, _flat(gold), [3] * 4, begins_B, ends_B)
+    expected = [
+        _brute_loss(_cut(field, *side), part, [path]) for side, part, path in zip(sides, emissions.split(3), gold, strict=True)
+    ]
+    torch.testing.assert_close(loss, torch.cat(expected), rtol=1e-5, atol=1e-5)
+    (whole,) = field.negative_log_likelihood(emissions[9:], _flat(gold[3:]), [3])
+    assert loss.max() < 100 < whole
+
+
 @pytest.mark.parametrize("constrained", [False, True])
 @pytest.mark.parametrize("seed", range(5))
 def test_viterbi_is_the_best_of_every_labelling(constrained, seed):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bertsmith.batches.windows import Window
-from bertsmith.errors import DivergedError, InputError, UsageError
+from bertsmith.errors import DivergedError, InputError
 from bertsmith.tasks.answer import Answer, Answered, Span
 from bertsmith.tasks.questions import Answer as Gold
 from bertsmith.tasks.questions import Question
@@ -83,9 +83,10 @@ def test_long_questions_are_cut_and_counted(letter_tokenizer: Tokenizer, caplog:
     assert long.windows[0].segment_ids[:6].tolist() == [0] * 6
     assert long.windows[0].segment_ids[6:].all()
     assert short.windows[0].token_ids.tolist() == long.windows[0].token_ids.tolist()
-    assert caplog.messages == ["1 question(s) of more than --max-question 4 tokens were cut to it"]
-    with pytest.raises(UsageError, match="raise --max-length"):
-        Answer(max_length=16).samples([question("ab", text="a" * 30)], letter_tokenizer, labelled=True)
+    assert caplog.messages == ["1 question(s) of more than 4 tokens (--max-question) were cut to it"]
+    (cramped,) = Answer(max_length=16).samples([question("ab", text="a" * 30)], letter_tokenizer, labelled=True)
+    assert all(len(sample.windows[0].token_ids) <= 16 for sample in cramped)
+    assert caplog.messages[1:] == ["1 question(s) of more than 6 tokens (--max-question) were cut to it"]
 
 
 # The loss.

@@ -43,6 +43,18 @@ def test_swag(tmp_path: Path) -> None:
     assert [one.label for one in read(tmp_path / "a.csv", SWAG, labelled=False)] == [None, None]
 
 
+def test_swag_with_any_number_of_endings(tmp_path: Path) -> None:
+    names = ",".join(f"ending{number}" for number in range(12))
+    rows = [",".join(f"e{number}" for number in range(12)) + ",10", "a,b" + "," * 10 + ",1"]
+    many, few = read(tmp_path / "a.csv", f"sent1,{names},label\n" + "".join(f"He sat.,{row}\n" for row in rows))
+    assert many.choices == tuple(f"e{number}" for number in range(12))
+    assert many.choices[many.label or 0] == "e10"
+    assert few.choices == ("a", "b")
+    row = {"sent1": "p", "sent2": None, "ending0": "a", "ending1": None, "ending2": "c", "label": 0}
+    with pytest.raises(InputError, match="a question has a text under"):
+        read(tmp_path / "a.jsonl", json.dumps(row))
+
+
 def test_json_lines(tmp_path: Path) -> None:
     rows = [
         {"prompt": "p", "choices": ["a", "b", "c"], "label": 1},

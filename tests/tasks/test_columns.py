@@ -60,9 +60,9 @@ def _pairs(sentences: list[TaggedSentence]) -> list[list[tuple[str, str]]]:
 def test_conll_columns(tmp_path):
     sentences = _read(tmp_path, CONLL)
     assert sentences == [
-        TaggedSentence(("EU", "rejects"), ("B-ORG", "O"), f"{tmp_path}/a.txt:3", True),
-        TaggedSentence(("Peter",), ("B-PER",), f"{tmp_path}/a.txt:6", False),
-        TaggedSentence(("LONDON",), ("B-LOC",), f"{tmp_path}/a.txt:11", True),
+        TaggedSentence(("EU", "rejects"), ("B-ORG", "O"), f"{tmp_path}/a.txt:3"),
+        TaggedSentence(("Peter",), ("B-PER",), f"{tmp_path}/a.txt:6"),
+        TaggedSentence(("LONDON",), ("B-LOC",), f"{tmp_path}/a.txt:11"),
     ]
     assert _read(tmp_path, CONLL, tag_column=2, word_column=4)[0].tags == ("NNP", "VBZ")
     assert _read(tmp_path, CONLL, tag_column=2, word_column=4)[0].words == ("B-ORG", "O")
@@ -107,10 +107,7 @@ def test_unlabelled_columns_need_no_tags(tmp_path):
 def test_conllu(tmp_path):
     sentences = _read(tmp_path, CONLLU, "a.conllu")
     assert _pairs(sentences) == [[("Do", "AUX"), ("n't", "PART"), ("go", "VERB")], [("10 000", "NUM")]]
-    assert [(sentence.source, sentence.is_document_start) for sentence in sentences] == [
-        (f"{tmp_path}/a.conllu:4", True),
-        (f"{tmp_path}/a.conllu:10", False),
-    ]
+    assert [sentence.source for sentence in sentences] == [f"{tmp_path}/a.conllu:4", f"{tmp_path}/a.conllu:10"]
     assert _read(tmp_path, gzip.compress(CONLLU.encode()), "a.conllu.gz", tag_column=5)[0].tags == ("VB", "RB", "VB")
     assert _read(tmp_path, CONLLU, "a.conllu", labelled=False)[0].tags is None
 
@@ -134,6 +131,24 @@ def test_json_lines(tmp_path, words, tags, columns):
         TaggedSentence(("a", "北"), ("O", "B-X"), f"{tmp_path}/a.jsonl:1"),
         TaggedSentence(("b",), ("O",), f"{tmp_path}/a.jsonl:4"),
     ]
+
+
+def test_json_lines_without_words_are_answered_too(tmp_path):
+    text = '{"words": []}\n\n{"words": ["a"]}\n{"words": []}\n'
+    found = _read(tmp_path, text, "a.jsonl", labelled=False)
+    assert [(sentence.words, sentence.source[-1]) for sentence in found] == [((), "1"), (("a",), "3"), ((), "4")]
+
+
+def test_plain_text_is_not_taken_for_columns(tmp_path):
+    text = "Ann went to Rome today\nBob was there a while\n"
+    message = (
+        r"a\.txt:2 looks like plain text, not like columns: 'Ann went to Rome today'; say --format text, or .*--word-column"
+    )
+    with pytest.raises(InputError, match=message):
+        _read(tmp_path, "\n" + text, labelled=False)
+    assert _read(tmp_path, text, labelled=False, word_column=4)[0].words == ("Rome", "a")
+    assert _read(tmp_path, text.replace(" ", "\t"), labelled=False)[0].words == ("Ann", "Bob")
+    assert _read(tmp_path, text)[0].tags == ("today", "while")
 
 
 def test_standard_input(monkeypatch):

@@ -87,6 +87,13 @@ def test_thresholds_are_tuned_and_applied() -> None:
     assert tuned.tuned(gold, found) is tuned
 
 
+def test_outcomes_of_two_models_keep_their_own_thresholds() -> None:
+    gold, strict = examples("a", "b"), Multilabel(labels=("a", "b"), thresholds=(0.7, 0.7))
+    found = [strict.apply(one) for one in predictions(strict, [0.8, 0.4], [0.4, 0.8])]
+    outcomes = strict.outcomes(gold, found)
+    assert Multilabel(labels=("a", "b"), thresholds=(0.3, 0.3)).scores(outcomes)["exact_match"] == 1.0
+
+
 def test_scores_and_review() -> None:
     task = Multilabel(labels=("a", "b"))
     gold = examples("a", "a,b", "")

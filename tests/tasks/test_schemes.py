@@ -8,7 +8,18 @@ import pytest
 from seqeval.metrics.sequence_labeling import get_entities
 
 from bertsmith.errors import InputError
-from bertsmith.tasks.schemes import Chunk, chunk_counts, chunks, legal_moves, precision_recall_f1, scheme_of, to_iob2
+from bertsmith.tasks.schemes import (
+    Chunk,
+    all_labels,
+    chunk_counts,
+    chunk_prefixes,
+    chunks,
+    is_legal,
+    legal_moves,
+    precision_recall_f1,
+    rewrite,
+    scheme_of,
+)
 
 SPANS = {"iob1": ("I", "I", "I", "I"), "iob2": ("B", "I", "I", "B"), "bioes": ("B", "I", "E", "S")}
 LABELS = {"iob1": "OBI", "iob2": "OBI", "bioes": "OBIES"}
@@ -67,7 +78,10 @@ def test_chunks_written_in_a_scheme_are_read_back(scheme):
         sentences.append(tags)
         assert chunks(tags) == expected
         assert chunks([tag.replace("S-", "U-").replace("E-", "L-") for tag in tags]) == expected
-        assert to_iob2(tags)[0] == _write(expected, length, "iob2")
+        assert is_legal(tags, scheme)
+        assert rewrite(tags, "BIIB") == _write(expected, length, "iob2")
+        assert rewrite(tags, "BIES") == _write(expected, length, "bioes")
+        assert rewrite(rewrite(tags, "BILU"), "BIES") == _write(expected, length, "bioes")
         assert _plain(expected) == [(type_, start, last + 1) for type_, start, last in get_entities(tags)]
     assert scheme_of(sentences) == scheme
 
@@ -83,15 +97,32 @@ def test_any_mix_of_tags_reads_as_conlleval_and_seqeval_read_it():
 
 def test_tags_without_a_type_are_chunks_too():
     assert chunks(["B", "I", "O", "S"]) == [Chunk("", 0, 2), Chunk("", 3, 4)]
-    assert to_iob2(["I", "I", "O"]) == (["B", "I", "O"], 1)
+    assert rewrite(["I", "I", "O"], "BIIB") == ["B", "I", "O"]
+    assert rewrite(["I", "I", "O", "I"], "BILU") == ["B", "L", "O", "U"]
 
 
-def test_what_is_illegal_in_iob2_is_counted():
-    assert to_iob2(["I-A", "I-A", "I-B", "O", "I-B", "B-A", "I-A"]) == (
-        ["B-A", "I-A", "B-B", "O", "B-B", "B-A", "I-A"],
-        3,
-    )
-    assert to_iob2(["B-A", "I-A", "O"]) == (["B-A", "I-A", "O"], 0)
+@pytest.mark.parametrize(
+    ("scheme", "tags", "written"),
+    [
+        ("iob2", "I-A I-A I-B O I-B B-A I-A", "B-A I-A B-B O B-B B-A I-A"),
+        ("iob2", "O I-A", "O B-A"),
+        ("bioes", "O I-A E-A", "O B-A E-A"),
+        ("bioes", "B-A I-A O", "B-A E-A O"),
+        ("bioes", "S-A B-B", "S-A S-B"),
+        ("bioes", "E-A I-A I-B", "S-A S-A S-B"),
+    ],
+)
+def test_what_is_illegal_is_seen_and_written_anew(scheme, tags, written):
+    assert not is_legal(tags.split(), scheme)
+    assert rewrite(tags.split(), chunk_prefixes(tags.split(), scheme)) == written.split()
+    assert is_legal(written.split(), scheme)
+
+
+def test_bilou_keeps_its_prefixes():
+    assert chunk_prefixes(["O", "LOC", "B-LOC", "S-LOC"], "bioes") == "BIES"
+    assert [chunk_prefixes([label], "bioes") for label in ("L-A", "U-A", "U")] == ["BILU"] * 3
+    assert all_labels({"U-A", "O"}, "bioes") == ("O", "B-A", "I-A", "L-A", "U-A")
+    assert all_labels({"U", "O"}, "iob2") == ("O", "B", "I")
 
 
 @pytest.mark.parametrize(

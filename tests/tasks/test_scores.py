@@ -95,7 +95,7 @@ def test_multilabel_scores_equal_scikit_learn() -> None:
             "average_precision": precision,
             "exact_match": metrics.accuracy_score(gold, predicted),
         }
-        ours = multilabel_scores(gold, probabilities, thresholds)
+        ours = multilabel_scores(gold, predicted, probabilities)
         assert ours.keys() == theirs.keys()
         assert np.allclose([*ours.values()], [*theirs.values()], **CLOSE), case
 
@@ -181,7 +181,7 @@ def test_scores_that_are_not_finite_are_refused(broken: float) -> None:
     gold, predicted = np.array([0, 1, 1, 0]), np.array([0.0, broken, 1.0, broken])
     for score in (
         lambda: class_scores(gold, predicted, 2),
-        lambda: multilabel_scores(gold[:, None], predicted[:, None], np.array([0.5])),
+        lambda: multilabel_scores(gold[:, None], gold[:, None], predicted[:, None]),
         lambda: tune_thresholds(gold[:, None], predicted[:, None]),
         lambda: regression_scores(gold, predicted),
         lambda: calibration(predicted, gold),

@@ -105,6 +105,19 @@ def test_interval_is_that_of_the_paired_difference() -> None:
     assert (paired.difference, paired.low, paired.high) == pytest.approx((alone.value, alone.low, alone.high))
 
 
+def test_figures_of_rare_examples_are_those_of_the_draws_that_have_some() -> None:
+    def scores(outcomes: Outcomes) -> dict[str, float]:
+        rare = outcomes[outcomes[:, 1] > 0, 0]
+        return {"all": float(outcomes[:, 0].mean()), **({"rare": float(rare.mean())} if len(rare) else {})}
+
+    outcomes = np.array([[1.0, 1.0], *([[0.0, 0.0], [1.0, 0.0]] * 5)])
+    found = bootstrap(outcomes, scores, rounds=200)
+    assert (found["rare"].value, found["rare"].low, found["rare"].high) == (1.0, 1.0, 1.0)
+    assert found["all"].low < found["all"].high
+    paired = paired_test(outcomes, outcomes.copy(), scores, "rare", rounds=200)
+    assert (paired.difference, paired.p_value, paired.low, paired.high) == (0.0, 1.0, 0.0, 0.0)
+
+
 def test_identical_systems_do_not_differ() -> None:
     outcomes = column(np.random.default_rng(1).normal(size=100))
     paired = paired_test(outcomes, outcomes.copy(), mean, "mean", rounds=200)

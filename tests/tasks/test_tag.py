@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydantic
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bertsmith.errors import DivergedError, InputError, UsageError
+from bertsmith.errors import ConfigError, DivergedError, InputError, UsageError
 from bertsmith.model.config import ModelConfig
 from bertsmith.tasks.predictor import Predictor
 from bertsmith.tasks.tag import Entity, Tag, TagExample, Tagged
@@ -68,6 +69,15 @@ def test_a_text_file_holds_columns_unless_it_is_said_to_be_text(tmp_path: Path) 
     path.write_text("Ann goes.\nHe went away.\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"a\.txt:2: .*say --format text if this is text without tags"):
         list(Tag().read(path, labelled=False))
+
+
+def test_standard_input_holds_text_unless_it_has_tags(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(**settings: Any) -> list[tuple[str, ...]]:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"Ann goes\nBob went\n")))
+        return [example.words for example in Tag().read("-", **settings)]
+
+    assert read(labelled=False) == [("Ann", "goes"), ("Bob", "went")]
+    assert read(labelled=False, format="columns") == read(labelled=True) == [("Ann", "Bob")]
 
 
 def test_text_that_cannot_be_read(tmp_path: Path) -> None:
@@ -129,13 +139,20 @@ def test_iob1_is_written_as_iob2(caplog: pytest.LogCaptureFixture) -> None:
     assert not caplog.records
 
 
-def test_illegal_tags_are_counted_and_reported(caplog: pytest.LogCaptureFixture) -> None:
+def test_illegal_tags_are_written_anew_and_reported(caplog: pytest.LogCaptureFixture) -> None:
     examples = tagged("Ann/B-PER met/O", "Bob/O Lee/I-PER in/O Rome/I-LOC", "a/B-PER b/I-LOC")
     task = Tag().fitted(examples)
-    assert caplog.messages == [
-        "3 tag(s) I-… follow no tag of their entity, the first in the sentence at a.txt:2; read as the beginning of one"
-    ]
+    assert caplog.messages == ["2 sentence(s) break the rules of iob2, first a.txt:2; read as conlleval reads"]
     assert task.tags_of(examples[1]) == ["O", "B-PER", "O", "B-LOC"]
+
+
+@pytest.mark.parametrize(("last", "only"), ["ES", "LU"])
+def test_illegal_bioes_is_written_anew(caplog: pytest.LogCaptureFixture, last: str, only: str) -> None:
+    examples = tagged(f"Ann/{only}-PER met/O", f"a/O Bob/I-PER Lee/{last}-PER in/O Rome/B-LOC")
+    task = Tag(decoder="crf").fitted(examples)
+    assert caplog.messages == ["1 sentence(s) break the rules of bioes, first a.txt:2; read as conlleval reads"]
+    assert task.tags_of(examples[1]) == ["O", "B-PER", f"{last}-PER", "O", f"{only}-LOC"]
+    assert task.labels == ("O", *(f"{prefix}-{type_}" for type_ in ("LOC", "PER") for prefix in sorted(f"BI{last}{only}")))
 
 
 def test_a_tag_of_no_scheme_is_named_with_its_sentence() -> None:
@@ -248,6 +265,30 @@ def test_crf_loss(letter_tokenizer: Tokenizer, tiny_config: ModelConfig) -> None
         torch.testing.assert_close(task.loss(scores_VC[batch.inputs.token_ids], batch, head), expected[0])
 
 
+@pytest.mark.parametrize("sentence", ["a/B-X b/I-X c/I-X d/I-X e/I-X f/I-X g/I-X", "a/B-X b/I-X c/I-X d/I-X e/I-X f/I-X g/E-X"])
+def test_a_crf_learns_no_label_that_it_forbids_from_any_window(
+    letter_tokenizer: Tokenizer, tiny_config: ModelConfig, sentence: str
+) -> None:
+    examples = tagged(sentence)
+    task = Tag(decoder="crf", max_length=8, stride=2).fitted(examples)
+    (samples,) = task.samples(examples, letter_tokenizer, labelled=True)
+    assert [len(sample.target.rows) for sample in samples] == [4, 3]
+    assert [(sample.target.begins, sample.target.ends) for sample in samples] == [(True, False), (False, True)]
+    batch = SampleBatch.collate(samples)
+    logits_TC = torch.zeros(batch.inputs.n_tokens, len(task.labels))
+    assert task.loss(logits_TC, batch, built_head(task, tiny_config)) < 1000
+
+
+def test_label_smoothing_is_refused_with_a_crf() -> None:
+    message = "--label-smoothing is for --decoder linear; leave one out"
+    for decoder in ("crf", "bilstm-crf"):
+        with pytest.raises(pydantic.ValidationError, match=message):
+            Tag(decoder=decoder, label_smoothing=0.1)
+        with pytest.raises(ConfigError, match=f"flags:\n.*{message}"):
+            Tag.from_values({"decoder": decoder, "label_smoothing": 0.1}, "flags")
+    assert Tag.from_values({"decoder": "crf"}, "flags").model_copy(update={"labels": ("O", "B", "I")}).decoder == "crf"
+
+
 # Predictions.
 
 
@@ -315,6 +356,7 @@ def test_entities_of_words_and_of_raw_text(names: Tag, letter_tokenizer: Tokeniz
         assert example.text[place.start : place.end] == place.text == "Rome"
         record = names.record(example, found)
         assert (record["text"], record["entities"][1]["text"]) == (example.text, "Rome")
+        assert next(iter(names.record(dataclasses.replace(example, source="a.txt:3"), found).items())) == ("source", "a.txt:3")
 
 
 def test_entities_of_chinese_have_no_blanks(names: Tag, letter_tokenizer: Tokenizer, tiny_config: ModelConfig) -> None:

@@ -221,6 +221,14 @@ def test_lines_are_texts_unless_a_pair_is_asked_for(tmp_path: Path, monkeypatch:
     assert [(example.text, example.pair) for example in examples] == pairs
 
 
+def test_plain_text_has_no_columns_to_choose_from(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\ttwo\n", encoding="utf-8")
+    (alone,) = read_texts(tmp_path / "a.txt", Columns(text="body"), labelled=False)
+    assert (alone.text, alone.pair) == ("one\ttwo", None)
+    (paired,) = read_texts(tmp_path / "a.txt", Columns(text="premise", pair="hypothesis"), labelled=False)
+    assert (paired.text, paired.pair) == ("one", "two")
+
+
 def test_lines_without_exactly_one_tab_are_no_pair(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("one\ttwo\nthree\n", encoding="utf-8")

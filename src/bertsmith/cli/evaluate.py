@@ -62,9 +62,14 @@ def _comparable(config: EvaluateConfig, task: "Task") -> "TaskPipeline | None":
     if config.against is None:
         return None
     other = open_pipeline(config, config.against)
-    if other.task.kind != task.kind or getattr(other.task, "labels", ()) != getattr(task, "labels", ()):
-        raise MismatchError(f"{config.model} and {config.against} are not of the same task with the same labels")
+    if _meaning(other.task) != _meaning(task):
+        raise MismatchError(f"{config.model} and {config.against} are not of the same task with the same labels and scores")
     return other
+
+
+def _meaning(task: "Task") -> tuple[Any, ...]:
+    """Return what the outcomes of two models must have in common to be compared."""
+    return task.kind, *(getattr(task, name, None) for name in ("labels", "scheme", "scorer"))
 
 
 def _examples(config: EvaluateConfig, task: "Task") -> list[Any]:

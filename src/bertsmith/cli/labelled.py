@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import pydantic
 from tyro.conf import Positional
 
 from bertsmith.config import Config
@@ -21,10 +22,14 @@ class ColumnFlags(Config):
     """Column of the second text."""
     label: str | None = None
     """Column of the label."""
-    word_column: int | None = None
+    word_column: int | None = pydantic.Field(default=None, ge=1)
     """Column of the words, counted from 1."""
-    tag_column: int | None = None
+    tag_column: int | None = pydantic.Field(default=None, ge=1)
     """Column of the tags, counted from 1."""
+    words_key: str | None = None
+    """Key of the list of words in JSON lines."""
+    tags_key: str | None = None
+    """Key of the list of tags in JSON lines."""
 
 
 class ModelOnFile(Config):
@@ -33,7 +38,7 @@ class ModelOnFile(Config):
     model: Positional[Path]
     """Directory of a fine-tuned model."""
     file: Positional[str]
-    """File to read, - for standard input, or hub:NAME:SPLIT."""
+    """File to read, - for standard input; of classes, labels, numbers and choices also hub:NAME:SPLIT."""
     format: str | None = None
     """What the file is, whatever its extension says (csv, tsv, jsonl, txt; columns, conllu, json, text; squad, jsonl)."""
     columns: ColumnFlags = ColumnFlags()

@@ -113,9 +113,11 @@ class Answer(Task):
         contexts = list(dict.fromkeys(example.context for example in examples))
         encodings = dict(zip(contexts, tokenizer.encode_many(contexts), strict=True))
         questions = tokenizer.token_ids([example.question for example in examples])
-        n_cut = sum(len(token_ids) > self.max_question for token_ids in questions)
+        # Of a short sequence, half is for the context.
+        longest = min(self.max_question, (self.max_length - 3) // 2)
+        n_cut = sum(len(token_ids) > longest for token_ids in questions)
         if n_cut:
-            log.warning("%d question(s) of more than --max-question %d tokens were cut to it", n_cut, self.max_question)
+            log.warning("%d question(s) of more than %d tokens (--max-question) were cut to it", n_cut, longest)
         cls, sep = Part([tokenizer.cls_id]), Part([tokenizer.sep_id])
         found: list[list[Sample]] = []
         for example, token_ids in zip(examples, questions, strict=True):
@@ -125,7 +127,7 @@ class Answer(Task):
             if labelled and example.answers and span is None:
                 found.append([])  # what stands elsewhere than it is said to is no question without an answer
                 continue
-            before = [cls, Part(token_ids[: self.max_question]), sep]
+            before = [cls, Part(token_ids[:longest]), sep]
             text = Part(encoding.token_ids[1:-1], segment=1)
             windows = make_windows(before, text, [Part([tokenizer.sep_id], segment=1)], self.max_length, self.stride)
             found.append([Sample((window,), _Target(offsets, *_rows(window, span))) for window in windows])

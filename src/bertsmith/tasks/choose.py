@@ -3,7 +3,8 @@
 Dimensions: B sequences, Q questions of the batch, n examples.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -158,8 +159,9 @@ def _example(record: Record, number: int, labelled: bool) -> ChoiceExample:
     values = record.values
     if "ending0" in values:
         # SWAG: the second sentence's beginning belongs to every choice.
-        endings = [values[name] for name in sorted(name for name in values if name.startswith("ending"))]
-        prompt, choices = values.get("sent1"), [f"{values.get('sent2', '')} {ending}".strip() for ending in endings]
+        beginning = values.get("sent2") or ""
+        choices = [f"{beginning} {one}".strip() if isinstance(one, str) else one for one in _endings(values)]
+        prompt = values.get("sent1")
     else:
         prompt = next((values[name] for name in _PROMPTS if name in values), None)
         choices = values.get("choices", values.get("endings"))
@@ -172,6 +174,18 @@ def _example(record: Record, number: int, labelled: bool) -> ChoiceExample:
         raise InputError(f"{record.source} has {len(choices)} choice(s); a question needs two or more")
     label = _label(record, len(choices)) if labelled else None
     return ChoiceExample(prompt, tuple(choices), label, str(values.get("id", values.get("fold-ind", number))), record.source)
+
+
+_ENDING = re.compile(r"ending(\d+)")
+
+
+def _endings(values: Mapping[str, Any]) -> list[Any]:
+    """Return SWAG's endings in the order of their numbers; a question with fewer than others has empty ones behind."""
+    numbered = sorted((int(match[1]), name) for name in values if (match := _ENDING.fullmatch(name)))
+    endings = [values[name] for _, name in numbered]
+    while endings and endings[-1] in ("", None):
+        endings.pop()
+    return endings
 
 
 def _label(record: Record, n_choices: int) -> int:

@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from enum import Enum, auto
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,20 +19,18 @@ _WORDS_KEYS = ("words", "tokens")
 _TAGS_KEYS = ("tags", "ner_tags", "labels")
 # Only these separate columns: a word may well be another kind of white space.
 _BLANKS = " \t"
+# As many as CoNLL-2003 has: where there are more between blanks, they are the words of a text.
+_MOST_COLUMNS = 4
 Lines = Iterator[tuple[int, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class TaggedSentence:
-    """The words of a sentence, at least one, and their tags, or None where they have none.
-
-    ``source`` is ``file:line`` of the first word.
-    """
+    """The words of a sentence, and their tags, or None where they have none; ``source`` is ``file:line`` of its beginning."""
 
     words: tuple[str, ...]
     tags: tuple[str, ...] | None
     source: str
-    is_document_start: bool = False
 
 
 class TagColumns(Config):
@@ -56,9 +53,10 @@ def read_tagged(
     labelled: bool,
     format: str | None = None,  # noqa: A002
 ) -> Iterator[TaggedSentence]:
-    """Yield the sentences of a file, or of standard input for ``-``, in bounded memory; those without words are left out.
+    """Yield the sentences of a file, or of standard input for ``-``, in bounded memory.
 
-    The format is ``columns`` unless the extension says otherwise; the file may be compressed.
+    The format is ``columns`` unless the extension says otherwise; the file may be compressed. JSON lines without tags are
+    sentences even where they have no words, so that every line has its prediction.
 
     Raises:
         InputError: a file that cannot be read as its format, named with the line; or no sentence in it.
@@ -89,25 +87,17 @@ class _Row(NamedTuple):
     tag: str | None
 
 
-class _Break(Enum):
-    SENTENCE = auto()
-    DOCUMENT = auto()
-
-
-def _sentences(rows: Iterable[_Row | _Break], name: str, labelled: bool) -> Iterator[TaggedSentence]:
-    """Gather the rows between breaks."""
+def _sentences(rows: Iterable[_Row | None], name: str, labelled: bool) -> Iterator[TaggedSentence]:
+    """Gather the rows between breaks, which are None."""
     pending: list[_Row] = []
-    is_document_start = False
-    for row in itertools.chain(rows, [_Break.SENTENCE]):
-        if isinstance(row, _Row):
+    for row in itertools.chain(rows, [None]):
+        if row is not None:
             pending.append(row)
-            continue
-        if pending:
+        elif pending:
             words = tuple(row.word for row in pending)
             tags = tuple(row.tag for row in pending if row.tag is not None) if labelled else None
-            yield TaggedSentence(words, tags, f"{name}:{pending[0].line}", is_document_start)
-            pending, is_document_start = [], False
-        is_document_start |= row is _Break.DOCUMENT
+            yield TaggedSentence(words, tags, f"{name}:{pending[0].line}")
+            pending = []
 
 
 def _places(columns: TagColumns, word: int, tag: int, labelled: bool, n_columns: int, source: str) -> tuple[int, int | None]:
@@ -126,7 +116,7 @@ def _from_columns(lines: Lines, name: str, columns: TagColumns, labelled: bool) 
     return _sentences(_rows_of_columns(lines, name, columns, labelled), name, labelled)
 
 
-def _rows_of_columns(lines: Lines, name: str, columns: TagColumns, labelled: bool) -> Iterator[_Row | _Break]:
+def _rows_of_columns(lines: Lines, name: str, columns: TagColumns, labelled: bool) -> Iterator[_Row | None]:
     """Read columns between tabs where the first row has one, else between any blanks."""
     separator, n_columns, first_line = re.compile(""), 0, 0
     word_place: int = 0
@@ -134,13 +124,16 @@ def _rows_of_columns(lines: Lines, name: str, columns: TagColumns, labelled: boo
     for number, line in lines:
         text = line.rstrip(_BLANKS)
         if not text or text.startswith("-DOCSTART-"):
-            yield _Break.DOCUMENT if text else _Break.SENTENCE
+            yield None
             continue
         source = f"{name}:{number}"
         if not n_columns:
             _refuse_json(text, source)
-            separator = re.compile(r"\t+" if "\t" in text.strip(_BLANKS) else r"[ \t]+")
-            n_columns, first_line = len(separator.split(text.strip(_BLANKS))), number
+            first_row, first_line = text.strip(_BLANKS), number
+            separator = re.compile(r"\t+" if "\t" in first_row else r"[ \t]+")
+            n_columns = len(separator.split(first_row))
+            if not labelled and columns.word_column is None and "\t" not in first_row:
+                _refuse_text(first_row, n_columns, source)
             word_place, tag_place = _places(columns, 1, n_columns, labelled, n_columns, source)
         fields = separator.split(text)
         if not fields[0]:
@@ -164,20 +157,25 @@ def _refuse_json(text: str, source: str) -> None:
             raise InputError(f"{source} is JSON, not columns: {text!r:.60}; give it as --format json, one object a line")
 
 
+def _refuse_text(text: str, n_columns: int, source: str) -> None:
+    if n_columns > _MOST_COLUMNS:
+        raise InputError(
+            f"{source} looks like plain text, not like columns: {text!r:.60}; say --format text, "
+            f"or which of the {n_columns} columns holds the words with --word-column"
+        )
+
+
 def _from_conllu(lines: Lines, name: str, columns: TagColumns, labelled: bool) -> Iterator[TaggedSentence]:
     return _sentences(_rows_of_conllu(lines, name, columns, labelled), name, labelled)
 
 
-def _rows_of_conllu(lines: Lines, name: str, columns: TagColumns, labelled: bool) -> Iterator[_Row | _Break]:
+def _rows_of_conllu(lines: Lines, name: str, columns: TagColumns, labelled: bool) -> Iterator[_Row | None]:
     """Read the words proper: neither ranges of them (``1-2``) nor empty nodes (``8.1``)."""
     for number, line in lines:
         source = f"{name}:{number}"
         fields = line.split("\t")
         if not line.strip(_BLANKS):
-            yield _Break.SENTENCE
-        elif line.startswith("#"):
-            if re.match(r"#\s*newdoc\b", line):
-                yield _Break.DOCUMENT
+            yield None
         elif re.fullmatch("[0-9]+", fields[0]):
             word_place, tag_place = _places(columns, 2, 4, labelled, len(fields), source)
             tag = None if tag_place is None else fields[tag_place]
@@ -186,7 +184,7 @@ def _rows_of_conllu(lines: Lines, name: str, columns: TagColumns, labelled: bool
                     f"{source}: the tag of {fields[word_place]!r} is missing; add it, or choose another --tag-column"
                 )
             yield _Row(number, fields[word_place], tag)
-        elif not re.fullmatch("[0-9]+[-.][0-9]+", fields[0]):
+        elif not line.startswith("#") and not re.fullmatch("[0-9]+[-.][0-9]+", fields[0]):
             raise InputError(
                 f"{source}: {line!r:.60} is no row of CoNLL-U, whose first column is a number before a tab; "
                 "correct it, or say --format columns"
@@ -208,7 +206,7 @@ def _from_json_lines(lines: Lines, name: str, columns: TagColumns, labelled: boo
             raise InputError(f"{source} has {len(words)} words and {len(tags)} tags; give each word one tag")
         if tags is not None and not all(tags):
             raise InputError(f"{source}: the tag of word {tags.index('') + 1}, {words[tags.index('')]!r}, is missing; add it")
-        if words:
+        if words or not labelled:
             yield TaggedSentence(words, tags, source)
 
 

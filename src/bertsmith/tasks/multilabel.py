@@ -109,9 +109,8 @@ class Multilabel(SentenceTask):
         """Return the task with the thresholds that are best on these examples, unless they were given."""
         if self.thresholds:
             return self
-        outcomes = self.outcomes(examples, predictions)
-        n_labels = len(self.labels)
-        thresholds = tune_thresholds(outcomes[:, :n_labels] > 0, outcomes[:, n_labels:])
+        gold_nC, _, probabilities_nC = np.hsplit(self.outcomes(examples, predictions), 3)
+        thresholds = tune_thresholds(gold_nC > 0, probabilities_nC)
         return self.model_copy(update={"thresholds": tuple(thresholds.tolist())})
 
     def apply(self, prediction: Labelled) -> Labelled:
@@ -122,21 +121,19 @@ class Multilabel(SentenceTask):
         return dataclasses.replace(prediction, labels=labels)
 
     def outcomes(self, examples: Sequence[TextExample], predictions: Sequence[Labelled]) -> Floats:
-        """Return (n, 2 C): which labels are right, and the probability of each."""
+        """Return (n, 3 C): which labels are right, which are given, and the probability of each."""
         gold_nC = np.array([self.target(example) for example in examples])
+        given_nC = np.array([[float(label in found.labels) for label in self.labels] for found in predictions])
         probabilities_nC = np.array([[found.probabilities[label] for label in self.labels] for found in predictions])
-        return np.hstack([gold_nC, probabilities_nC])
+        return np.hstack([gold_nC, given_nC, probabilities_nC])
 
     def scores(self, outcomes: Floats) -> dict[str, float]:
         """Return micro and macro F1, mean average precision, and the share of examples with exactly the right labels."""
-        gold_nC, probabilities_nC = np.hsplit(outcomes, 2)
-        thresholds_C = np.array(self.thresholds or (0.5,) * len(self.labels))
-        return multilabel_scores(gold_nC > 0, probabilities_nC, thresholds_C)
+        return multilabel_scores(*np.hsplit(outcomes, 3))
 
     def review(self, examples: Sequence[TextExample], predictions: Sequence[Labelled]) -> Review:
         """Return the examples with the most unlikely labels, and the thresholds."""
-        outcomes = self.outcomes(examples, predictions)
-        gold_nC, probabilities_nC = np.hsplit(outcomes, 2)
+        gold_nC, _, probabilities_nC = np.hsplit(self.outcomes(examples, predictions), 3)
         distances_n = np.abs(gold_nC - probabilities_nC).sum(axis=1)
         mistakes = [
             Mistake(described(example), ", ".join(self._of(example)), ", ".join(found.labels), float(distance))

@@ -77,14 +77,15 @@ def read_questions(
         UsageError: an unknown format.
     """
     ids: set[str] = set()
+    question = None
     misplaced: list[str] = []  # the question's id, once for each answer
     wordless: list[str] = []
     any_answer = False
     for question in _read(path, labelled, format):
-        if question.id in ids:
-            raise InputError(f"{question.source}: the id {question.id!r} is there twice; answers are told apart by their ids")
-        ids.add(question.id)
-        if labelled:
+        if labelled:  # otherwise there may be any number of them, and memory is bounded
+            if question.id in ids:
+                raise InputError(f"{question.source}: the id {question.id!r} is there twice; give each its own")
+            ids.add(question.id)
             if not question.context.strip():
                 raise InputError(f"{question.source}: question {question.id!r} has an empty context; remove it")
             any_answer |= bool(question.answers)
@@ -92,7 +93,7 @@ def read_questions(
             if not question.question.strip():
                 wordless.append(question.id)
         yield question
-    if not ids:
+    if question is None:
         raise InputError(f"{input_name(path)} holds no question")
     if labelled and not any_answer:
         raise InputError(f"{input_name(path)} has no answer to any question; questions with their answers are needed here")
@@ -116,7 +117,7 @@ def _read(path: str | Path, labelled: bool, named_format: str | None) -> Iterato
 
 
 def _format(path: str | Path) -> str:
-    if str(path) == "-":
+    if str(path) == "-" or str(path).startswith("hub:"):  # the latter is refused when it is read
         return "jsonl"
     suffix = extension(Path(path))
     if suffix not in _FORMATS:

@@ -102,19 +102,41 @@ def scheme_of(sentences: Iterable[Sequence[str]]) -> Scheme:
     return "iob1" if "I" in prefixes and not any_b_after_another else "iob2"
 
 
-def to_iob2(tags: Sequence[str]) -> tuple[list[str], int]:
-    """Write the chunks of a sentence as IOB2.
+def is_legal(tags: Sequence[str], scheme: Scheme) -> bool:
+    """Return whether a sentence of the scheme may have these tags in this order."""
+    parsed = [_OUTSIDE, *map(_parse, tags), _OUTSIDE]
+    return all(_may_follow(previous, tag, scheme) for previous, tag in itertools.pairwise(parsed))
 
-    Returns:
-        The tags, and how many of the given ones are not IOB2: an I- after neither B- nor I- of its type.
-    """
-    parsed = [_OUTSIDE, *map(_parse, tags)]
-    n_illegal = sum(tag.prefix == "I" and not _is_inside(previous, tag.type) for previous, tag in itertools.pairwise(parsed))
+
+def chunk_prefixes(labels: Iterable[str], scheme: Scheme) -> str:
+    """Return the prefixes of a chunk's first, middle, last and only word: of ``iob2``, or the labels' own of ``bioes``."""
+    if scheme == "iob2":
+        return "BIIB"
+    return "BILU" if any(label.partition("-")[0] in ("L", "U") for label in labels) else "BIES"
+
+
+def rewrite(tags: Sequence[str], prefixes: str) -> list[str]:
+    """Write the chunks of a sentence with the prefixes of their first, middle, last and only words."""
+    first, middle, last, only = tuple(prefixes)
     written = ["O"] * len(tags)
     for chunk in chunks(tags):
-        suffix = f"-{chunk.type}" if chunk.type else ""
-        written[chunk.start : chunk.stop] = [f"B{suffix}"] + [f"I{suffix}"] * (chunk.stop - chunk.start - 1)
-    return written, n_illegal
+        n_words = chunk.stop - chunk.start
+        own = only if n_words == 1 else first + middle * (n_words - 2) + last
+        written[chunk.start : chunk.stop] = [_label(prefix, chunk.type) for prefix in own]
+    return written
+
+
+def all_labels(tags: set[str], scheme: Scheme) -> tuple[str, ...]:
+    """Return the labels in which a file of these tags is written, in order; of every type of chunk all of its scheme."""
+    labels = tags
+    if scheme != "plain":
+        types, prefixes = {chunk.type for tag in tags for chunk in chunks([tag])}, chunk_prefixes(tags, scheme)
+        labels = {"O"} | {_label(prefix, type_) for type_ in types for prefix in prefixes}
+    return tuple(sorted(labels, key=lambda label: (label != "O", label.partition("-")[2], label)))
+
+
+def _label(prefix: str, type_: str) -> str:
+    return f"{prefix}-{type_}" if type_ else prefix
 
 
 def legal_moves(labels: Sequence[str], scheme: Scheme) -> tuple[Bools, Bools, Bools]:

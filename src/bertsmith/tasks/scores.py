@@ -110,18 +110,16 @@ def class_report(confusion: Integers, labels: Sequence[str]) -> list[ClassRow]:
     return [ClassRow(*row) for row in zip(labels, *(column.tolist() for column in columns), strict=True)]
 
 
-def multilabel_scores(gold_NC: npt.NDArray[Any], probabilities_NC: Floats, thresholds_C: Floats) -> dict[str, float]:
+def multilabel_scores(gold_NC: npt.NDArray[Any], predicted_NC: npt.NDArray[Any], probabilities_NC: Floats) -> dict[str, float]:
     """Return micro and macro F1, average precision and exact match, where examples have any number of labels.
 
-    A label is predicted where its probability reaches its threshold. Macro F1 is over all labels; average precision needs
-    no threshold and is the mean over the labels that occur.
+    Macro F1 is over all labels; average precision is that of the probabilities, and the mean over the labels that occur.
 
     Raises:
         DivergedError, InputError, ValueError: as ``check_predictions``.
     """
     check_predictions(gold_NC, probabilities_NC)
-    gold_NC = gold_NC.astype(np.bool_)
-    predicted_NC = probabilities_NC >= thresholds_C
+    gold_NC, predicted_NC = gold_NC.astype(np.bool_), predicted_NC.astype(np.bool_)
     right_C = (gold_NC & predicted_NC).sum(axis=0)
     gold_C, predicted_C = gold_NC.sum(axis=0), predicted_NC.sum(axis=0)
     precisions = [_average_precision(gold_NC[:, label], probabilities_NC[:, label]) for label in np.flatnonzero(gold_C)]

@@ -42,13 +42,15 @@ def bootstrap(
 ) -> dict[str, Interval]:
     """Return each figure with its percentile interval over examples drawn with replacement (Efron, 1979).
 
-    ``rounds`` is how often examples are drawn; ``level`` the share of the draws that lies in the interval.
+    ``rounds`` is how often examples are drawn; ``level`` the share of the draws that lies in the interval. Draws without the
+    examples that a figure is of, such as the rare questions without an answer, do not count for it.
     """
     n, values = len(outcomes), scores(outcomes)
     draws = [scores(outcomes[below(key(seed, "bootstrap", draw), np.arange(n), n)]) for draw in range(rounds)]
     intervals = {}
     for name, value in values.items():
-        low, high = np.quantile([drawn[name] for drawn in draws], [(1 - level) / 2, (1 + level) / 2]).tolist()
+        drawn_values = [drawn[name] for drawn in draws if name in drawn] or [value]
+        low, high = np.quantile(drawn_values, [(1 - level) / 2, (1 + level) / 2]).tolist()
         intervals[name] = Interval(value, low, high)
     return intervals
 
@@ -72,8 +74,9 @@ def paired_test(first: Outcomes, second: Outcomes, scores: Scores, metric: str, 
     if metric not in first_values:
         raise UsageError(f"there is no metric {metric!r}: choose from {', '.join(first_values)}")
 
-    def difference(first: Outcomes, second: Outcomes) -> float:
-        return scores(first)[metric] - scores(second)[metric]
+    def differences(first: Outcomes, second: Outcomes) -> dict[str, float]:
+        one, other = scores(first), scores(second)
+        return {metric: one[metric] - other[metric]} if metric in one.keys() & other.keys() else {}
 
     observed = first_values[metric] - second_values[metric]
     # Equal differences of sums in another order differ by rounding.
@@ -81,12 +84,10 @@ def paired_test(first: Outcomes, second: Outcomes, scores: Scores, metric: str, 
     n_as_large = 0
     for swap in range(rounds):
         swapped = uniform(key(seed, "swap", swap), np.arange(len(first)))[:, None] < 0.5
-        exchanged = difference(np.where(swapped, second, first), np.where(swapped, first, second))
-        n_as_large += abs(exchanged) >= least
+        exchanged = differences(np.where(swapped, second, first), np.where(swapped, first, second))
+        n_as_large += abs(exchanged[metric]) >= least
 
     width = first.shape[1]
     both = np.hstack([first, second])
-    resampled = bootstrap(both, lambda rows: {metric: difference(rows[:, :width], rows[:, width:])}, rounds=rounds, seed=seed)[
-        metric
-    ]
-    return Paired(observed, (1 + n_as_large) / (1 + rounds), resampled.low, resampled.high)
+    resampled = bootstrap(both, lambda rows: differences(rows[:, :width], rows[:, width:]), rounds=rounds, seed=seed)
+    return Paired(observed, (1 + n_as_large) / (1 + rounds), resampled[metric].low, resampled[metric].high)

@@ -25,13 +25,16 @@ from bertsmith.tasks.classify import check_labels
 from bertsmith.tasks.columns import TagColumns, TaggedSentence, read_tagged
 from bertsmith.tasks.schemes import (
     Chunk,
+    all_labels,
     chunk_counts,
+    chunk_prefixes,
     chunks,
+    is_legal,
     is_of_a_scheme,
     legal_moves,
     precision_recall_f1,
+    rewrite,
     scheme_of,
-    to_iob2,
 )
 from bertsmith.tasks.scores import check_predictions
 from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Submission, Task, log, worst
@@ -40,7 +43,7 @@ from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.text.words import is_chinese, word_spans
 
 Scheme = Literal["plain", "iob2", "bioes"]
-# The schemes of files that can be learnt as each; IOB2 is written anew from the chunks.
+# The schemes of files that can be learnt as each; both are written anew from the chunks.
 _READ_AS = {"iob2": ("iob1", "iob2", "bioes"), "bioes": ("bioes",)}
 
 
@@ -95,6 +98,12 @@ class Tag(Task):
     units: Literal["words", "characters"] | None = None
     """What raw text is split into before it is tagged: what the training file has, unless given."""
 
+    @pydantic.model_validator(mode="after")
+    def _a_crf_has_no_smoothing(self) -> Self:
+        if self.label_smoothing and self.decoder != "linear":
+            raise ValueError("--label-smoothing is for --decoder linear; leave one out")
+        return self
+
     @property
     def usual_head_rate(self) -> float | None:
         """A CRF or a BiLSTM starts from nothing and needs larger steps than a trained encoder."""
@@ -106,8 +115,8 @@ class Tag(Task):
         return self.metric or ("accuracy" if self.scheme == "plain" else "f1")
 
     def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[TagExample]:  # noqa: A002
-        """Yield the sentences of a file of tagged words; of the format "text", the lines that have words."""
-        if format == "text":
+        """Yield the sentences of a file of tagged words, or of text, as standard input without tags is, lines with words."""
+        if format == "text" or (format is None and not labelled and str(path) == "-"):
             yield from self._read_text(path, labelled)
             return
         for sentence in read_tagged(path, self.columns, labelled=labelled, format=format):
@@ -144,8 +153,8 @@ class Tag(Task):
         if self.labels:
             fitted.check(examples)
         else:
-            labels = {tag for example in examples for tag in fitted.tags_of(example)}
-            fitted = fitted.model_copy(update={"labels": _all_labels(labels, scheme)})
+            tags = {tag for example in examples for tag in _tags(example)}
+            fitted = fitted.model_copy(update={"labels": all_labels(tags, scheme)})
         if len(fitted.labels) < 2:
             raise InputError(f"all words of the training examples have the tag {fitted.labels[0]!r}; two are needed")
         return fitted
@@ -161,8 +170,11 @@ class Tag(Task):
             raise InputError(f"{next(foreign)}: {error}; if tags mark no chunks, say --scheme plain") from None
         if self.scheme is not None and found not in _READ_AS[self.scheme]:
             raise UsageError(f"--scheme {self.scheme} is not that of the training file, whose tags are {found}; leave it out")
-        if found == "iob2":
-            _report_illegal(examples)
+        illegal = [example.source for example in examples if not is_legal(_tags(example), found)]
+        if illegal:
+            log.warning(
+                "%d sentence(s) break the rules of %s, first %s; read as conlleval reads", len(illegal), found, illegal[0]
+            )
         return self.scheme or ("iob2" if found == "iob1" else found)
 
     def check(self, examples: Sequence[TagExample]) -> None:
@@ -176,7 +188,9 @@ class Tag(Task):
 
     def tags_of(self, example: TagExample) -> list[str]:
         """Return the right tags in the task's scheme."""
-        return to_iob2(_tags(example))[0] if self.scheme == "iob2" else list(_tags(example))
+        if self.scheme is None or self.scheme == "plain":
+            return list(_tags(example))
+        return rewrite(_tags(example), chunk_prefixes(self.labels, self.scheme))
 
     def head(self) -> TaskHead:
         """Return the head that scores the tags of tokens."""
@@ -204,9 +218,10 @@ class Tag(Task):
             labels = np.array([numbers[tag] for tag in self.tags_of(example)], np.int64) if labelled else None
             samples = []
             for window in make_windows(before, text, behind, self.max_length, self.stride):
-                owned = slice(*np.searchsorted(firsts, window.owned))
-                rows = window.rows(firsts[owned])
-                samples.append(Sample((window,), _Words(rows, None if labels is None else labels[owned])))
+                first, last = np.searchsorted(firsts, window.owned).tolist()
+                own = None if labels is None else labels[first:last]
+                target = _Words(window.rows(firsts[first:last]), own, first == 0, last == len(words))
+                samples.append(Sample((window,), target))
             found.append(samples)
         return found
 
@@ -221,8 +236,10 @@ class Tag(Task):
         assert isinstance(head, TokenHead)
         if head.crf is None:
             return F.cross_entropy(logits_MC, labels_M, reduction="sum", label_smoothing=self.label_smoothing)
-        lengths = [self.n_targets(sample) for sample in batch.samples]
-        return head.crf.negative_log_likelihood(logits_MC, labels_M, lengths).sum()
+        targets = [sample.target for sample in batch.samples]
+        lengths = [len(target.rows) for target in targets]
+        begins_B, ends_B = torch.tensor([(target.begins, target.ends) for target in targets], device=logits.device).T
+        return head.crf.negative_log_likelihood(logits_MC, labels_M, lengths, begins_B, ends_B).sum()
 
     def log_probabilities(self, logits: Tensor, batch: SampleBatch) -> Tensor:
         """Return (M, C) without regard to a CRF."""
@@ -266,9 +283,9 @@ class Tag(Task):
         rows = []
         for example, found in zip(examples, predictions, strict=True):
             gold = self.tags_of(example)
-            right = sum(one == other for one, other in zip(gold, found.tags, strict=True))
-            nan = 0 * sum(found.probabilities)
-            rows.append([*chunk_counts(gold, found.tags, types).ravel(), right + nan, len(gold)])
+            # What is not a number must not pass for a tag.
+            right = sum(one == other for one, other in zip(gold, found.tags, strict=True)) + 0 * sum(found.probabilities)
+            rows.append([*chunk_counts(gold, found.tags, types).ravel(), right, len(gold)])
         return np.array(rows, dtype=np.float64)
 
     def scores(self, outcomes: Floats) -> dict[str, float]:
@@ -302,8 +319,8 @@ class Tag(Task):
         return [("type", "precision", "recall", "F1", "entities"), *rows]
 
     def record(self, example: TagExample, prediction: Tagged) -> dict[str, Any]:
-        """Return text, words, tags and entities."""
-        return {"text": example.text, **asdict(prediction)}
+        """Return source, text, words, tags and entities."""
+        return {"source": example.source, "text": example.text, **asdict(prediction)}
 
     def submission(self) -> Submission:
         """Return CoNLL's form: a word and its tag a line, a blank line behind each sentence."""
@@ -317,10 +334,12 @@ class Tag(Task):
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """The words of a window: the rows of their first WordPieces, and the numbers of their labels."""
+    """The words of a window: rows of first WordPieces, numbers of labels, and whether their sentence begins and ends here."""
 
     rows: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64] | None
+    begins: bool
+    ends: bool
 
 
 def _rows(batch: SampleBatch, device: torch.device) -> Tensor:
@@ -361,26 +380,6 @@ def _of_words(sentence: TaggedSentence) -> TagExample:
 def _is_written_together(left: str, right: str) -> bool:
     any_chinese = is_chinese(left) or is_chinese(right)
     return any_chinese and all(is_chinese(one) or not one.isalnum() for one in (left, right))
-
-
-def _all_labels(labels: set[str], scheme: Scheme) -> tuple[str, ...]:
-    """Return the labels in order, of every type of entity all that its scheme has."""
-    if scheme != "plain":
-        types = {chunk.type for label in labels for chunk in chunks([label])}
-        used = {label[0] for label in labels}
-        prefixes = "BI" if scheme == "iob2" else "BILU" if used & set("LU") else "BIES"
-        labels = {"O"} | labels | {f"{prefix}-{type_}" if type_ else prefix for type_ in types for prefix in prefixes}
-    return tuple(sorted(labels, key=lambda label: (label != "O", label.partition("-")[2], label)))
-
-
-def _report_illegal(examples: Sequence[TagExample]) -> None:
-    illegal = [(example.source, count) for example in examples if (count := to_iob2(_tags(example))[1])]
-    if illegal:
-        log.warning(
-            "%d tag(s) I-… follow no tag of their entity, the first in the sentence at %s; read as the beginning of one",
-            sum(count for _, count in illegal),
-            illegal[0][0],
-        )
 
 
 def _entity(example: TagExample, chunk: Chunk, probabilities: Sequence[float]) -> Entity:

@@ -82,8 +82,11 @@ def read_texts(
         UsageError: as ``read_table``.
     """
     table = read_table(path, format)
-    if columns.pair is not None and not table.path.startswith("hub:") and table_format(path, format) == "txt":
-        table = _split_at_tabs(table, columns.pair)
+    if not table.path.startswith("hub:") and table_format(path, format) == "txt":
+        # Plain text has no names to choose from, whatever those of the training file were.
+        columns = columns.model_copy(update={"text": "text"})
+        if columns.pair is not None:
+            table = _split_at_tabs(table, columns.pair)
     chosen = _choose(table, columns, labelled, empty_labels)
     return _labelled(table, chosen) if labelled else _unlabelled(table, chosen)
 

@@ -93,6 +93,8 @@ def read_input(path: str | Path) -> Iterator[str]:
     if str(path) == "-":
         yield from _standard_input()
         return
+    if str(path).startswith("hub:"):
+        raise InputError(f"{path}: datasets of the hub are for classify, multilabel, regress and choose; give a file")
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist; check its name")

@@ -6,6 +6,7 @@ L steps.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -36,11 +37,21 @@ class ConditionalRandomField(nn.Module):
         self.allowed_moves, self.allowed_starts, self.allowed_ends = allowed_CC, starts_C, ends_C
 
     def negative_log_likelihood(
-        self, emissions_MC: Float[Tensor, "M C"], labels_M: Int[Tensor, " M"], lengths: Sequence[int]
+        self,
+        emissions_MC: Float[Tensor, "M C"],
+        labels_M: Int[Tensor, " M"],
+        lengths: Sequence[int],
+        begins_B: Bool[Tensor, " B"] | None = None,
+        ends_B: Bool[Tensor, " B"] | None = None,
     ) -> Float[Tensor, " B"]:
-        """Return, for each sequence, minus the natural logarithm of the probability of its labels; 0 for an empty one."""
+        """Return, for each sequence, minus the natural logarithm of the probability of its labels; 0 for an empty one.
+
+        ``begins_B`` and ``ends_B`` say which sequences begin and end with their sentence, all unless given. Where one is cut
+        out of its sentence, any label may stand, and none has a score of starting or ending.
+        """
         emissions_MC = _normalised(emissions_MC)
-        return self._log_partition(emissions_MC, lengths) - self._path_scores(emissions_MC, labels_M, lengths)
+        scores = self._scores(len(lengths), begins_B, ends_B)
+        return _log_partition(emissions_MC, lengths, scores) - _path_scores(emissions_MC, labels_M, lengths, scores)
 
     @torch.no_grad()
     def viterbi(self, emissions_MC: Float[Tensor, "M C"], lengths: Sequence[int]) -> list[list[int]]:
@@ -53,7 +64,7 @@ class ConditionalRandomField(nn.Module):
             came_from.append(labels_AC)
             return scores_AC
 
-        last_labels_A = self._final_scores(_normalised(emissions_MC), lockstep, best).argmax(1)
+        last_labels_A = _final_scores(_normalised(emissions_MC), lockstep, self._scores(len(lengths)), best).argmax(1)
         labels_A = last_labels_A[: lockstep.alive[-1]]
         backwards = [labels_A]
         for alive, step_came_from_AC in zip(lockstep.alive[-2::-1], reversed(came_from), strict=True):
@@ -69,47 +80,13 @@ class ConditionalRandomField(nn.Module):
         # The log-partition function's gradient: forward-backward is back-propagation through the forward algorithm.
         with torch.inference_mode(False), torch.enable_grad():
             leaf_MC = _normalised(emissions_MC.detach().clone()).requires_grad_()
-            (marginals_MC,) = torch.autograd.grad(self._log_partition(leaf_MC, lengths).sum(), leaf_MC)
+            log_partition_B = _log_partition(leaf_MC, lengths, self._scores(len(lengths)))
+            (marginals_MC,) = torch.autograd.grad(log_partition_B.sum(), leaf_MC)
         return marginals_MC
 
-    def _log_partition(self, emissions_MC: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Return the logarithm of the sum over all labellings of each sequence (B,)."""
-        lockstep = _lockstep(lengths)
-        final_AC = self._final_scores(emissions_MC, lockstep, lambda candidates_ACC: candidates_ACC.logsumexp(1))
-        empty_B = final_AC.new_zeros(len(lengths))
-        return empty_B.index_copy(0, lockstep.longest_first.to(empty_B.device), final_AC.logsumexp(1))
-
-    def _final_scores(self, emissions_MC: Tensor, lockstep: "_Lockstep", reduce: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return scores by last label (A, C) of the sequences that have words, the longest first.
-
-        ``reduce`` takes scores of coming to each label from each other, (A, from, to), to scores of being there, (A, to).
-        """
-        transitions_CC, starts_C, ends_C = self._allowed_scores()
-        stepwise_MC = emissions_MC[lockstep.rows.to(emissions_MC.device)]
-        first_AC, *later = torch.split(stepwise_MC, lockstep.alive)
-        scores_AC = starts_C + first_AC
-        ended = []
-        for emissions_AC in later:
-            alive = len(emissions_AC)
-            ended.append(scores_AC[alive:])
-            scores_AC = reduce(scores_AC[:alive, :, None] + transitions_CC) + emissions_AC
-        return torch.cat([scores_AC, *reversed(ended)]) + ends_C
-
-    def _path_scores(self, emissions_MC: Tensor, labels_M: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Return the score of the given labels of each sequence (B,)."""
-        transitions_CC, starts_C, ends_C = self._allowed_scores()
-        labels_M = labels_M.long()
-        sequence_M = torch.repeat_interleave(torch.tensor(lengths, dtype=torch.long)).to(labels_M.device)
-        continues_M = sequence_M == sequence_M.roll(1)
-        continues_M[:1] = False
-        entering_M = torch.where(continues_M, transitions_CC[labels_M.roll(1), labels_M], starts_C[labels_M])
-        leaving_M = torch.where(continues_M.roll(-1), 0.0, ends_C[labels_M])
-        words_M = emissions_MC.gather(1, labels_M[:, None])[:, 0] + entering_M + leaving_M
-        return words_M.new_zeros(len(lengths)).index_add(0, sequence_M, words_M)
-
-    def _allowed_scores(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the scores of moves (C, C), starts (C,) and ends (C,), those not allowed far below all others."""
-        transitions_CC, starts_C, ends_C = (
+    def _scores(self, n_sequences: int, begins_B: Tensor | None = None, ends_B: Tensor | None = None) -> "_Scores":
+        """Return the scores of moves, starts and ends, those not allowed far below all others."""
+        moves_CC, starts_C, ends_C = (
             learnt.float().masked_fill(~allowed.to(learnt.device), _FORBIDDEN)
             for learnt, allowed in (
                 (self.transitions, self.allowed_moves),
@@ -117,7 +94,20 @@ class ConditionalRandomField(nn.Module):
                 (self.ends, self.allowed_ends),
             )
         )
-        return transitions_CC, starts_C, ends_C
+        every_B = torch.ones(n_sequences, dtype=torch.bool, device=starts_C.device)
+        starts_BC, ends_BC = (
+            torch.where((every_B if applies_B is None else applies_B)[:, None], scores_C, 0.0)
+            for applies_B, scores_C in ((begins_B, starts_C), (ends_B, ends_C))
+        )
+        return _Scores(moves_CC, starts_BC, ends_BC)
+
+
+class _Scores(NamedTuple):
+    """The scores of moves from row to column (C, C), and of the starts and ends of each sequence (B, C)."""
+
+    moves: Tensor
+    starts: Tensor
+    ends: Tensor
 
 
 def _normalised(emissions_MC: Tensor) -> Tensor:
@@ -147,3 +137,41 @@ def _lockstep(lengths: Sequence[int]) -> _Lockstep:
     is_alive_LB = steps_L[:, None] < lengths_B[longest_first_B]
     alive = is_alive_LB.sum(1).tolist()
     return _Lockstep(longest_first_B[: alive[0]], alive, (steps_L[:, None] + first_rows_B)[is_alive_LB])
+
+
+def _log_partition(emissions_MC: Tensor, lengths: Sequence[int], scores: _Scores) -> Tensor:
+    """Return the logarithm of the sum over all labellings of each sequence (B,)."""
+    lockstep = _lockstep(lengths)
+    final_AC = _final_scores(emissions_MC, lockstep, scores, lambda candidates_ACC: candidates_ACC.logsumexp(1))
+    empty_B = final_AC.new_zeros(len(lengths))
+    return empty_B.index_copy(0, lockstep.longest_first.to(empty_B.device), final_AC.logsumexp(1))
+
+
+def _final_scores(emissions_MC: Tensor, lockstep: _Lockstep, scores: _Scores, reduce: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return scores by last label (A, C) of the sequences that have words, the longest first.
+
+    ``reduce`` takes scores of coming to each label from each other, (A, from, to), to scores of being there, (A, to).
+    """
+    longest_first_A = lockstep.longest_first.to(emissions_MC.device)
+    stepwise_MC = emissions_MC[lockstep.rows.to(emissions_MC.device)]
+    first_AC, *later = torch.split(stepwise_MC, lockstep.alive)
+    scores_AC = scores.starts[longest_first_A] + first_AC
+    ended = []
+    for emissions_AC in later:
+        alive = len(emissions_AC)
+        ended.append(scores_AC[alive:])
+        scores_AC = reduce(scores_AC[:alive, :, None] + scores.moves) + emissions_AC
+    return torch.cat([scores_AC, *reversed(ended)]) + scores.ends[longest_first_A]
+
+
+def _path_scores(emissions_MC: Tensor, labels_M: Tensor, lengths: Sequence[int], scores: _Scores) -> Tensor:
+    """Return the score of the given labels of each sequence (B,)."""
+    labels_M = labels_M.long()
+    sequence_M = torch.repeat_interleave(torch.tensor(lengths, dtype=torch.long)).to(labels_M.device)
+    continues_M = sequence_M == sequence_M.roll(1)
+    continues_M[:1] = False
+    moves_M, starts_M = scores.moves[labels_M.roll(1), labels_M], scores.starts[sequence_M, labels_M]
+    entering_M = torch.where(continues_M, moves_M, starts_M)
+    leaving_M = torch.where(continues_M.roll(-1), 0.0, scores.ends[sequence_M, labels_M])
+    words_M = emissions_MC.gather(1, labels_M[:, None])[:, 0] + entering_M + leaving_M
+    return words_M.new_zeros(len(lengths)).index_add(0, sequence_M, words_M)
