@@ -67,7 +67,8 @@ class Task:
     @property
     def settings(self) -> dict[str, Any]:
         """What makes earlier results void when it changes."""
-        return {"sizes": list(self.sizes), "epochs": self.epochs, "lr": self.learning_rate, "batch": self.batch_size}
+        values = {"sizes": list(self.sizes), "epochs": self.epochs, "lr": self.learning_rate, "batch": self.batch_size}
+        return {**values, "max_length": self.max_length, "flags": list(self.flags)}
 
 
 NER = Task(

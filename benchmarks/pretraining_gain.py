@@ -21,17 +21,17 @@ from finetuning import Results, Task, finetune, statistics_of, write_parts
 DRCD = {"batch_size": 16, "max_length": 512, "flags": ("--stride", "256")}
 FAKE_NEWS = "fake_news_pair/train-small.csv"
 TASKS = {
-    "sst2": replace(PEER_TASKS["sst2"], epochs=2),
+    "sst2": replace(PEER_TASKS["sst2"], sizes=(2000, 872), epochs=2),
     "chnsenticorp": Task(
-        *("classify", "headed", "chnsenticorp/train.tsv", "chnsenticorp/dev.tsv", (1000, 400), 2, ("accuracy",)),
+        *("classify", "headed", "chnsenticorp/train.tsv", "chnsenticorp/dev.tsv", (600, 300), 2, ("accuracy",)),
         flags=("--stride", "128"),
     ),
     "peopledaily-ner": Task(
-        *("tag", "sentences", "peopledaily_ner/train.txt.gz", "peopledaily_ner/dev.txt", (2000, 600), 2, ("f1",))
+        *("tag", "sentences", "peopledaily_ner/train.txt.gz", "peopledaily_ner/dev.txt", (1200, 400), 2, ("f1",))
     ),
-    "drcd": Task("answer", "articles", "drcd/DRCD_dev.json", "drcd/DRCD_test.json", (30, 12), 2, ("f1", "exact_match"), **DRCD),
-    "ocnli": Task("classify", "rows", "ocnli/train.10k.json", "ocnli/dev.json", (2500, 1000), 2, ("accuracy",)),
-    "fake-news": Task("classify", "csv", FAKE_NEWS, FAKE_NEWS, (1600, 400), 2, ("accuracy", "macro_f1")),
+    "drcd": Task("answer", "articles", "drcd/DRCD_dev.json", "drcd/DRCD_test.json", (20, 8), 2, ("f1", "exact_match"), **DRCD),
+    "ocnli": Task("classify", "rows", "ocnli/train.10k.json", "ocnli/dev.json", (1500, 800), 2, ("accuracy",)),
+    "fake-news": Task("classify", "csv", FAKE_NEWS, FAKE_NEWS, (1000, 400), 2, ("accuracy", "macro_f1")),
 }
 STARTS = ("pre-trained", "random")
 

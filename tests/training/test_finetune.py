@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 import bertsmith
-from bertsmith.errors import DamagedError, InputError, Interrupted, MismatchError, UsageError
+from bertsmith.errors import DamagedError, DivergedError, InputError, Interrupted, MismatchError, UsageError
 from bertsmith.tasks.saved import TASKS
 from bertsmith.training import finetune as module
-from bertsmith.training.finetune import finetune
+from bertsmith.training.finetune import finetune, read_data
 from bertsmith.training.tuning import FinetuneConfig, config_of
 
 Make = Callable[..., FinetuneConfig]
@@ -268,6 +268,38 @@ def test_changed_data_on_the_same_run_is_refused_by_name(make: Make, tmp_path: P
     (tmp_path / name).write_text((tmp_path / name).read_text() + "the cat sees\t1\n")
     with pytest.raises(MismatchError, match=f"the {what} is not the one that .*run was begun on; choose another --out"):
         finetune(make())
+
+
+@pytest.mark.parametrize("changes", [{"dev": None}, {"dev": "hub:another:set"}])
+def test_a_dev_set_that_is_gone_or_another_is_refused(
+    make: Make, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make()
+    finetune(config)
+    monkeypatch.setattr(module, "read_data", lambda changed: read_data(changed.model_copy(update={"dev": config.dev})))
+    with pytest.raises(MismatchError, match=r"the dev file is not the one that .*run was begun on"):
+        finetune(make(**changes))
+
+
+def test_a_run_stopped_while_it_finishes_is_finished_by_the_same_command(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = make()
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(module, "save_model", _stop)
+        finetune(config)
+    assert not (config.out / "final").exists()
+    finetune(config)
+    assert "Finished" in (config.out / "report.html").read_text(encoding="utf-8")
+    assert not list(config.out.glob("trials/*/model"))
+
+
+def test_a_trial_that_diverges_is_left_out(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    config = make(lr=[1e-3, 1e30], recipe={"max_gradient_norm": 1e30})
+    finetune(config)
+    (name,) = results(config.out)
+    assert name.startswith("lr-0.001")
+    assert "lr-1e+30-epochs-2-batch-8-seed-0: left out, since" in caplog.text
+    with pytest.raises(DivergedError, match="training diverged"):
+        finetune(make(lr=[1e30], recipe={"max_gradient_norm": 1e30}, out=str(config.out.parent / "other")))
 
 
 def test_files_in_another_place_with_the_same_content_go_on(make: Make, tmp_path: Path) -> None:

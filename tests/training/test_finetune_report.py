@@ -116,7 +116,6 @@ def add_grid(run: Path) -> None:
     """Two learning rates with two seeds each, of which 5e-05 with seed 1 is the best."""
     for lr, seed, score in ((2e-5, 0, 0.80), (2e-5, 1, 0.82), (5e-5, 0, 0.84), (5e-5, 1, 0.90)):
         add_trial(run, lr, seed, {"mse": 1 - score, "accuracy": score}, {"accuracy": score - 0.05})
-    (run / "final").mkdir()
 
 
 def report(run: Path, metric: str = "accuracy", review: Review | None = None) -> Page:
@@ -138,7 +137,8 @@ def review(**values: Any) -> Review:
 
 def test_headline_gives_the_best_trial_and_its_seeds(run: Path) -> None:
     add_grid(run)
-    page = report(run)
+    assert "Under way; 4 of 4 begun trials finished." in report(run).texts("p")
+    page = report(run, review=Review())
     assert page.texts("h1") == ["my-run"]
     assert "Finished." in page.texts("p")
     assert page.tiles == {

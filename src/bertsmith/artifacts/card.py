@@ -26,14 +26,20 @@ def finetuned_card(
     *, title: str, kind: str, pipeline_tag: str, facts: Mapping[str, Any], results: str, configuration: str
 ) -> str:
     """Return the card of a fine-tuned model in Markdown; ``results`` is the table of its trials."""
-    usage = f"""import bertsmith
+    usage = (
+        f"""import bertsmith
 
 pipe = bertsmith.pipeline("path/to/this/directory")
-print(pipe([{_EXAMPLES.get(kind, "...")}]))"""
+print(pipe([{_EXAMPLES[kind]}]))"""
+        if kind in _EXAMPLES
+        else f"""import bertsmith
+
+pipe = bertsmith.pipeline("path/to/this/directory", task={kind.title()})  # the class that defines the task"""
+    )
     return _card(
         title=title,
         pipeline_tag=pipeline_tag,
-        summary=f"A BERT fine-tuned with `bertsmith finetune {kind}`.",
+        summary=f"A BERT fine-tuned with bertsmith for the task {kind}.",
         usage=usage,
         elsewhere="It is a directory of transformers' too.",
         facts=facts,

@@ -13,7 +13,7 @@ import torch
 
 from bertsmith.artifacts.card import finetuned_card
 from bertsmith.artifacts.directory import WEIGHTS, save_model, verify_directory
-from bertsmith.errors import ArtifactError, DamagedError, InputError, UsageError
+from bertsmith.errors import ArtifactError, DamagedError, DivergedError, InputError, UsageError
 from bertsmith.files import atomic_file, exclusive, remove_leftovers, sha256, write_json
 from bertsmith.model.bert import Bert
 from bertsmith.progress import SILENT, Progress
@@ -25,7 +25,7 @@ from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.finetune_report import results_table, write_finetune_report
 from bertsmith.training.hardware import choose_device, choose_dtype, environment, keep_pages
-from bertsmith.training.loggers import Logger, TensorBoardLogger
+from bertsmith.training.loggers import TensorBoardLogger
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.precision import apply_precision, task_logits
 from bertsmith.training.results import RESULT, read_result
@@ -88,12 +88,7 @@ def _finetune(config: FinetuneConfig, device: torch.device, progress: Progress) 
             log.warning("%s is finished already; begin a new run with another --out", directory.path)
             return directory.final
         remove_leftovers(directory.path)
-        loggers = [TensorBoardLogger(directory.path / "tensorboard")] if config.record.tensorboard else []
-        try:
-            results, predictions = _run_trials(material, data, directory, loggers, progress)
-        finally:
-            for logger in loggers:
-                logger.close()
+        results, predictions = _run_trials(material, data, directory, progress)
         return _finish(data, directory, results, predictions, material)
 
 
@@ -143,8 +138,10 @@ def _held_out(examples: Sequence[Any], config: FinetuneConfig) -> tuple[list[Any
 
 def _digests(config: FinetuneConfig) -> dict[str, str]:
     named = {"training file": config.train, "dev file": config.dev, "test file": config.test}
-    files = {name: Path(path) for name, path in named.items() if path is not None and Path(path).is_file()}
-    digests = {"model": sha256(config.model / WEIGHTS), **{name: sha256(path) for name, path in files.items()}}
+    digests = {"model": sha256(config.model / WEIGHTS)}
+    for name, path in named.items():
+        if path is not None:  # what is no file is known by its name alone
+            digests[name] = sha256(Path(path)) if Path(path).is_file() else path
     return {f"{name}_sha256": digest for name, digest in digests.items()}
 
 
@@ -156,21 +153,29 @@ def _announcement(config: FinetuneConfig, data: Data) -> str:
 
 
 def _run_trials(
-    material: Material, data: Data, directory: RunDirectory, loggers: Sequence[Logger], progress: Progress
+    material: Material, data: Data, directory: RunDirectory, progress: Progress
 ) -> tuple[list[Result], list[Any] | None]:
-    """Run the trials that have no result yet; of all, keep the model of the best alone.
+    """Run the trials that have no result yet; of all, keep the model of the best alone. One that diverges is left out.
 
     Returns:
         The results of all trials, and the predictions of the best on the dev examples if it was run now.
+
+    Raises:
+        DivergedError: no trial came to an end.
     """
     results: list[Result] = []
-    best_predictions = None
+    best_predictions = diverged = None
     metric = data.task.main_metric
     for trial in material.config.trials():
         path = directory.path / "trials" / trial.name
         predictions = None
         if not (path / RESULT).exists():
-            predictions = _run_trial(material, data, trial, path, results, loggers, progress)
+            try:
+                predictions = _run_trial(material, data, trial, path, results, progress)
+            except DivergedError as error:
+                diverged = error
+                log.warning("%s: left out, since %s", trial.name, error)
+                continue
         results.append(_read_result(path, trial, metric))
         if best_of(results, metric) is results[-1]:
             best_predictions = predictions
@@ -179,6 +184,8 @@ def _run_trials(
         if len(material.config.trials()) > 1:
             scores = "  ".join(f"{name} {value:.4f}" for name, value in results[-1].dev.items())
             log.info("%s: %s", trial.name, scores)
+    if diverged is not None and not results:
+        raise diverged
     return results, best_predictions
 
 
@@ -188,12 +195,16 @@ def _run_trial(
     trial: Trial,
     path: Path,
     earlier: Sequence[Result],
-    loggers: Sequence[Logger],
     progress: Progress,
 ) -> list[Any]:
     """Run a trial, write its result, and its model if it is the best so far; return its predictions on the dev examples."""
+    loggers = [TensorBoardLogger(path / "tensorboard")] if material.config.record.tensorboard else []
     run = TrialRun(material, trial, path, loggers, progress)
-    place = run.run()
+    try:
+        place = run.run()
+    finally:
+        for logger in loggers:
+            logger.close()
     if material.config.patience is not None:
         run.load_best()
     predictions = run.dev_predictions()
@@ -247,13 +258,14 @@ def _finish(
         title=directory.path.resolve().name,
         kind=task.kind,
         pipeline_tag=task.pipeline_tag,
-        facts=_facts(config, data, best),
+        facts=_facts(config, data, best, len(results)),
         results=results_table(directory.path, metric),
         configuration=config.to_toml(),
     )
+    write_finetune_report(directory.path, metric, task.review(data.dev, predictions))
+    # The last of all, since a run that has it is finished.
     save_model(model, material.tokenizer, directory.final, card, task_values(task))
     shutil.rmtree(path)
-    write_finetune_report(directory.path, metric, task.review(data.dev, predictions))
     return directory.final
 
 
@@ -272,16 +284,21 @@ def _write_predictions(path: Path, task: Task, examples: Sequence[Any], predicti
             file.write(json.dumps(task.record(example, prediction), ensure_ascii=False) + "\n")
 
 
-def _facts(config: FinetuneConfig, data: Data, best: Result) -> dict[str, Any]:
+def _facts(config: FinetuneConfig, data: Data, best: Result, n_trials: int) -> dict[str, Any]:
     trial = best.trial
-    test = {"Test file": f"{Path(config.test).name}, {len(data.test):,} examples"} if config.test and data.test else {}
+    dev = f"{_source(config.dev)}, " if config.dev else f"held out of {_source(config.train)}, "
+    test = {"Test file": f"{_source(config.test)}, {len(data.test):,} examples"} if config.test and data.test else {}
     return {
         "Started from": config.model.resolve().name,
-        "Training file": f"{Path(config.train).name}, {len(data.train):,} examples",
-        "Dev file": f"{Path(config.dev or config.train).name}, {len(data.dev):,} examples",
+        "Training file": f"{_source(config.train)}, {len(data.train):,} examples",
+        "Dev file": f"{dev}{len(data.dev):,} examples",
         **test,
-        "Trials": len(config.trials()),
+        "Trials": n_trials,
         "Best": f"learning rate {trial.learning_rate:g}, {trial.epochs:g} epochs, batches of {trial.batch_size}",
         "Seed": trial.seed,
         "Steps": f"{best.steps:,}",
     }
+
+
+def _source(path: str) -> str:
+    return path if path.startswith("hub:") else Path(path).name

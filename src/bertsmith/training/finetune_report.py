@@ -71,7 +71,8 @@ _STYLE = """
 def write_finetune_report(run: Path, metric: str, review: Review | None) -> None:
     """Write ``run/report.html`` from the files of the run and of its trials, atomically.
 
-    ``metric`` is the score by which the best trial is chosen; ``review`` is of what that trial's model says of the dev set.
+    ``metric`` is the score by which the best trial is chosen; ``review`` is of what that trial's model says of the dev set,
+    when all trials are finished.
 
     Raises:
         ArtifactError: ``environment.json`` is missing.
@@ -80,7 +81,8 @@ def write_finetune_report(run: Path, metric: str, review: Review | None) -> None
     """
     courses = read_courses(run)
     settings, best = settings_of(courses), best_course(courses, metric)
-    body = _headline(run, courses, settings, best, metric) + _trials(settings, best, metric) + _curves(courses, best, metric)
+    body = _headline(run, courses, settings, best, metric, is_finished=review is not None)
+    body += _trials(settings, best, metric) + _curves(courses, best, metric)
     write_page(run, body + (_dev_set(review) + _mistakes(review.mistakes) if review else ""), _STYLE)
 
 
@@ -106,13 +108,14 @@ def results_table(run: Path, metric: str) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _headline(run: Path, courses: Sequence[Course], settings: Sequence[Setting], best: Course | None, metric: str) -> str:
+def _headline(
+    run: Path, courses: Sequence[Course], settings: Sequence[Setting], best: Course | None, metric: str, *, is_finished: bool
+) -> str:
     if not any(one.train or one.dev or one.result for one in courses):
         return headline(run, "Fine-tuning has begun; nothing is measured yet", [])
     n_finished = sum(setting.n_seeds for setting in settings)
-    finished = (run / "final").exists()
-    state = "Finished" if finished else f"Under way; {n_finished:,} of {len(courses):,} begun trials finished"
-    trials = f"{n_finished:,}" if finished else f"{n_finished:,} of {len(courses):,}"
+    state = "Finished" if is_finished else f"Under way; {n_finished:,} of {len(courses):,} begun trials finished"
+    trials = f"{n_finished:,}" if is_finished else f"{n_finished:,} of {len(courses):,}"
     return headline(
         run,
         state,

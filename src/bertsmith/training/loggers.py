@@ -11,7 +11,7 @@ class Logger(Protocol):
     """Takes each record of a run."""
 
     def log(self, kind: str, values: Mapping[str, Any]) -> None:
-        """Take a record of the kind ``train``, ``held_out`` or ``blanks``."""
+        """Take a record of the kind ``train``, ``held_out``, ``blanks`` or ``dev``."""
 
     def close(self) -> None:
         """Finish."""

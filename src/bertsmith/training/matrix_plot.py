@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bertsmith.training.plots import _COLOURS, _STYLE, Series, _text_width, curve_svg
+from bertsmith.training.plots import COLOURS, STYLE, Series, curve_svg, text_width
 
 _MOST_LABELS = 30
 _LABEL_WIDTH = 120.0
@@ -16,7 +16,7 @@ _SLANT = 0.7072
 
 # Counts are read on every shade of the one blue: dark figures on white paper, light ones on dark.
 _CELL_STYLE = (
-    f".plot .cell{{fill:{_COLOURS[0][0]}}}.plot .count{{fill:#1b2128}}"
+    f".plot .cell{{fill:{COLOURS[0][0]}}}.plot .count{{fill:#1b2128}}"
     "@media (prefers-color-scheme:dark){.plot .count{fill:#e8ecf1}}"
 )
 _DARKEST = 0.8
@@ -32,7 +32,7 @@ def confusion_svg(counts: npt.NDArray[Any], labels: Sequence[str], size: tuple[i
     counts, labels = _without_rare(counts, labels)
     names = [_shortened(label) for label in labels]
     width, height = size
-    widest = max(_text_width(name) for name in names)
+    widest = max(text_width(name) for name in names)
     left, top = 50 + widest, 48
     cell_width = (width - left - 22) / len(labels)
     is_turned = widest > cell_width - 6
@@ -40,7 +40,7 @@ def confusion_svg(counts: npt.NDArray[Any], labels: Sequence[str], size: tuple[i
     cell_height = (height - top - bottom) / len(labels)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" role="img" aria-label="Confusion matrix"><style>{_STYLE}{_CELL_STYLE}</style>'
+        f'height="{height}" role="img" aria-label="Confusion matrix"><style>{STYLE}{_CELL_STYLE}</style>'
         f'<rect class="paper" x=".5" y=".5" width="{width - 1}" height="{height - 1}" rx="8"/>'
         f'<text class="title" x="18" y="28">Confusion matrix</text><g transform="translate({left:.1f} {top})">'
         f"{_cells(counts, labels, cell_width, cell_height)}"
@@ -73,9 +73,9 @@ def _without_rare(counts: npt.NDArray[Any], labels: Sequence[str]) -> tuple[npt.
 
 
 def _shortened(label: str) -> str:
-    if _text_width(label) <= _LABEL_WIDTH:
+    if text_width(label) <= _LABEL_WIDTH:
         return label
-    while _text_width(label + "…") > _LABEL_WIDTH:
+    while text_width(label + "…") > _LABEL_WIDTH:
         label = label[:-1]
     return label + "…"
 
@@ -90,7 +90,7 @@ def _cells(counts: npt.NDArray[Any], labels: Sequence[str], width: float, height
             f'<rect class="cell grid" x="{column * width:.1f}" y="{row * height:.1f}" width="{width:.1f}" '
             f'height="{height:.1f}" fill-opacity="{share * _DARKEST:.3f}"><title>{escape(said)}</title></rect>'
         )
-        if count and _text_width(number) <= width - 6:
+        if count and text_width(number) <= width - 6:
             x, y = (column + 0.5) * width, (row + 0.5) * height + 4
             # The cell beneath answers to the pointer.
             parts.append(

@@ -18,7 +18,7 @@ _DOTTED = 40
 _SMOOTHING = 40
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart; each one for light and for dark screens.
-_COLOURS = (
+COLOURS = (
     ("#0072b2", "#56b4e9"),
     ("#d55e00", "#f0a030"),
     ("#009e73", "#2fc79b"),
@@ -32,7 +32,7 @@ def _style() -> str:
     def rules(shade: int, paper: str, border: str, ink: str, quiet: str, grid: str) -> str:
         hues = "".join(
             f".plot .s{index}{{stroke:{pair[shade]}}}.plot circle.s{index}{{fill:{pair[shade]}}}"
-            for index, pair in enumerate(_COLOURS)
+            for index, pair in enumerate(COLOURS)
         )
         return (
             f".plot .paper{{fill:{paper};stroke:{border}}}.plot text{{fill:{quiet}}}.plot .title{{fill:{ink}}}"
@@ -51,7 +51,7 @@ def _style() -> str:
     )
 
 
-_STYLE = _style()
+STYLE = _style()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,8 @@ def curve_svg(
     Raises:
         ValueError: there are more series than colours.
     """
-    if len(series) > len(_COLOURS):
-        raise ValueError(f"{len(series)} series; at most {len(_COLOURS)} can be told apart by their colour")
+    if len(series) > len(COLOURS):
+        raise ValueError(f"{len(series)} series; at most {len(COLOURS)} can be told apart by their colour")
     width, height = size
     curves = [_finite(one) for one in series]
     drawn = [(index, one.name) for index, one in enumerate(series) if len(curves[index][0])]
@@ -112,7 +112,7 @@ def curve_svg(
     paths = "".join(_curve(index, series[index], *curves[index], x_axis, y_axis) for index, _ in drawn)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" role="img" aria-label="{escape(title)}"><style>{_STYLE}</style>'
+        f'height="{height}" role="img" aria-label="{escape(title)}"><style>{STYLE}</style>'
         f'<rect class="paper" x=".5" y=".5" width="{width - 1}" height="{height - 1}" rx="8"/>'
         f'<text class="title" x="18" y="28">{escape(title)}</text>{legend}'
         f'<g transform="translate({left:.0f} {top})">{_frame(x_axis, y_axis, x_label, y_label, left)}'
@@ -268,7 +268,7 @@ def _legend(drawn: Sequence[tuple[int, str]], reference: tuple[str, float] | Non
         return "", 48
     parts, x, y = [], 18.0, 50
     for name, style in entries:
-        room = 28 + _text_width(name)
+        room = 28 + text_width(name)
         if x > 18 and x + room > width - 18:
             x, y = 18.0, y + 18
         parts.append(f'<path class="{style}" d="M{x:.0f} {y - 4}h18"/><text x="{x + 24:.0f}" y="{y}">{escape(name)}</text>')
@@ -276,5 +276,5 @@ def _legend(drawn: Sequence[tuple[int, str]], reference: tuple[str, float] | Non
     return "".join(parts), y + 20
 
 
-def _text_width(text: str) -> float:
+def text_width(text: str) -> float:
     return sum(_FONT if unicodedata.east_asian_width(character) in "WF" else _CHARACTER for character in text)

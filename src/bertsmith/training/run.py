@@ -39,8 +39,8 @@ class RunDirectory:
         if self.config.exists():
             self._refuse_changes(type(config).from_toml(self.config), config)
             before = read_json(self.environment)
-            for name, digest in environment.items():
-                if name.endswith("_sha256") and before.get(name) != digest:
+            for name in sorted(before.keys() | environment.keys()):
+                if name.endswith("_sha256") and before.get(name) != environment.get(name):
                     what = name.removesuffix("_sha256")
                     raise MismatchError(f"the {what} is not the one that {self.path} was begun on; choose another --out")
             return

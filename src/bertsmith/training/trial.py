@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bertsmith.artifacts.configuration import read_configuration
 from bertsmith.artifacts.directory import load_model, save_model
-from bertsmith.errors import DivergedError, Interrupted, UsageError
+from bertsmith.errors import DivergedError, Interrupted, MismatchError, UsageError
 from bertsmith.files import remove_leftovers
 from bertsmith.model.bert import Bert, Heads, set_dropout
 from bertsmith.progress import Progress
@@ -42,8 +42,6 @@ from bertsmith.training.vocabulary import train_used_rows
 
 log = logging.getLogger("bertsmith")
 
-# Batches whose samples are sorted by length together: the fewer lengths a batch has, the faster its attention.
-_BATCHES_SORTED = 32
 # As many as show every score that the task has.
 _EXAMPLES_REHEARSED = 64
 
@@ -76,12 +74,18 @@ def check_settings(material: Material) -> None:
     Raises:
         UsageError: too long sequences, too many frozen layers, a score that there is none of, R-Drop without probabilities.
         ArtifactError: the directory of the model to start from has no configuration of a BERT.
+        MismatchError: its tokenizer has tokens that its model lacks.
     """
     task, recipe = material.task, material.config.recipe
     shape, _ = read_configuration(material.config.model)
     if task.max_length > shape.max_positions:
         raise UsageError(
             f"--max-length {task.max_length} is beyond the {shape.max_positions} positions of {material.config.model}"
+        )
+    if material.tokenizer.vocabulary_size > shape.vocabulary_size:
+        raise MismatchError(
+            f"{material.config.model}: the tokenizer has {material.tokenizer.vocabulary_size:,} tokens and the model "
+            f"{shape.vocabulary_size:,}; they do not belong together"
         )
     if recipe.frozen_layers > shape.n_layers:
         raise UsageError(
@@ -110,16 +114,13 @@ def _rehearse(material: Material) -> None:
         )
 
 
-def epoch_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Return the samples of each batch of an epoch, shuffled; within a stretch of batches samples are sorted by length."""
-    order = permutation(key(seed, "order", epoch), len(lengths))
-    stretch = batch_size * _BATCHES_SORTED
-    batches: list[list[int]] = []
-    for start in range(0, len(order), stretch):
-        places = order[start : start + stretch]
-        places = places[np.argsort([-lengths[place] for place in places], kind="stable")]
-        batches += [places[at : at + batch_size].tolist() for at in range(0, len(places), batch_size)]
-    return [batches[place] for place in permutation(key(seed, "batches", epoch), len(batches))]
+def epoch_batches(n_samples: int, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Return the samples of each batch of an epoch, in random order.
+
+    Without padding nothing is gained by batches of similar lengths, and a model learns less from them.
+    """
+    order = permutation(key(seed, "order", epoch), n_samples).tolist()
+    return [order[at : at + batch_size] for at in range(0, n_samples, batch_size)]
 
 
 class TrialRun:
@@ -129,8 +130,7 @@ class TrialRun:
         self.material, self.trial, self.directory = material, trial, RunDirectory(path)
         self._loggers, self._progress = loggers, progress
         self._task, self._config = material.task, material.config
-        self._lengths = [sample.n_tokens for sample in material.training]
-        self._epoch_steps = -(-len(self._lengths) // trial.batch_size)
+        self._epoch_steps = -(-len(material.training) // trial.batch_size)
         self.total_steps = max(1, math.ceil(trial.epochs * self._epoch_steps))
         self._measured: list[Any] | None = None
         recipe = material.config.recipe
@@ -203,7 +203,7 @@ class TrialRun:
         """Yield the samples of every batch from ``step`` on."""
         epoch, done = divmod(step, self._epoch_steps)
         while True:
-            yield from epoch_batches(self._lengths, self.trial.batch_size, self.trial.seed, epoch)[done:]
+            yield from epoch_batches(len(self.material.training), self.trial.batch_size, self.trial.seed, epoch)[done:]
             epoch, done = epoch + 1, 0
 
     def _step(self, step: int, samples: Sequence[Sample]) -> tuple[float, float, float]:

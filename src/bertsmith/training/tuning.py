@@ -100,7 +100,7 @@ class FinetuneConfig(RunConfig):
     model: Path
     """Model directory to start from."""
     train: str
-    """Labelled file to learn from, or hub:NAME:SPLIT."""
+    """Labelled file to learn from; of classes, labels, numbers and choices also hub:NAME:SPLIT."""
     out: Path
     """Directory of the run; the same command on it resumes."""
     dev: str | None = None
