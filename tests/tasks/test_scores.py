@@ -79,7 +79,7 @@ def test_class_report_equals_scikit_learn() -> None:
 
 
 def test_multilabel_scores_equal_scikit_learn() -> None:
-    for case in range(200):
+    for case in range(1000):
         random = np.random.default_rng(case)
         n, n_labels = random.integers(1, 30), random.integers(2, 6)
         gold = random.random((n, n_labels)) < random.random(n_labels)
@@ -143,7 +143,7 @@ def test_neighbouring_numbers_are_told_apart() -> None:
 
 
 def test_regression_scores_equal_scipy() -> None:
-    for case in range(200):
+    for case in range(1000):
         random = np.random.default_rng(case)
         gold = random.normal(size=random.integers(3, 40)).round(case % 2 + 1)
         predicted = (gold + random.normal(size=len(gold))).round(1)
