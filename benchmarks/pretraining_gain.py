@@ -21,13 +21,14 @@ from finetuning import Results, Task, finetune, statistics_of, write_parts
 DRCD = {"batch_size": 16, "max_length": 512, "flags": ("--stride", "256")}
 FAKE_NEWS = "fake_news_pair/train-small.csv"
 TASKS = {
-    "sst2": replace(PEER_TASKS["sst2"], sizes=(2000, 872), epochs=2),
+    "sst2": replace(PEER_TASKS["sst2"], sizes=(3000, 872), epochs=2, learning_rate=5e-4),
     "chnsenticorp": Task(
         *("classify", "headed", "chnsenticorp/train.tsv", "chnsenticorp/dev.tsv", (600, 300), 2, ("accuracy",)),
         flags=("--stride", "128"),
     ),
     "peopledaily-ner": Task(
-        *("tag", "sentences", "peopledaily_ner/train.txt.gz", "peopledaily_ner/dev.txt", (1200, 400), 2, ("f1",))
+        *("tag", "sentences", "peopledaily_ner/train.txt.gz", "peopledaily_ner/dev.txt", (1200, 400), 3, ("f1",)),
+        learning_rate=5e-4,
     ),
     "drcd": Task("answer", "articles", "drcd/DRCD_dev.json", "drcd/DRCD_test.json", (20, 8), 2, ("f1", "exact_match"), **DRCD),
     "ocnli": Task("classify", "rows", "ocnli/train.10k.json", "ocnli/dev.json", (1500, 800), 2, ("accuracy",)),
