@@ -26,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -119,12 +119,17 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("model", type=Path)
+    add_shared_arguments(parser, TASKS)
+    return parser.parse_args()
+
+
+def add_shared_arguments(parser: argparse.ArgumentParser, tasks: Mapping[str, Task]) -> None:
+    """Add what every benchmark of fine-tuning takes: where results go, which tasks, how often, how much."""
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--tasks", nargs="+", choices=tasks, default=list(tasks))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--limit", type=int, help="try it out: one epoch on at most so many rows or sentences")
     parser.add_argument("--json", type=Path)
-    return parser.parse_args()
 
 
 def _jobs(names: Sequence[str], n_seeds: int) -> Iterator[tuple[str, int, str]]:

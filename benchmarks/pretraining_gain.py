@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from finetuning import TASKS as PEER_TASKS
-from finetuning import Results, Task, finetune, statistics_of, write_parts
+from finetuning import Results, Task, add_shared_arguments, finetune, statistics_of, write_parts
 
 DRCD = {"batch_size": 16, "max_length": 512, "flags": ("--stride", "256")}
 FAKE_NEWS = "fake_news_pair/train-small.csv"
@@ -62,11 +62,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("data", type=Path)
     parser.add_argument("english", type=Path)
     parser.add_argument("chinese", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--limit", type=int, help="try it out: one epoch on at most so many rows or sentences")
-    parser.add_argument("--json", type=Path)
+    add_shared_arguments(parser, TASKS)
     return parser.parse_args()
 
 
