@@ -3,11 +3,12 @@
 A backend is a class whose instance is planned for one batch, once, and then attends in every layer. No backend ever
 lets a token see another sequence.
 
-Dimensions: T tokens of the batch laid end to end, N heads, H head width; G sequences of a block, S the longest of them, W at
-least S; C sequences and heads computed at a time.
+Dimensions: T tokens of the batch laid end to end, N heads, H head width; G sequences of a block, L the longest of them, W at
+least L; C sequences and heads computed at a time.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import Protocol, runtime_checkable
 
@@ -100,16 +101,20 @@ class BlockAttention:
     """
 
     def __init__(self, batch: PackedBatch) -> None:
-        self._blocks: list[_Block] = []
+        self._blocks: list[tuple[int, list[int]]] = []
         start = 0
         for _, group in groupby(batch.cu_seqlens.diff().tolist(), key=lambda length: -(-length // _WIDTH_STEP)):
-            block = _Block.of(start, list(group))
-            self._blocks.append(block)
-            start = block.stop
+            lengths = list(group)
+            self._blocks.append((start, lengths))
+            start += sum(lengths)
+        self._layouts: list[_Layout] = []
 
     def attend(self, query_key_value: Float[Tensor, "T 3 N H"], dropout: float) -> Attended:
         """Return the context vectors (T, N, H)."""
-        return Attended(_Attention.apply(query_key_value, self._blocks, dropout))  # type: ignore[no-untyped-call]
+        if not self._layouts:
+            n_heads = query_key_value.shape[2]
+            self._layouts = [_Layout(start, lengths, n_heads) for start, lengths in self._blocks]
+        return Attended(_Attention.apply(query_key_value, self._layouts, dropout))  # type: ignore[no-untyped-call]
 
 
 # Softmax over rows whose length is no multiple of this is up to six times slower.
@@ -118,106 +123,137 @@ _WIDTH_STEP = 32
 _SCORES_AT_A_TIME = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Sequences that attend together: rows ``start`` to ``stop`` of the batch.
+class _Layout:
+    """Where the vectors of G sequences stand that attend together, of L places for queries and W for keys and values.
 
-    places       (rows,)    where each row stands among G sequences of W places, laid end to end
-    is_padding   (G, 1, W)  whether a place holds no token
+    A vector is what one head has at one token; those of the batch are numbered as (T, 3, N) and as (T, N), those laid out as
+    (G N, L) for queries and contexts and as (G N, W) for keys and for values. A place without a token holds the vector of its
+    sequence's last one, so that nothing of another sequence comes near.
     """
 
-    start: int
-    stop: int
-    n_sequences: int
-    longest: int
-    width: int
-    places: Tensor
-    is_padding: Tensor
-
-    @classmethod
-    def of(cls, start: int, lengths: list[int]) -> "_Block":
-        """Plan for sequences of these lengths, the first of which begins at row ``start``."""
+    def __init__(self, start: int, lengths: list[int], n_heads: int) -> None:
         longest = max(lengths)
         width = -(-longest // _WIDTH_STEP) * _WIDTH_STEP
-        is_token_GW = torch.arange(width) < torch.tensor(lengths)[:, None]
-        places = is_token_GW.flatten().nonzero().flatten()
-        return cls(start, start + len(places), len(lengths), longest, width, places, ~is_token_GW[:, None])
+        self.shape_LW = (longest, width)
+        self.n_rows, self._n_heads = len(lengths) * n_heads, n_heads
+        stop = start + sum(lengths)
+        # The batch's vectors that are theirs, of (T, N) and of (T, 3, N).
+        self.heads, self.kinds = slice(start * n_heads, stop * n_heads), slice(3 * start * n_heads, 3 * stop * n_heads)
+        lengths_G1 = torch.tensor(lengths)[:, None]
+        starts_G1 = start + lengths_G1.cumsum(0) - lengths_G1
+        places_W = torch.arange(width)
+        self._is_token_GW = places_W < lengths_G1
+        token_GW = starts_G1 + torch.minimum(places_W, lengths_G1 - 1)
+        head_N1 = torch.arange(n_heads)[:, None]
+        # Of the vectors (T, 3, N): those to lay out as queries, keys and values.
+        self.taken = torch.cat(
+            [
+                ((token_GS[:, None] * 3 + kind) * n_heads + head_N1).flatten()
+                for kind, token_GS in enumerate((token_GW[:, :longest], token_GW, token_GW))
+            ]
+        )
+        # Of the vectors (T, N): those to lay out as contexts.
+        self.attended = (token_GW[:, None, :longest] * n_heads + head_N1).flatten()
 
-    def spread(self, rows: Tensor) -> Tensor:
-        """Lay rows of the batch, each (K, N, H), out as (K, G N, W, H), 0 where no token is."""
-        laid = rows.new_zeros(self.n_sequences * self.width, *rows.shape[1:])
-        laid.index_copy_(0, self.places, rows[self.start : self.stop])
-        laid = laid.view(self.n_sequences, self.width, *rows.shape[1:]).permute(2, 0, 3, 1, 4).contiguous()
-        return laid.flatten(1, 2)
+    def split(self, laid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return vectors laid out end to end as queries (G N, L, H), keys and values (G N, W, H)."""
+        longest, width = self.shape_LW
+        parts = torch.split(laid, [self.n_rows * places for places in (longest, width, width)])
+        query, key, value = (part.view(self.n_rows, -1, part.shape[-1]) for part in parts)
+        return query, key, value
 
-    def gather(self, laid: Tensor, n_heads: int) -> Tensor:
-        """Return the rows (rows, K, N, H) of what is laid out as (K, G N, W, H)."""
-        laid = laid.view(len(laid), self.n_sequences, n_heads, *laid.shape[2:])
-        rows = laid.permute(1, 3, 0, 2, 4).flatten(0, 1)
-        return rows.index_select(0, self.places)
+    @cached_property
+    def contexts(self) -> Tensor:
+        """Of the contexts laid out: those of each token and head in order."""
+        return self._places(self.shape_LW[0])
 
-    def biases(self, n_heads: int, dtype: torch.dtype) -> Tensor:
+    @cached_property
+    def gradients(self) -> Tensor:
+        """Of queries, keys and values laid out end to end: those of each token, kind and head in order."""
+        longest, width = self.shape_LW
+        key = self.n_rows * longest + self._places(width)
+        every = [self._places(longest), key, key + self.n_rows * width]
+        return torch.stack([one.view(-1, self._n_heads) for one in every], dim=1).flatten()
+
+    @cached_property
+    def vacant(self) -> Tensor:
+        """Of the contexts laid out: those where no token is."""
+        is_vacant_GL = ~self._is_token_GW[:, : self.shape_LW[0]]
+        return is_vacant_GL.repeat_interleave(self._n_heads, dim=0).flatten().nonzero().flatten()
+
+    def biases(self, dtype: torch.dtype) -> Tensor:
         """Return what is added to scores, (G N, 1, W): 0, and minus infinity where no token is."""
-        bias_G1W = torch.zeros(self.is_padding.shape, dtype=dtype).masked_fill_(self.is_padding, -torch.inf)
-        return bias_G1W.repeat_interleave(n_heads, dim=0)
+        bias_GW = torch.zeros(self._is_token_GW.shape, dtype=dtype).masked_fill_(~self._is_token_GW, -torch.inf)
+        return bias_GW.repeat_interleave(self._n_heads, dim=0)[:, None]
 
-    def parts(self, n_heads: int) -> list[slice]:
+    def parts(self) -> list[slice]:
         """Return the stretches of sequences and heads that are computed at a time."""
-        size = max(1, _SCORES_AT_A_TIME // (self.longest * self.width))
-        total = self.n_sequences * n_heads
-        return [slice(first, min(first + size, total)) for first in range(0, total, size)]
+        longest, width = self.shape_LW
+        size = max(1, _SCORES_AT_A_TIME // (longest * width))
+        return [slice(first, min(first + size, self.n_rows)) for first in range(0, self.n_rows, size)]
+
+    def _places(self, width: int) -> Tensor:
+        """Return where, among (G N, width) places, the vector of each token and head in order stands."""
+        sequence_T1, place_T1 = (one[:, None] for one in self._is_token_GW.nonzero(as_tuple=True))
+        return ((sequence_T1 * self._n_heads + torch.arange(self._n_heads)) * width + place_T1).flatten()
 
 
 class _Attention(Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, query_key_value: Tensor, blocks: list[_Block], dropout: float) -> Tensor:
+    def forward(ctx: FunctionCtx, query_key_value: Tensor, layouts: list[_Layout], dropout: float) -> Tensor:
         n_heads, head_width = query_key_value.shape[2:]
-        context_TNH = query_key_value.new_empty(len(query_key_value), n_heads, head_width)
+        vectors = query_key_value.reshape(-1, head_width)
+        contexts = vectors.new_empty(len(query_key_value) * n_heads, head_width)
         saved: list[Tensor] = []
-        for block in blocks:
-            query, key, value = block.spread(query_key_value)
-            bias = block.biases(n_heads, query.dtype)
-            laid = torch.empty_like(query)
-            for part in block.parts(n_heads):
-                query_CSH = query[part, : block.longest]
-                scores_CSW = torch.baddbmm(bias[part], query_CSH, key[part].transpose(1, 2), alpha=head_width**-0.5)
-                probabilities_CSW = torch.softmax(scores_CSW, dim=-1, out=scores_CSW)
-                saved.append(probabilities_CSW)
+        for layout in layouts:
+            query, key, value = layout.split(vectors.index_select(0, layout.taken))
+            bias = layout.biases(query.dtype)
+            context = torch.empty_like(query)
+            for part in layout.parts():
+                scores_CLW = torch.baddbmm(bias[part], query[part], key[part].transpose(1, 2), alpha=head_width**-0.5)
+                probabilities_CLW = torch.softmax(scores_CLW, dim=-1, out=scores_CLW)
+                saved.append(probabilities_CLW)
                 if dropout:
-                    saved.append(keep_mask(probabilities_CSW.shape, dropout))
-                    probabilities_CSW = masked(probabilities_CSW, saved[-1])
-                laid[part, : block.longest] = probabilities_CSW @ value[part]
-            context_TNH[block.start : block.stop] = block.gather(laid[None], n_heads)[:, 0]
-        ctx.save_for_backward(query_key_value, *saved)
-        ctx.blocks, ctx.dropout = blocks, dropout  # type: ignore[attr-defined]
-        return context_TNH.mul_(keep_scale(dropout))
+                    saved.append(keep_mask(probabilities_CLW.shape, dropout))
+                    probabilities_CLW = masked(probabilities_CLW, saved[-1])
+                torch.bmm(probabilities_CLW, value[part], out=context[part])
+            torch.index_select(context.view(-1, head_width), 0, layout.contexts, out=contexts[layout.heads])
+        ctx.save_for_backward(vectors, *saved)
+        ctx.layouts, ctx.dropout, ctx.shape = layouts, dropout, query_key_value.shape  # type: ignore[attr-defined]
+        if dropout:
+            contexts.mul_(keep_scale(dropout))
+        return contexts.view(-1, n_heads, head_width)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient_TNH: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[no-untyped-def]
-        query_key_value, *saved = ctx.saved_tensors
-        n_heads, head_width = query_key_value.shape[2:]
-        gradient = torch.empty_like(query_key_value)
+        vectors, *saved = ctx.saved_tensors
+        head_width = ctx.shape[-1]
+        gradient = torch.empty_like(vectors)
+        contexts = gradient_TNH.reshape(-1, head_width)
         remaining = iter(saved)
-        for block in ctx.blocks:
-            laid = block.spread(query_key_value)
-            query, key, value = laid
-            context = block.spread(gradient_TNH[:, None])[0].mul_(keep_scale(ctx.dropout))
-            changes = torch.zeros_like(laid)
-            for part in block.parts(n_heads):
-                probabilities_CSW = next(remaining)
-                kept_CSW = next(remaining) if ctx.dropout else None
-                context_CSH, query_CSH = (one[part, : block.longest] for one in (context, query))
-                weights_CSW = probabilities_CSW if kept_CSW is None else masked(probabilities_CSW, kept_CSW)
-                changes[2, part] = weights_CSW.transpose(1, 2) @ context_CSH
-                weights_CSW = context_CSH @ value[part].transpose(1, 2)
-                if kept_CSW is not None:
-                    weights_CSW = masked(weights_CSW, kept_CSW)
-                scores_CSW = torch._softmax_backward_data(weights_CSW, probabilities_CSW, -1, weights_CSW.dtype)
-                changes[0, part, : block.longest] = scores_CSW @ key[part]
-                changes[1, part] = scores_CSW.transpose(1, 2) @ query_CSH
-            changes[:2] *= head_width**-0.5
-            gradient[block.start : block.stop] = block.gather(changes, n_heads)
+        for layout in ctx.layouts:
+            laid = vectors.index_select(0, layout.taken)
+            query, key, value = layout.split(laid)
+            changes = torch.empty_like(laid)
+            query_change, key_change, value_change = layout.split(changes)
+            context = contexts.index_select(0, layout.attended).index_fill_(0, layout.vacant, 0.0).view_as(query)
+            if ctx.dropout:
+                context.mul_(keep_scale(ctx.dropout))
+            for part in layout.parts():
+                probabilities_CLW = next(remaining)
+                kept_CLW = next(remaining) if ctx.dropout else None
+                weights_CLW = probabilities_CLW if kept_CLW is None else masked(probabilities_CLW, kept_CLW)
+                torch.bmm(weights_CLW.transpose(1, 2), context[part], out=value_change[part])
+                weights_CLW = context[part] @ value[part].transpose(1, 2)
+                if kept_CLW is not None:
+                    weights_CLW = masked(weights_CLW, kept_CLW)
+                scores_CLW = torch._softmax_backward_data(weights_CLW, probabilities_CLW, -1, weights_CLW.dtype)
+                torch.bmm(scores_CLW, key[part], out=query_change[part])
+                torch.bmm(scores_CLW.transpose(1, 2), query[part], out=key_change[part])
+            torch.index_select(changes, 0, layout.gradients, out=gradient[layout.kinds])
+        gradient = gradient.view(ctx.shape)
+        gradient[:, :2] *= head_width**-0.5
         return gradient, None, None
 
 
