@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from bertsmith.artifacts.directory import save_model
-from bertsmith.errors import ArtifactError
+from bertsmith.errors import ArtifactError, InputError, UsageError
 from bertsmith.inference import pipelines
-from bertsmith.inference.pipelines import pipeline
-from bertsmith.model.bert import Heads, initialise, uninitialised
+from bertsmith.inference.pipelines import VectorPipeline, pipeline
+from bertsmith.model.bert import Bert, Heads, initialise, uninitialised
 from bertsmith.model.config import ModelConfig
 from bertsmith.text.tokenizer import Tokenizer
 
@@ -37,11 +39,52 @@ def test_a_stream_has_no_end(toy_directory: Path) -> None:
     assert asked <= 2 * pipelines._TEXTS_AT_ONCE
 
 
-def test_a_model_that_predicts_nothing(toy_tokenizer: Tokenizer, tmp_path: Path) -> None:
-    model = uninitialised(
-        ModelConfig(vocabulary_size=toy_tokenizer.vocabulary_size, width=8, n_layers=1, n_heads=1), Heads(pooler=True)
-    )
+def _saved(tokenizer: Tokenizer, heads: Heads, path: Path) -> Bert:
+    model = uninitialised(ModelConfig(vocabulary_size=tokenizer.vocabulary_size, width=8, n_layers=1, n_heads=1), heads)
     initialise(model, 0)
-    save_model(model, toy_tokenizer, tmp_path / "model", "")
-    with pytest.raises(ArtifactError, match="a model without a masked-token head; there is nothing for a pipeline to predict"):
+    save_model(model, tokenizer, path, "")
+    return model.eval()
+
+
+def test_a_model_that_predicts_nothing(toy_tokenizer: Tokenizer, tmp_path: Path) -> None:
+    _saved(toy_tokenizer, Heads(next_sentence=True), tmp_path / "model")
+    with pytest.raises(ArtifactError, match="a next-sentence head alone, for which there is no pipeline"):
         pipeline(tmp_path / "model")
+
+
+TEXTS = ["the cat sees the moon", "", *(f"the {'cat ' * (n % 7)}sees" for n in range(60)), "a bird"]
+
+
+@pytest.mark.parametrize("heads", [Heads(), Heads(pooler=True)])
+def test_an_encoder_alone_gives_the_mean_of_its_hidden_states(
+    toy_tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heads: Heads
+) -> None:
+    model = _saved(toy_tokenizer, heads, tmp_path / "model")
+    monkeypatch.setattr(pipelines, "_LOOK_AHEAD", 16)
+    pipe = pipeline(tmp_path / "model")
+    assert isinstance(pipe, VectorPipeline)
+    pipe.engine.token_budget = 20
+    with torch.no_grad():
+        expected = torch.stack([model(toy_tokenizer.pack([text])).hidden.mean(dim=0) for text in TEXTS])
+    found = pipe(iter(TEXTS))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(np.stack(list(pipe.stream(TEXTS))), found)
+    assert pipe([]).shape == (0, 8)
+    with pytest.raises(InputError, match="not one text"):
+        pipe("a text")
+
+
+def test_texts_longer_than_the_model_reads(toy_tokenizer: Tokenizer, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _saved(toy_tokenizer, Heads(), tmp_path / "model")
+    short, long = "the " * 510, "the " * 600
+    whole = pipeline(tmp_path / "model")([short, long])
+    np.testing.assert_allclose(whole[0], whole[1], rtol=0, atol=1e-6)
+    assert caplog.messages == ["texts of more than 512 tokens are cut to what the model has positions for"]
+    caplog.clear()
+    cut = pipeline(tmp_path / "model", max_length=5)(["the cat sees the moon", "the cat sees a bird"])
+    np.testing.assert_allclose(cut[0], cut[1], rtol=0, atol=1e-6)
+    assert not caplog.messages
+    for length in (2, 513):
+        with pytest.raises(UsageError, match=f"max_length {length} is not between 3 and the 512 positions"):
+            pipeline(tmp_path / "model", max_length=length)

@@ -35,11 +35,16 @@ def run(arguments: Sequence[str]) -> None:
     """Print each text with the likeliest tokens for its blanks."""
     config = parse(FillConfig, arguments, "fill")
 
-    from bertsmith.inference.pipelines import FillPipeline, pipeline
+    from bertsmith.inference.pipelines import FillPipeline, TaskPipeline, pipeline
 
     pipe = pipeline(config.model)
     if not isinstance(pipe, FillPipeline):
-        raise ArtifactError(f"{config.model} is a model of the task {pipe.task.kind!r}; use: bertsmith predict")
+        other = (
+            f"is a model of the task {pipe.task.kind!r}; use: bertsmith predict"
+            if isinstance(pipe, TaskPipeline)
+            else ("holds a model without a masked-token head; there is nothing to fill blanks with")
+        )
+        raise ArtifactError(f"{config.model} {other}")
     texts = iter(config.texts) if config.texts else _lines(sys.stdin.buffer)
     for filled in pipe.stream(texts, config.top):
         print(json.dumps(asdict(filled), ensure_ascii=False) if config.as_json else _readable(filled), flush=True)

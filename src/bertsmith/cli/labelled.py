@@ -44,14 +44,16 @@ class ModelOnFile(Config):
     columns: ColumnFlags = ColumnFlags()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """A GPU where there is one, else the CPU."""
-    precision: Literal["auto", "float32", "bf16"] = "auto"
-    """bf16 where the machine has instructions for it, else float32."""
+    precision: Literal["auto", "float32", "bf16", "int8"] = "auto"
+    """bf16 where the machine has instructions for it, else float32; int8 is faster and says how much it changes."""
 
 
 def open_pipeline(config: ModelOnFile, model: Path) -> "TaskPipeline":
     """Return the pipeline of a model, set to read the columns that the flags name."""
     from bertsmith.inference.pipelines import task_pipeline
+    from bertsmith.training.hardware import keep_pages
 
+    keep_pages()
     pipe = task_pipeline(model, device=config.device, precision=config.precision)
     changes = config.columns.model_dump(exclude_none=True)
     if not changes:

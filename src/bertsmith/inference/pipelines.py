@@ -1,32 +1,46 @@
-"""The pipeline of a model directory's own task."""
+"""The pipeline of a model directory's own task.
 
-from collections.abc import Iterable, Iterator
+Dimensions: T tokens of a batch, B sequences of it, n texts, D width.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from bertsmith.artifacts.configuration import read_configuration
 from bertsmith.artifacts.directory import TASK, load_model, verify_directory
-from bertsmith.errors import ArtifactError, InputError
-from bertsmith.model.bert import Bert
+from bertsmith.batches.packing import pack
+from bertsmith.errors import ArtifactError, InputError, UsageError
+from bertsmith.inference.engine import Engine, choose_precision
 from bertsmith.tasks.fill import Filled, fill
 from bertsmith.tasks.predictor import Predictor
 from bertsmith.tasks.saved import load_task_model
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
-from bertsmith.training.hardware import choose_device, choose_dtype
-from bertsmith.training.precision import apply_precision, task_logits
+from bertsmith.training.hardware import choose_device
+from bertsmith.types import PackedBatch
+
+Floats = npt.NDArray[np.float32]
+Wanted = Literal["auto", "float32", "bf16", "int8"]
 
 _TEXTS_AT_ONCE = 32
+_LOOK_AHEAD = 1024
+
+log = logging.getLogger("bertsmith")
 
 
 class FillPipeline:
     """Fills the blanks of texts."""
 
-    def __init__(self, model: Bert, tokenizer: Tokenizer) -> None:
-        self.model, self.tokenizer = model, tokenizer
+    def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
+        self.engine, self.tokenizer = engine, tokenizer
 
     def __call__(self, texts: Iterable[str], top: int = 5) -> list[Filled]:
         """Return each text with the ``top`` likeliest tokens for every ``[MASK]`` in it.
@@ -41,7 +55,7 @@ class FillPipeline:
         _refuse_single(texts)
         remaining = iter(texts)
         while batch := list(islice(remaining, _TEXTS_AT_ONCE)):
-            yield from fill(self.model, self.tokenizer, batch, top)
+            yield from fill(self.engine.model, self.tokenizer, batch, top)
 
 
 class TaskPipeline:
@@ -49,19 +63,14 @@ class TaskPipeline:
 
     Args:
         task: The task, as the model directory has it.
-        model: Its model.
         tokenizer: The model's tokenizer.
-        device: Where to compute.
-        dtype: float32 for what the weights say to the last digit; bfloat16 for speed.
+        engine: Runs its model.
     """
 
-    def __init__(
-        self, task: Task, model: Bert, tokenizer: Tokenizer, device: torch.device, dtype: torch.dtype = torch.float32
-    ) -> None:
-        self.task, self.model, self.tokenizer = task, model, tokenizer
-        precision = apply_precision(model.to(device), device, dtype)
-        assert precision.compute.task is not None
-        self._predictor = Predictor(task, tokenizer, task_logits(precision, device), precision.compute.task)
+    def __init__(self, task: Task, tokenizer: Tokenizer, engine: Engine) -> None:
+        self.task, self.tokenizer, self.engine = task, tokenizer, engine
+        assert engine.model.task is not None
+        self._predictor = Predictor(task, tokenizer, engine.logits, engine.model.task, engine.token_budget)
 
     def __call__(self, inputs: Iterable[Any]) -> list[Any]:
         """Return a prediction for each input, in order.
@@ -82,42 +91,115 @@ class TaskPipeline:
         return self._predictor.predict(examples)
 
 
+class VectorPipeline:
+    """Turns texts into vectors: the mean over the hidden states of all tokens of a text, ``[CLS]`` and ``[SEP]`` too.
+
+    Args:
+        engine: Runs the model.
+        tokenizer: The model's tokenizer.
+        max_length: Tokens read of a text; all that the model has positions for unless given.
+
+    Raises:
+        UsageError: the model has fewer positions.
+    """
+
+    def __init__(self, engine: Engine, tokenizer: Tokenizer, max_length: int | None = None) -> None:
+        positions = engine.model.config.max_positions
+        if max_length is not None and not 2 < max_length <= positions:
+            raise UsageError(f"max_length {max_length} is not between 3 and the {positions} positions that the model has")
+        self.engine, self.tokenizer = engine, tokenizer
+        self._room = (max_length or positions) - 2
+        self._warns_of_cuts = max_length is None
+
+    def __call__(self, texts: Iterable[str]) -> Floats:
+        """Return the vectors (n, D) of the texts, in order."""
+        vectors = list(self.stream(texts))
+        return np.stack(vectors) if vectors else np.zeros((0, self.engine.model.config.width), np.float32)
+
+    def stream(self, texts: Iterable[str]) -> Iterator[Floats]:
+        """Yield the vectors (D,) in order; any number of texts in bounded memory."""
+        _refuse_single(texts)
+        remaining = iter(texts)
+        while chunk := list(islice(remaining, _LOOK_AHEAD)):
+            yield from self._vectors(self._sequences(chunk))
+
+    def _sequences(self, texts: Sequence[str]) -> list[list[int]]:
+        token_ids = self.tokenizer.token_ids(texts)
+        if self._warns_of_cuts and any(len(ids) > self._room for ids in token_ids):
+            log.warning("texts of more than %d tokens are cut to what the model has positions for", self._room + 2)
+            self._warns_of_cuts = False
+        return [[self.tokenizer.cls_id, *ids[: self._room], self.tokenizer.sep_id] for ids in token_ids]
+
+    def _vectors(self, sequences: Sequence[Sequence[int]]) -> Floats:
+        """Return (n, D), computed in batches of similar lengths."""
+        lengths = np.array([len(sequence) for sequence in sequences])
+        order = np.argsort(-lengths, kind="stable")
+        vectors = np.empty((len(sequences), self.engine.model.config.width), np.float32)
+        for part in pack(lengths[order], max(self.engine.token_budget, int(lengths.max()))):
+            places = order[part]
+            token_ids = np.concatenate([sequences[place] for place in places])
+            batch = PackedBatch.from_arrays(token_ids, np.zeros_like(token_ids), lengths[places])
+            vectors[places] = _means(self.engine(batch).hidden, batch.cu_seqlens).cpu().numpy()
+        return vectors
+
+
+def _means(hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
+    """Return (B, D), the mean over the tokens of each sequence."""
+    lengths_B = cu_seqlens.diff().to(hidden_TD.device)
+    owners_T = torch.repeat_interleave(lengths_B)
+    sums_BD = torch.zeros(len(lengths_B), hidden_TD.shape[1], device=hidden_TD.device)
+    return sums_BD.index_add_(0, owners_T, hidden_TD.float()) / lengths_B[:, None]
+
+
 def _refuse_single(inputs: Iterable[Any]) -> None:
     if isinstance(inputs, str):
         raise InputError(f"a pipeline takes a list or a generator of texts, not one text: write pipe([{inputs!r:.40}])")
 
 
 def pipeline(
-    path: str | Path, *, task: type[Task] | None = None, device: str = "cpu", precision: str = "float32"
-) -> FillPipeline | TaskPipeline:
-    """Return the pipeline for the task that the directory's model was trained for.
+    path: str | Path,
+    *,
+    task: type[Task] | None = None,
+    device: str = "cpu",
+    precision: Wanted = "float32",
+    max_length: int | None = None,
+) -> FillPipeline | TaskPipeline | VectorPipeline:
+    """Return the pipeline for what the directory's model was trained for.
 
     Args:
         path: Model directory, one of transformers' too.
         task: The class of the task, where it is one of your own.
         device: ``auto``, ``cpu`` or ``cuda``.
-        precision: ``auto``, ``float32`` or ``bf16``.
+        precision: ``float32`` for what the weights say to the last digit, ``bf16`` or ``int8`` for speed, ``auto`` for bf16
+            where the machine has instructions for it.
+        max_length: Tokens read of a text that is turned into a vector; the model's positions unless given.
 
     Returns:
-        A :class:`TaskPipeline`; of a model with a masked-token head a :class:`FillPipeline`.
+        A :class:`TaskPipeline`; of a model with a masked-token head a :class:`FillPipeline`, and of an encoder alone a
+        :class:`VectorPipeline`.
 
     Raises:
         ArtifactError: no model directory, or one whose model has no head to predict with.
-        UsageError: the machine has no such device.
+        UsageError: the machine has no such device, or no instructions for int8.
     """
     path = Path(path)
     verify_directory(path)
     _, heads = read_configuration(path)
     if task is not None or (path / TASK).exists() or (heads is not None and heads.task is not None):
         return task_pipeline(path, task, device, precision)
-    model = load_model(path)
-    if model.masked_token is None:
-        raise ArtifactError(f"{path} holds a model without a masked-token head; there is nothing for a pipeline to predict")
-    return FillPipeline(model, Tokenizer.load(path))
+    model, chosen = load_model(path), choose_device(device, 0)
+    engine, tokenizer = Engine(model, chosen, choose_precision(precision, chosen)), Tokenizer.load(path)
+    if model.masked_token is not None:
+        return FillPipeline(engine, tokenizer)
+    if model.next_sentence is not None:
+        raise ArtifactError(f"{path} holds a model with a next-sentence head alone, for which there is no pipeline")
+    return VectorPipeline(engine, tokenizer, max_length)
 
 
-def task_pipeline(path: Path, kind: type[Task] | None = None, device: str = "cpu", precision: str = "float32") -> TaskPipeline:
+def task_pipeline(
+    path: Path, kind: type[Task] | None = None, device: str = "cpu", precision: Wanted = "float32"
+) -> TaskPipeline:
     """Return the pipeline of a fine-tuned model; arguments and errors as for :func:`pipeline`."""
     chosen = choose_device(device, 0)
     task, model = load_task_model(path, kind)
-    return TaskPipeline(task, model, Tokenizer.load(path), chosen, choose_dtype(precision, chosen))
+    return TaskPipeline(task, Tokenizer.load(path), Engine(model, chosen, choose_precision(precision, chosen)))

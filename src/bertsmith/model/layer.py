@@ -52,6 +52,7 @@ class Layer(nn.Module):
         self.feed_forward_in = nn.Linear(config.width, config.feed_forward_width)
         self.feed_forward_out = nn.Linear(config.feed_forward_width, config.width)
         self.feed_forward_norm = nn.LayerNorm(config.width, eps=config.norm_epsilon)
+        self.activation_name = config.activation
         self.activation = ACTIVATIONS[config.activation]
         self.dropout = Dropout(config.dropout)
 

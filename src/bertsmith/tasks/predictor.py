@@ -1,6 +1,10 @@
-"""Predictions for any number of examples: a look-ahead window of them is sorted by length, packed, and put back in order."""
+"""Predictions for any number of examples: a look-ahead window of them is sorted by length, packed, and put back in order.
+
+While one window is computed, the next is tokenised.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
@@ -16,26 +20,36 @@ from bertsmith.types import PackedBatch
 Forward = Callable[[PackedBatch], Tensor]
 """From a batch to the logits of the task's head, in float32."""
 
-TOKEN_BUDGET = 4096
+TOKEN_BUDGET = 2048  # on a CPU what a layer makes of them stays near
 _LOOK_AHEAD = 1024
 
 
 class Predictor:
     """Applies a trained model to a task's examples."""
 
-    def __init__(self, task: Task, tokenizer: Tokenizer, forward: Forward, head: nn.Module) -> None:
+    def __init__(
+        self, task: Task, tokenizer: Tokenizer, forward: Forward, head: nn.Module, token_budget: int = TOKEN_BUDGET
+    ) -> None:
         self.task, self.tokenizer = task, tokenizer
-        self._forward, self._head = forward, head
+        self._forward, self._head, self._token_budget = forward, head, token_budget
 
     def predict(self, examples: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         """Yield each example with its prediction, in order, in memory bounded by the look-ahead."""
         remaining = iter(examples)
-        while chunk := list(islice(remaining, _LOOK_AHEAD)):
-            yield from zip(chunk, self._predict(chunk), strict=True)
+        chunk = list(islice(remaining, _LOOK_AHEAD))
+        with ThreadPoolExecutor(1, thread_name_prefix="samples") as pool:
+            samples = self._samples(chunk) if chunk else []
+            while chunk:
+                following = list(islice(remaining, _LOOK_AHEAD)) if len(chunk) == _LOOK_AHEAD else []
+                coming = pool.submit(self._samples, following) if following else None
+                yield from zip(chunk, self._predict(chunk, samples), strict=True)
+                chunk, samples = following, [] if coming is None else coming.result()
+
+    def _samples(self, examples: Sequence[Any]) -> list[list[Sample]]:
+        return self.task.samples(examples, self.tokenizer, labelled=False)
 
     @torch.no_grad()
-    def _predict(self, examples: Sequence[Any]) -> list[Any]:
-        by_example = self.task.samples(examples, self.tokenizer, labelled=False)
+    def _predict(self, examples: Sequence[Any], by_example: Sequence[Sequence[Sample]]) -> list[Any]:
         found = iter(self._logits([sample for samples in by_example for sample in samples]))
         logits = [[next(found) for _ in samples] for samples in by_example]
         return self.task.decode(examples, by_example, logits, self._head)
@@ -43,7 +57,7 @@ class Predictor:
     def _logits(self, samples: Sequence[Sample]) -> list[Logits]:
         """Return the logits of each sample."""
         found: list[Logits] = [np.zeros(0, np.float32)] * len(samples)
-        for places in pack_samples(samples, TOKEN_BUDGET):
+        for places in pack_samples(samples, self._token_budget):
             batch = SampleBatch.collate([samples[place] for place in places])
             logits = self._forward(batch.inputs).float().cpu().numpy()
             # A row is a token or a sequence; no sequence has but one token.

@@ -53,6 +53,11 @@ def has_bf16(device: torch.device) -> bool:
     return bool({"avx512_bf16", "amx_bf16", "bf16"} & _cpu_flags())
 
 
+def has_int8(device: torch.device) -> bool:
+    """Say whether the device is a CPU that multiplies 8-bit matrices in hardware."""
+    return device.type == "cpu" and bool({"avx512_vnni", "avx_vnni", "amx_int8"} & _cpu_flags())
+
+
 @functools.cache
 def _cpu_flags() -> frozenset[str]:
     try:
