@@ -20,6 +20,7 @@ VERBS = {
     "predict": "apply a fine-tuned model to a file of any size",
     "convert": "turn a pytorch_model.bin directory into a safe one",
     "info": "say what a directory is and what is in it",
+    "doctor": "say what this machine has, what each command would choose on it, and what would be faster",
     "demo": "the whole way in a few minutes, without a network",
 }
 
