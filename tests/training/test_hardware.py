@@ -12,6 +12,7 @@ from bertsmith.training.hardware import (
     choose_dtype,
     cores,
     has_bf16,
+    has_int8,
     int8_product_rate,
     matrix_product_rate,
     memory,
@@ -116,9 +117,16 @@ def test_memory_is_what_a_control_group_leaves(monkeypatch: pytest.MonkeyPatch) 
     assert memory() == (500_000, 300_000)
 
 
-def test_int8_products_where_there_are_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "cpu_flags", frozenset)
-    assert int8_product_rate(seconds=0.001) is None
+@pytest.mark.parametrize(("flags", "expected"), [({"avx2"}, False), ({"avx512_vnni"}, True), ({"avx_vnni"}, True)])
+def test_int8_where_there_are_instructions(monkeypatch: pytest.MonkeyPatch, flags: set[str], expected: bool) -> None:
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset(flags))
+    assert has_int8(CPU) == expected
+    assert not has_int8(torch.device("cuda"))
+
+
+@pytest.mark.skipif(not has_int8(CPU), reason="no instructions for 8-bit matrices here")
+def test_the_rate_of_8_bit_products_is_positive() -> None:
+    assert int8_product_rate(seconds=0.001) > 0
 
 
 def test_the_rate_of_matrix_products_is_positive() -> None:

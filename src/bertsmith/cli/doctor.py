@@ -91,12 +91,12 @@ def _rates(device: "torch.device") -> dict[str, float | None]:
     """Measure the device that commands choose; None for products that it has no instructions for."""
     import torch
 
-    from bertsmith.training.hardware import has_bf16, int8_product_rate, matrix_product_rate, memory_bandwidth
+    from bertsmith.training.hardware import has_bf16, has_int8, int8_product_rate, matrix_product_rate, memory_bandwidth
 
     return {
         "float32": matrix_product_rate(device, torch.float32),
         "bf16": matrix_product_rate(device, torch.bfloat16) if has_bf16(device) else None,
-        "int8": int8_product_rate() if device.type == "cpu" else None,
+        "int8": int8_product_rate() if has_int8(device) else None,
         "memory_bandwidth": memory_bandwidth(device),
     }
 

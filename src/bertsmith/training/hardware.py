@@ -79,6 +79,11 @@ def has_bf16(device: torch.device) -> bool:
     return not cpu_flags().isdisjoint(BF16_INSTRUCTIONS)
 
 
+def has_int8(device: torch.device) -> bool:
+    """Say whether the device is a CPU that multiplies 8-bit matrices in hardware."""
+    return device.type == "cpu" and not cpu_flags().isdisjoint(("avx512_vnni", "avx_vnni", "amx_int8"))
+
+
 @functools.cache
 def cpu_flags() -> frozenset[str]:
     """Return the processor's features by the system's names for them; none where the system does not tell."""
@@ -198,10 +203,8 @@ def matrix_product_rate(device: torch.device, dtype: torch.dtype, seconds: float
     return 2 * rows * _WIDTH * _INNER / _fastest(lambda: left @ right, device, seconds)
 
 
-def int8_product_rate(seconds: float = 0.3) -> float | None:
-    """Measure the CPU's rate of products of int8 matrices as :func:`matrix_product_rate` does; None where there are none."""
-    if not {"avx512_vnni", "avx_vnni", "amx_int8"} & cpu_flags():
-        return None
+def int8_product_rate(seconds: float = 0.3) -> float:
+    """Measure the CPU's rate of products of 8-bit matrices as :func:`matrix_product_rate` does; it must have instructions."""
     rows = _ROWS["cpu"]
     left = torch.randint(0, 255, (rows, _WIDTH), dtype=torch.uint8)
     right = torch.ops.onednn.qlinear_prepack(torch.randint(-127, 127, (_INNER, _WIDTH), dtype=torch.int8), [rows, _WIDTH])
