@@ -127,7 +127,7 @@ def measure_here(job: Job) -> Figures:
         works = [_answer(answer, model, lengths) for lengths in _packed(job.lengths, TOKEN_BUDGET)]
         latencies = _latencies([_answer(answer, model, [length]) for length in job.lengths], device, job.seconds)
     tokens, operations, seconds = _throughput(works, device, job.seconds)
-    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _peak_memory()
+    peak = peak_memory(device)
     rate = max(rate, matrix_product_rate(device, dtype))  # on a machine that others use as well, once may be too slow
     return Figures(
         tokens / seconds,
@@ -261,8 +261,10 @@ def _seconds(work: _Work, device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def _peak_memory() -> int:
-    """Return the most memory that this process has had, in bytes."""
+def peak_memory(device: torch.device) -> int:
+    """Return the most memory that this process has had, in bytes; on a GPU that of PyTorch's tensors there."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
         # Unlike what getrusage says, it does not begin with the peak of the process that started this one.
