@@ -12,6 +12,12 @@ demo: .venv/.installed  ## the whole way in a few minutes: text, vocabulary, cor
 test: .venv/.installed-for-tests  ## the whole test suite
 	$(BIN)/python -m pytest
 
+.PHONY: bench-gpu
+bench-gpu: .venv/.installed  ## pre-training and inference on one GPU, against transformers and ModernBERT
+	$(PIP) --editable '.[bench]'
+	mkdir -p runs/benchmarks
+	$(BIN)/python benchmarks/gpu.py --device cuda --json runs/benchmarks/gpu.json
+
 check: .venv/.installed-for-tests  ## formatting, lint, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -38,3 +38,16 @@ def test_moving_keeps_everything(labels: torch.Tensor | None) -> None:
     assert batch.inputs.token_ids.is_meta and batch.inputs.cu_seqlens.is_meta and batch.masked_positions.is_meta
     assert batch.inputs.max_seqlen == 3 and batch.inputs.n_tokens == 3
     assert (batch.next_sentence_labels is None) == (labels is None)
+
+
+def test_pinning_reaches_every_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)
+    inputs = PackedBatch.from_encodings([encoding([2, 7, 3])])
+    pinned = PretrainingBatch(inputs, torch.tensor([1]), torch.tensor([9]), torch.tensor([0])).pin_memory()
+    assert pinned.inputs.token_ids.tolist() == [3, 8, 4] and pinned.inputs.cu_seqlens.tolist() == [1, 4]
+    assert pinned.next_sentence_labels is not None
+    assert [tensor.item() for tensor in (pinned.masked_positions, pinned.masked_token_ids, pinned.next_sentence_labels)] == [
+        2,
+        10,
+        1,
+    ]

@@ -6,7 +6,7 @@ Dimensions: T tokens of a batch laid end to end, B sequences, M masked positions
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -116,11 +116,18 @@ class PretrainingBatch:
 
     def to(self, device: torch.device | str) -> Self:
         """Return the batch on ``device``."""
+        return self._with(self.inputs.to(device), lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Self:
+        """Return the batch in page-locked memory, from which copies to a GPU overlap with its work."""
+        return self._with(self.inputs.pin_memory(), lambda tensor: tensor.pin_memory())
+
+    def _with(self, inputs: PackedBatch, change: Callable[[torch.Tensor], torch.Tensor]) -> Self:
         labels = self.next_sentence_labels
         return dataclasses.replace(
             self,
-            inputs=self.inputs.to(device),
-            masked_positions=self.masked_positions.to(device, non_blocking=True),
-            masked_token_ids=self.masked_token_ids.to(device, non_blocking=True),
-            next_sentence_labels=None if labels is None else labels.to(device, non_blocking=True),
+            inputs=inputs,
+            masked_positions=change(self.masked_positions),
+            masked_token_ids=change(self.masked_token_ids),
+            next_sentence_labels=None if labels is None else change(labels),
         )

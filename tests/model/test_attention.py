@@ -1,12 +1,20 @@
 """Every backend gives what plain attention gives, sequence by sequence, and no token sees another sequence."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from bertsmith.model import attention
-from bertsmith.model.attention import AttentionPlan, BlockAttention, EagerAttention, GroupedAttention, plan_attention
+from bertsmith.model.attention import (
+    AttentionPlan,
+    BlockAttention,
+    EagerAttention,
+    GroupedAttention,
+    VarlenAttention,
+    plan_attention,
+)
 from bertsmith.model.dropout import keep_mask, keep_scale
 from bertsmith.types import PackedBatch
 
@@ -173,3 +181,21 @@ def test_varlen_equals_eager_on_a_gpu(random_batch, lengths):
     exact = dataclasses.asdict(EagerAttention(batch).attend(query_key_value.float(), 0.0))["context"]
     context = VarlenAttention(batch).attend(query_key_value, 0.0).context
     torch.testing.assert_close(context.float(), exact, rtol=0, atol=2e-2)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_on_a_gpu_all_attends_in_one_kernel_with_dropout_too(dropout):
+    """Planned for a batch that says it lies on a GPU, and attended on tensors without values: only shapes are known."""
+    n_tokens = 9
+    on_gpu = SimpleNamespace(is_cuda=True, device=torch.device("cuda"))
+    ends = torch.tensor([0, 4, n_tokens], dtype=torch.int32, device="meta")
+    batch = PackedBatch(on_gpu, on_gpu, on_gpu, ends, 5)
+    plan = plan_attention(batch, torch.bfloat16, dropout, False)
+    assert isinstance(plan, VarlenAttention)
+    leaf = torch.empty(n_tokens, 3, N_HEADS, HEAD_WIDTH, dtype=torch.bfloat16, device="meta", requires_grad=True)
+    context = plan.attend(leaf, dropout).context
+    assert (context.shape, context.dtype) == ((n_tokens, N_HEADS, HEAD_WIDTH), torch.bfloat16)
+    context.sum().backward()
+    assert leaf.grad is not None and leaf.grad.shape == leaf.shape
+    batch = dataclasses.replace(batch, cu_seqlens=torch.tensor([0, 4, n_tokens], dtype=torch.int32))
+    assert isinstance(plan_attention(batch, torch.float32, dropout, False), GroupedAttention)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from bertsmith.model.config import ModelConfig
-from bertsmith.training.meter import Meter, step_operations
+from bertsmith.training.meter import Meter, encoder_operations, step_operations
 from bertsmith.types import PackedBatch, PretrainingBatch
 
 
@@ -26,6 +26,13 @@ def test_operations_of_a_step_by_hand(has_pairs: bool) -> None:
     head = product(2, 8, 8) + product(2, 8, 100)
     pooler = product(2, 8, 8) if has_pairs else 0
     assert step_operations(config, batch) == 3 * (3 * (projections + attention) + head + pooler)
+
+
+def test_operations_where_the_last_layer_is_needed_at_few_rows() -> None:
+    config = ModelConfig(vocabulary_size=100, width=8, n_layers=3, n_heads=2, feed_forward_width=32)
+    whole, part = (encoder_operations(config, torch.tensor([3, 4]), n_rows) for n_rows in (None, 2))
+    assert whole - part == 2 * (7 - 2) * (8 * 8 + 2 * 8 * 32)
+    assert encoder_operations(config, torch.tensor([3, 4]), 7) == whole
 
 
 def test_meter_reads_the_time_since_the_last_reading() -> None:

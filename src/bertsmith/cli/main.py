@@ -20,6 +20,8 @@ VERBS = {
     "predict": "apply a fine-tuned model to a file of any size",
     "convert": "turn a pytorch_model.bin directory into a safe one",
     "info": "say what a directory is and what is in it",
+    "doctor": "say what this machine has, what each command would choose on it, and what would be faster",
+    "bench": "measure a model here: tokens a second, latency, peak memory",
     "demo": "the whole way in a few minutes, without a network",
 }
 

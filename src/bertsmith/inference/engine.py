@@ -48,10 +48,10 @@ def choose_precision(wanted: Literal["auto", "float32", "bf16", "int8"], device:
 
 
 class Engine:
-    """Runs a model without training it, in evaluation mode.
+    """Runs a model without training it; on a CPU with dense layers laid out once for its instructions.
 
-    On a CPU dense layers are rearranged for it: in float32 what comes out is the model's to rounding; in bf16 and int8 sums and
-    norms are in float32, and the head of a task is too, which costs little and whose scores are what counts.
+    In float32 what comes out is the model's to rounding; in bf16 and int8 sums and norms are in float32, and the head of a task
+    is too, which costs little and whose scores are what counts.
 
     Args:
         model: The model, in float32 on the CPU; it is left as it is.
@@ -105,7 +105,8 @@ class Engine:
 def _rearranged(model: Bert, precision: Precision, half: torch.dtype) -> Bert:
     """Return a model that shares the embeddings and norms of the one given and has dense layers of its own."""
     dtype = torch.float32 if precision == "float32" else half
-    exact = PackedLinear if torch.backends.mkldnn.is_available() else PlainLinear
+    has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    exact = PackedLinear if has_onednn else PlainLinear
     dense = partial(Int8Linear if precision == "int8" else exact, dtype=dtype)
     packed = copy.deepcopy(model, memo={id(parameter): parameter for parameter in model.parameters()}).eval()
     encoder = packed.encoder

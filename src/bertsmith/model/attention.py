@@ -45,8 +45,8 @@ def plan_attention(batch: PackedBatch, dtype: torch.dtype, dropout: float, want_
         return EagerAttention(batch)
     if torch.is_autocast_enabled(batch.token_ids.device.type):
         dtype = torch.get_autocast_dtype(batch.token_ids.device.type)
-    # The flash kernels have no dropout and no float32.
-    if batch.token_ids.is_cuda and dropout == 0.0 and dtype in (torch.float16, torch.bfloat16):
+    # The flash kernels have no float32.
+    if batch.token_ids.is_cuda and dtype in (torch.float16, torch.bfloat16):
         return VarlenAttention(batch)
     # On a CPU the fused kernel has no dropout, and in bf16 its backward pass is slow.
     if batch.token_ids.device.type == "cpu" and (dropout > 0.0 or dtype == torch.bfloat16):
@@ -264,13 +264,15 @@ class VarlenAttention:
         self._cu_seqlens, self._max_seqlen = batch.cu_seqlens, batch.max_seqlen
 
     def attend(self, query_key_value: Float[Tensor, "T 3 N H"], dropout: float) -> Attended:
-        """Return the context vectors (T, N, H); ``dropout`` must be 0."""
+        """Return the context vectors (T, N, H)."""
+        query_TNH, key_TNH, value_TNH = query_key_value.unbind(1)
+        ends, longest = self._cu_seqlens, self._max_seqlen
+        if dropout:
+            # The kernel behind varlen_attn, which has no dropout itself.
+            flash = torch.ops.aten._flash_attention_forward
+            return Attended(flash(query_TNH, key_TNH, value_TNH, ends, ends, longest, longest, dropout, False, False)[0])
         from torch.nn.attention.varlen import varlen_attn
 
-        assert dropout == 0.0
-        query_TNH, key_TNH, value_TNH = query_key_value.unbind(1)
-        context_TNH = varlen_attn(
-            query_TNH, key_TNH, value_TNH, self._cu_seqlens, self._cu_seqlens, self._max_seqlen, self._max_seqlen
-        )
+        context_TNH = varlen_attn(query_TNH, key_TNH, value_TNH, ends, ends, longest, longest)
         assert isinstance(context_TNH, Tensor)  # a tuple only when the log-sum-exp is asked for
         return Attended(context_TNH)

@@ -1,6 +1,7 @@
 """What every kind of training shares: a model in some precision, its gradients over batches and ranks, its optimiser."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from bertsmith.training.precision import apply_precision
 class Engine:
     """Moves a model's weights: forward and backward passes, then gradients over all ranks, clip, optimiser.
 
-    ``master`` holds the weights in float32; ``compute`` is the model that runs.
+    ``master`` holds the weights in float32; ``compute`` is the model that runs, compiled for batches of any shape or of one.
     """
 
     def __init__(
@@ -27,12 +28,15 @@ class Engine:
         device: torch.device,
         dtype: torch.dtype,
         compiled: bool,
+        *,
+        has_one_shape: bool = False,
     ) -> None:
         self.master = master.to(device).train()
         self.precision = apply_precision(self.master, device, dtype)
         self.compute = self.precision.compute
         if compiled:
-            compile_layers(self.compute)
+            is_one_operator = device.type == "cuda" and dtype != torch.float32
+            compile_layers(self.compute, attention_too=is_one_operator, dynamic=not has_one_shape)
         self.optimiser = make_optimiser(self.master)
         self.device, self.ranks = device, ranks
         self._seed, self._max_gradient_norm = seed, max_gradient_norm
@@ -71,14 +75,16 @@ class Engine:
         self.precision.publish()
 
 
-def compile_layers(model: Bert) -> None:
-    """Compile every layer and the masked-token head, but not the attention in them.
+def compile_layers(model: Bert, *, attention_too: bool, **options: Any) -> None:
+    """Compile every layer and the masked-token head; ``options`` are those of :func:`torch.compile`.
 
-    Attention goes through a batch's groups of equal lengths one by one, so each number of groups would be compiled anew.
+    Attention on a GPU in half precision is one operator, and compiled with the rest. Elsewhere it goes through a batch's groups
+    of equal lengths one by one, so that each number of groups would be compiled anew; it is left as it is.
     """
     for layer in model.encoder.layers:
-        attention = layer.get_submodule("attention")
-        attention.forward = torch.compiler.disable(attention.forward)  # type: ignore[no-untyped-call]
-        layer.compile(dynamic=True)
+        if not attention_too:
+            attention = layer.get_submodule("attention")
+            attention.forward = torch.compiler.disable(attention.forward)  # type: ignore[no-untyped-call]
+        layer.compile(**options)
     if model.masked_token is not None:
-        model.masked_token.compile(dynamic=True)
+        model.masked_token.compile(**options)

@@ -144,7 +144,7 @@ class Loop:
         rate = learning_rate(
             optimisation.learning_rate, optimisation.warmup, self.clock.fraction(state.step + 0.5, agreed.elapsed)
         )
-        batches = [batch.to(self.trainer.device) for _, batch in group]
+        batches = [self.trainer.moved(batch) for _, batch in group]
         try:
             tally, norm = self.trainer.step(number, batches, agreed.masked, agreed.pairs, rate)
         except DivergedError as error:

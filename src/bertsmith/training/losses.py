@@ -23,7 +23,10 @@ class Tally:
 
     def add(self, values: Iterable[Tensor | float]) -> None:
         """Add one batch's values, in the order of the names."""
-        self.sums += torch.stack([torch.as_tensor(value, dtype=torch.float64, device=self.sums.device) for value in values])
+        # Numbers are not copied to a GPU, which would wait for all that is under way there, but written there.
+        self.sums += torch.stack(
+            [value.double() if isinstance(value, Tensor) else self.sums.new_full((), value) for value in values]
+        )
 
     def means(self) -> dict[str, float]:
         """Return mean losses and accuracies; those of the next sentence only where there were pairs."""

@@ -23,6 +23,7 @@ from bertsmith.signals import interruptible
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.checkpoints import State, newest_whole, remove_damaged, restore
 from bertsmith.training.config import Examples, PretrainConfig, seconds
+from bertsmith.training.fixed_shape import FixedShape
 from bertsmith.training.hardware import choose_device, choose_dtype, environment, keep_pages, matrix_product_rate
 from bertsmith.training.loggers import TensorBoardLogger
 from bertsmith.training.loop import Loop, Measured
@@ -74,7 +75,11 @@ def _pretrain(config: PretrainConfig, ranks: Ranks, device: torch.device, progre
         if directory.final.exists():
             log.warning("%s is finished already; begin a new run with another --out", directory.path)
             return directory.final
-        trainer = Trainer(master, config.optimisation, config.seed, ranks, device, dtype, config.machine.compile)
+        compiled = config.machine.compile
+        # On a CPU compiled parts take any shape, and filler would be work.
+        one_shape = FixedShape.of(config.optimisation.batch_tokens, config.masking.predict_share)
+        shape = one_shape if compiled and device.type == "cuda" else None
+        trainer = Trainer(master, config.optimisation, config.seed, ranks, device, dtype, compiled, shape)
         loop = Loop(
             config=config,
             directory=directory,

@@ -11,6 +11,7 @@ from bertsmith.errors import DivergedError
 from bertsmith.model.bert import Bert
 from bertsmith.training.config import Optimisation
 from bertsmith.training.engine import Engine
+from bertsmith.training.fixed_shape import FixedShape, without_filler
 from bertsmith.training.losses import Tally, pretraining_loss
 from bertsmith.training.optimiser import make_optimiser
 from bertsmith.training.parallel import Ranks
@@ -21,7 +22,10 @@ _EXPLODED = 4.0
 
 
 class Trainer(Engine):
-    """Moves a model's weights by masked tokens and next sentences."""
+    """Moves a model's weights by masked tokens and next sentences.
+
+    With ``shape``, every batch is brought to it before the model sees it; losses and counts are those of the batch as it was.
+    """
 
     def __init__(
         self,
@@ -32,10 +36,14 @@ class Trainer(Engine):
         device: torch.device,
         dtype: torch.dtype,
         compiled: bool,
+        shape: FixedShape | None = None,
     ) -> None:
+        optimiser = partial(make_optimiser, config=config)
+        has_one_shape = shape is not None
         super().__init__(
-            master, partial(make_optimiser, config=config), config.max_gradient_norm, seed, ranks, device, dtype, compiled
+            master, optimiser, config.max_gradient_norm, seed, ranks, device, dtype, compiled, has_one_shape=has_one_shape
         )
+        self._shape = shape
 
     def step(
         self, number: int, batches: Sequence[PretrainingBatch], masked: float, pairs: float, rate: float
@@ -56,8 +64,16 @@ class Trainer(Engine):
         self.update(rate)
         return tally, norm
 
+    def moved(self, batch: PretrainingBatch) -> PretrainingBatch:
+        """Return the batch where the model is; to a GPU it is copied without waiting for what is under way there."""
+        return (batch.pin_memory() if self.device.type == "cuda" else batch).to(self.device)
+
     def _loss(self, batch: PretrainingBatch, masked: float, pairs: float, tally: Tally) -> Tensor:
-        output = self.compute.logits(batch.inputs, positions=batch.masked_positions)
+        if self._shape is None:
+            output = self.compute.logits(batch.inputs, positions=batch.masked_positions)
+        else:
+            filled = self._shape.fill(batch)
+            output = without_filler(self.compute.logits(filled.inputs, positions=filled.masked_positions), batch)
         return pretraining_loss(output, batch, masked, pairs, tally)
 
     def _refuse_divergence(self, number: int, tally: Tally, norm: float) -> None:
@@ -75,7 +91,7 @@ class Trainer(Engine):
         self.compute.eval()
         for batch in batches[self.ranks.rank :: self.ranks.world]:
             with self.precision.context():
-                self._loss(batch.to(self.device), 1.0, 1.0, tally)
+                self._loss(self.moved(batch), 1.0, 1.0, tally)
         self.compute.train()
         self.ranks.sum(tally.sums)
         return tally
