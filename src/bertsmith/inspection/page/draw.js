@@ -44,21 +44,23 @@
   /**
    * A grid of cells with names at the left and on top, a frame on the cell that the mouse or the arrow keys are on, and a line
    * that says what ``describe(row, column)`` does of it; ``pick(row, column)`` is a click or Enter. ``paint(brush, left, top,
-   * cell)`` fills it; the cells of ``marks`` are crossed out; ``scale`` is the colours' meaning, shown below.
+   * cell, high)`` fills it; the cells of ``marks`` are crossed out; ``scale`` is the colours' meaning, shown below. Cells are square,
+   * or ``tall`` pixels high where that is more.
    */
-  bertsmith.cells = function ({ rows, columns, width, label, describe, pick, paint, most = 30, least = 2, marks = [], scale = null }) {
+  bertsmith.cells = function ({ rows, columns, width, label, describe, pick, paint, most = 30, least = 2, tall = 0, marks = [], scale = null }) {
     const colours = bertsmith.palette.now();
     const [side, top] = [rows, columns].map((names) => Math.min(110, 10 + Math.max(...names.map((name) => bertsmith.textWidth(name)))));
     const cell = bertsmith.clamp((width - side - 2) / columns.length, least, most);
+    const high = Math.max(cell, tall);
     const breadth = side + Math.max(cell * columns.length, scale ? 260 : 0) + 2;
     const picture = bertsmith.picture(Math.min(breadth, Math.max(width, side + cell * columns.length + 2)),
-      top + cell * rows.length + 2 + (scale ? 34 : 0), label, true);
-    if (scale) picture.svg.append(...legend(scale, side, top + cell * rows.length + 14));
-    paint(picture.canvas.getContext("2d"), side, top, cell);
+      top + high * rows.length + 2 + (scale ? 34 : 0), label, true);
+    if (scale) picture.svg.append(...legend(scale, side, top + high * rows.length + 14));
+    paint(picture.canvas.getContext("2d"), side, top, cell, high);
 
-    const every = Math.ceil(13 / cell);
-    rows.forEach((name, r) => r % every === 0 && picture.svg.append(bertsmith.letters(
-      bertsmith.fitted(name, side - 8), side - 6, top + cell * (r + 0.5) + 4, { "text-anchor": "end" })));
+    const [every, everyRow] = [cell, high].map((size) => Math.ceil(13 / size));
+    rows.forEach((name, r) => r % everyRow === 0 && picture.svg.append(bertsmith.letters(
+      bertsmith.fitted(name, side - 8), side - 6, top + high * (r + 0.5) + 4, { "text-anchor": "end" })));
     const turned = columns.some((name) => bertsmith.textWidth(name) > cell - 4);
     columns.forEach((name, c) => {
       if (c % every !== 0) return;
@@ -67,11 +69,11 @@
         turned ? { transform: `rotate(-90 ${x} ${y})` } : { "text-anchor": "middle" }));
     });
     for (const [r, c] of marks) {
-      const [x, y] = [side + c * cell, top + r * cell];
-      picture.svg.append(svg("path", { d: `M${x},${y}l${cell},${cell}m0,${-cell}l${-cell},${cell}`, stroke: bertsmith.palette.hue(1),
+      const [x, y] = [side + c * cell, top + r * high];
+      picture.svg.append(svg("path", { d: `M${x},${y}l${cell},${high}m0,${-high}l${-cell},${high}`, stroke: bertsmith.palette.hue(1),
         "stroke-width": 3 }));
     }
-    const frame = svg("rect", { width: cell, height: cell, fill: "none", stroke: colours.ink, "stroke-width": 2, opacity: 0 });
+    const frame = svg("rect", { width: cell, height: high, fill: "none", stroke: colours.ink, "stroke-width": 2, opacity: 0 });
     picture.svg.append(frame);
 
     const readout = bertsmith.readout(bertsmith.t("point"));
@@ -79,14 +81,14 @@
     function show(row, column) {
       place = [bertsmith.clamp(row, 0, rows.length - 1), bertsmith.clamp(column, 0, columns.length - 1)];
       frame.setAttribute("x", side + cell * place[1]);
-      frame.setAttribute("y", top + cell * place[0]);
+      frame.setAttribute("y", top + high * place[0]);
       frame.setAttribute("opacity", 1);
       readout.say(describe(...place));
     }
     const { element } = picture;
     const under = (event) => {
       const box = element.getBoundingClientRect();
-      const [row, column] = [(event.clientY - box.top - top) / cell, (event.clientX - box.left - side) / cell].map(Math.floor);
+      const [row, column] = [(event.clientY - box.top - top) / high, (event.clientX - box.left - side) / cell].map(Math.floor);
       return row >= 0 && row < rows.length && column >= 0 && column < columns.length ? [row, column] : null;
     };
     element.addEventListener("mousemove", (event) => under(event) && show(...under(event)));
@@ -133,8 +135,8 @@
   /** A matrix as coloured cells: ``values`` is a list of rows, ``colour(value, row)`` gives [red, green, blue]; see ``cells``. */
   bertsmith.heatmap = ({ values, colour, ...rest }) => bertsmith.cells({
     ...rest, scale: colour.low === undefined ? null : colour,
-    paint: (brush, left, top, cell) =>
-      bertsmith.paintMatrix(brush, values, colour, left, top, cell * values[0].length, cell * values.length),
+    paint: (brush, left, top, cell, high) =>
+      bertsmith.paintMatrix(brush, values, colour, left, top, cell * values[0].length, high * values.length),
   });
 
   /** Make an element reachable by Tab and let keys act on it. */
@@ -159,7 +161,7 @@
   bertsmith.bars = function ({ names, series, width, label, high = null, format = bertsmith.percent, marked = [] }) {
     const colours = bertsmith.palette.now();
     const w = Math.min(width, 720);
-    const side = Math.min(w * 0.4, 12 + Math.max(...names.map((name) => bertsmith.textWidth(name, 13))));
+    const side = Math.min(w * 0.4, 12 + 1.1 * Math.max(...names.map((name) => bertsmith.textWidth(name, 13))));
     const most = high === null ? Math.max(...series.flatMap(({ values }) => values.map(Math.abs)), 1e-12) : high;
     const [bar, top] = [series.length > 1 ? 15 : 18, series.length > 1 ? 26 : 0];
     const line = bar * series.length + 8;

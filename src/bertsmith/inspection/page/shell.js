@@ -95,6 +95,9 @@
       html("div", { class: "controls" }, ...own.map((one) => one.element)),
       html("div", { class: panels.length > 1 ? "panels two" : "panels" }, ...panels));
     document.getElementById("page").replaceChildren(header(), ask, tabs(), main);
+    // On a narrow page the row of tabs is longer than the page is wide.
+    const tab = document.getElementById(`tab-${viewName()}`);
+    tab.parentElement.scrollLeft = tab.offsetLeft - 60;
     refocus(document, focus);
     draw();
   }
