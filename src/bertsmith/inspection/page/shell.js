@@ -103,7 +103,8 @@
   }
 
   function refocus(root, key) {
-    const node = key && root.querySelector(`[data-key="${CSS.escape(key)}"]`);
+    const nodes = key ? root.querySelectorAll(`[data-key="${CSS.escape(key)}"]`) : [];
+    const node = Array.from(nodes).find((one) => one.offsetParent !== null);
     if (node) node.focus({ preventScroll: true });
   }
 
