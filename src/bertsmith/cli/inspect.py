@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
 import pydantic
 from tyro.conf import Positional
@@ -19,7 +18,7 @@ class InspectConfig(Config):
     With --out, one file with everything about --text is written instead, which needs no server and no network.
     """
 
-    models: Positional[Annotated[tuple[Path, ...], pydantic.Field(min_length=1, max_length=2)]]
+    models: Positional[tuple[Path, ...]]
     """One or two directories of models or of runs; a run's checkpoints are shown as a film."""
     text: str | None = None
     """The text to begin with."""
@@ -36,6 +35,8 @@ class InspectConfig(Config):
 def run(arguments: Sequence[str]) -> None:
     """Serve or write the page."""
     config = parse(InspectConfig, arguments, "inspect")
+    if not 1 <= len(config.models) <= 2:
+        raise UsageError("one model is shown, or two side by side: bertsmith inspect MODEL [OTHER_MODEL]")
     if config.out is not None and config.text is None:
         raise UsageError("a file holds everything about one text: say which with --text")
     if config.out is not None and config.out.is_dir():
@@ -44,7 +45,7 @@ def run(arguments: Sequence[str]) -> None:
     from bertsmith.inspection.examples import START
     from bertsmith.inspection.gallery import Gallery, Start
 
-    gallery = Gallery.open(list(config.models), Start(config.text or START, config.pair))
+    gallery = Gallery.open(list(config.models), Start(START if config.text is None else config.text, config.pair))
     if config.out is not None:
         from bertsmith.inspection.export import export
 

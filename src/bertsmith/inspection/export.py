@@ -12,6 +12,7 @@ from bertsmith.inspection.gallery import Gallery, Models
 from bertsmith.inspection.page_files import page_files
 from bertsmith.inspection.questions import all_questions
 from bertsmith.inspection.refusal import Refusal
+from bertsmith.inspection.requests import checked
 from bertsmith.inspection.views import VIEWS, as_json
 from bertsmith.progress import SILENT, Progress
 
@@ -33,12 +34,11 @@ def export(gallery: Gallery, path: Path, progress: Progress = SILENT) -> None:
 
 def exported(gallery: Gallery, progress: Progress = SILENT) -> str:
     """Return the page with all answers about the gallery's text; errors as for :func:`export`."""
-    VIEWS["input"].check({"model": "a", "text": gallery.start.text, "pair": gallery.start.pair})
     questions = all_questions(gallery)
     entries = []
     with progress.task("Preparing", len(questions), "answers") as shown:
         for name, values in questions:
-            request = VIEWS[name].check(values)
+            request = checked(VIEWS[name].request, values)
             try:
                 answer = VIEWS[name].ask(gallery, request).decode()
             except Refusal as refusal:

@@ -14,7 +14,7 @@ from bertsmith.inspection.cache import Cache
 from bertsmith.inspection.examples import EXAMPLES, Examples
 from bertsmith.inspection.prediction import MOST_SCORED
 from bertsmith.inspection.refusal import Refusal
-from bertsmith.inspection.requests import LIMITS
+from bertsmith.inspection.requests import LIMITS, TextRequest, checked
 from bertsmith.inspection.similarity import MOST_PROJECTED
 from bertsmith.inspection.subject import Reading, Subject
 from bertsmith.training.checkpoints import checkpoints
@@ -95,9 +95,13 @@ class Gallery:
         subjects: One model, or two to compare, with their names.
         runs: For each model the checkpoints of its run, the oldest first.
         start: What the page begins with.
+
+    Raises:
+        Refusal: the text to begin with is empty or too long.
     """
 
     def __init__(self, subjects: list[tuple[str, Subject]], runs: list[list[Path]], start: Start) -> None:
+        checked(TextRequest, {"model": "a", "text": start.text, "pair": start.pair})
         self._subjects = {letter: subject for letter, (_, subject) in zip("ab", subjects, strict=False)}
         self._names = {letter: name for letter, (name, _) in zip("ab", subjects, strict=False)}
         self._checkpoints = {
@@ -201,13 +205,14 @@ class Gallery:
             found["next-sentence"] = Missing("no_next_sentence_head", "this model has no next-sentence head")
         if pipeline is None:
             found["task"] = Missing("no_task_head", "this model was not fine-tuned for a task")
-        if pipeline.task.kind == "choose" if pipeline is not None else "predict" in found:
+        has_target = "predict" not in found if pipeline is None else pipeline.task.kind != "choose"
+        if not has_target:
             found["attribution"] = Missing(
                 "no_target", "this model has no score of one text that could be traced to its tokens"
             )
             if "next-sentence" in found:
                 found["ablation"] = found["ablate"] = found["attribution"]
-        if not has_captum() and "attribution" not in found:
+        if has_target and not has_captum():
             found["integrated-gradients"] = Missing("no_captum", "captum is not installed: pip install 'bertsmith[inspect]'")
         if len(self._subjects) < 2:
             found["compare"] = found["cka"] = Missing("no_second_model", "there is no second model to compare with")

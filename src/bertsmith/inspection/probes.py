@@ -110,7 +110,7 @@ def task_probe(reading: Reading, position: int | None) -> Probe:
         rows = lambda scores, batch: scores[batch.cu_seqlens[:-1].long() + position]  # noqa: E731
     elif isinstance(task, Answer):
         first, last, text = best_span(reading)
-        labels, to_shares = (text,), torch.sigmoid
+        labels, to_shares = (text,), torch.Tensor.clone
         rows = lambda scores, batch: _span_scores(scores, batch, first, last)  # noqa: E731
     elif isinstance(task, Multilabel):
         to_shares = torch.sigmoid

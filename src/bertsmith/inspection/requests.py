@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import pydantic
 from pydantic_core import PydanticCustomError
@@ -144,6 +144,17 @@ class AlignmentRequest(Request):
     texts: Sentences
 
 
+R = TypeVar("R", bound=Request)
+
+
+def checked(kind: type[R], values: dict[str, Any]) -> R:
+    """Return the request that plain values describe; :class:`Refusal` for what is none."""
+    try:
+        return kind.model_validate(values)
+    except pydantic.ValidationError as error:
+        raise refusal_of(error.errors()) from None
+
+
 def refusal_of(details: Sequence[Any]) -> Refusal:
     """Return what pydantic found first, in a form that a page can say."""
     detail = details[0]
@@ -152,6 +163,8 @@ def refusal_of(details: Sequence[Any]) -> Refusal:
     match detail["type"]:
         case "empty_text":
             return Refusal("empty_text", detail["msg"], field=field)
+        case "json_invalid":
+            return Refusal("invalid", "the request is not JSON")
         case "string_too_long":
             limit, found = context["max_length"], len(detail["input"])
             message = f"{field} has {found:,} characters; at most {limit:,} are read: shorten it"

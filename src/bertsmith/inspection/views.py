@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import pydantic
 from pydantic_core import PydanticSerializationError
@@ -40,12 +40,9 @@ from bertsmith.inspection.requests import (
     SimilarityRequest,
     TaskRequest,
     TextRequest,
-    refusal_of,
 )
 from bertsmith.inspection.subject import Reading
 from bertsmith.inspection.tokens import Input, Masked, input_of, masking
-
-R = TypeVar("R", bound=Request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +67,6 @@ class View:
             return as_json(self.answer, found)
         except PydanticSerializationError:
             raise Refusal("diverged", "the model's scores are NaN or infinite, so it cannot be looked into") from None
-
-    def check(self, values: dict[str, Any]) -> Request:
-        """Return the request that plain values describe; :class:`Refusal` for what is none."""
-        try:
-            return self.request.model_validate(values)
-        except pydantic.ValidationError as error:
-            raise refusal_of(error.errors()) from None
 
 
 def as_json(kind: Any, value: Any) -> bytes:
