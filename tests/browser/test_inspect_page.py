@@ -23,8 +23,8 @@ from bertsmith.tasks.tag import Tag
 from bertsmith.text.tokenizer import Tokenizer
 
 TEXT, PAIR = "The cats see the river today.", "A bird likes the red house."
-TOKENS = "[CLS] the cat ##s [UNK] the river today . [SEP] a bird likes the red house . [SEP]".split()
-MASKED = "The [MASK] see the river today."
+A, B = ["the", "cat", "##s", "[UNK]", "the", "river", "today", "."], ["a", "bird", "likes", "the", "red", "house", "."]
+TOKENS = ["[CLS]", *A, "[SEP]", *B, "[SEP]"]
 CLOSE = 2e-4  # answers travel as 16-bit steps
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -271,7 +271,7 @@ def test_masks_drawn_for_a_seed(reader: Any) -> None:
     assert again[0] == rows != again[1]
 
 
-def test_surprise_is_that_of_each_token_masked_alone(reader: Any, pretrained: tuple[Path, Path], tokenizer: Tokenizer) -> None:
+def test_surprise_is_that_of_each_token_masked_alone(reader: Any, tokenizer: Tokenizer) -> None:
     reader.open(view="prediction", prediction="surprise")
     rows = reader.numbers("pseudo-perplexity")["rows"]
     encoding = tokenizer.encode(TEXT, PAIR)

@@ -1,4 +1,4 @@
-"""The page around its views: languages, address, keys, what is saved, narrow screens, hostile and missing texts, lacking heads."""
+"""The page around its views: languages, address, keys, saving, narrow screens, hostile texts, lacking heads."""
 
 import csv
 import io
@@ -269,7 +269,7 @@ def test_a_server_that_has_gone(live: Any) -> None:
     live.complaints.clear()
 
 
-def test_a_long_text_is_drawn_in_blocks(served: str, read: Callable[..., Any], pretrained: tuple[Path, Path]) -> None:
+def test_a_long_text_is_cut(served: str, read: Callable[..., Any], pretrained: tuple[Path, Path]) -> None:
     reader = read(served).open(text="the cat " * 200, pair="")
     n_tokens = len(Tokenizer.load(pretrained[1]).encode("the cat " * 200).token_ids)
     assert f"The text has {n_tokens} tokens; the model reads the first 64." in reader.text
@@ -288,6 +288,9 @@ def test_an_encoder_alone_says_what_it_lacks(serve: Callable[[Gallery], str], re
         ("film", "attention"): "no checkpoints",
     }.items():
         assert words in reader.open(view=place[0], **{place[0]: place[1]}).text
+    many = reader.open(view="attention", layer=2, text="He sat on the bank. " * 60, pair="")
+    assert "too many to show one by one: 256 blocks" in many.text
+    assert many.page.locator('[data-figure="attention-matrix"] canvas').count() == 1
     shown = reader.open(view="similarity", depth=6).numbers("similarity")
     model, tokenizer = bertsmith.load(directory), Tokenizer.load(directory)
     states = model(tokenizer.pack([(text, pair)])).hidden.detach().numpy()

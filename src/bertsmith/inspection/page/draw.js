@@ -309,25 +309,14 @@
 
     let chosen = null;
     function draw() {
-      const lines = strongest(layers, chosen, n);
-      group.replaceChildren();
-      brush.clearRect(0, 0, picture.width, picture.height);
-      const [x1, x2] = [column, w - column];
+      const lines = strongest(layers, chosen);
+      const ends = ([, i, j]) => ({ x1: column, x2: w - column, y1: middle(i), y2: middle(j) });
+      const few = lines.length <= MOST_SVG_LINES;
       // Few lines go into the SVG and are saved as lines; many are painted.
-      for (const [weight, i, j, hue] of lines) {
-        if (lines.length <= 1500) {
-          group.append(svg("line", { x1, x2, y1: middle(i), y2: middle(j), stroke: bertsmith.palette.hue(hue),
-            "stroke-width": 2, opacity: Math.min(weight, 1).toFixed(3) }));
-          continue;
-        }
-        brush.globalAlpha = Math.min(weight, 1);
-        brush.strokeStyle = bertsmith.palette.hue(hue);
-        brush.lineWidth = 1.5;
-        brush.beginPath();
-        brush.moveTo(x1, middle(i));
-        brush.lineTo(x2, middle(j));
-        brush.stroke();
-      }
+      group.replaceChildren(...(few ? lines : []).map((found) => svg("line", { ...ends(found), stroke: bertsmith.palette.hue(found[3]),
+        "stroke-width": 2, opacity: Math.min(found[0], 1).toFixed(3) })));
+      brush.clearRect(0, 0, picture.width, picture.height);
+      if (!few) paintLines(brush, lines, ends);
       back.setAttribute("opacity", chosen === null ? 0 : 0.25);
       back.setAttribute("y", chosen === null ? 0 : line * chosen + 2);
       shades.forEach((shade, j) => shade.setAttribute("opacity", chosen === null ? 0 : averageTo(layers, chosen, j).toFixed(3)));
@@ -359,19 +348,34 @@
 
   const averageTo = (layers, i, j) => layers.reduce((sum, { weights }) => sum + weights[i][j], 0) / layers.length;
 
-  const MOST_LINES = 8000;
+  const [MOST_SVG_LINES, MOST_LINES, FAINTEST] = [1000, 8000, 0.02];
 
-  /** The lines worth drawing, as [weight, i, j, hue]: very faint ones are left out, and of very many the strongest stay. */
-  function strongest(layers, chosen, n) {
-    const floor = chosen === null ? Math.max(0.02, Math.min(0.5 / n, 0.02)) : 0.002;
+  /** The lines that can be seen, as [opacity, i, j, hue]; of very many the strongest stay. */
+  function strongest(layers, chosen) {
+    // The more heads lie on each other, the fainter each of them.
+    const share = 1 / Math.sqrt(layers.length);
+    const floor = chosen === null ? FAINTEST / share : FAINTEST / 10;
     const lines = [];
     for (const { weights, hue } of layers) {
       weights.forEach((row, i) => {
         if (chosen !== null && chosen !== i) return;
-        row.forEach((weight, j) => weight >= floor && lines.push([weight / Math.sqrt(layers.length), i, j, hue]));
+        row.forEach((weight, j) => weight >= floor && lines.push([weight * share, i, j, hue]));
       });
     }
     if (lines.length <= MOST_LINES) return lines;
     return lines.sort((one, other) => other[0] - one[0]).slice(0, MOST_LINES);
+  }
+
+  function paintLines(brush, lines, ends) {
+    brush.lineWidth = 1.5;
+    for (const line of lines) {
+      const { x1, x2, y1, y2 } = ends(line);
+      brush.globalAlpha = Math.min(line[0], 1);
+      brush.strokeStyle = bertsmith.palette.hue(line[3]);
+      brush.beginPath();
+      brush.moveTo(x1, y1);
+      brush.lineTo(x2, y2);
+      brush.stroke();
+    }
   }
 })(window.bertsmith);
