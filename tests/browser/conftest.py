@@ -33,7 +33,7 @@ def browser() -> Iterator[Any]:
         pytest.skip("there is no chromium on this machine")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
+        yield browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB")
         browser.close()
 
 
@@ -98,11 +98,10 @@ class Reader:
 @pytest.fixture
 def read(browser: Any) -> Iterator[Callable[..., Reader]]:
     """Make readers of an address; none may have complained of anything at the end."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
     readers = []
 
     def make(address: str, **viewport: int) -> Reader:
-        page = context.new_page()
+        page = browser.new_page()
         if viewport:
             page.set_viewport_size(viewport)
         readers.append(Reader(page, address))
@@ -110,7 +109,8 @@ def read(browser: Any) -> Iterator[Callable[..., Reader]]:
 
     yield make
     complaints = [complaint for reader in readers for complaint in reader.complaints]
-    context.close()
+    for reader in readers:
+        reader.page.close()
     assert complaints == []
 
 

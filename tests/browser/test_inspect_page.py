@@ -16,7 +16,7 @@ from bertsmith.inspection.gallery import Gallery, Start
 from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import Choose
 from bertsmith.tasks.classify import Classify
-from bertsmith.tasks.fill import fill
+from bertsmith.tasks.fill import candidates_at_masks, fill
 from bertsmith.tasks.multilabel import Multilabel
 from bertsmith.tasks.regress import Regress
 from bertsmith.tasks.tag import Tag
@@ -234,17 +234,23 @@ def test_nearest_neighbours(
     assert best[3] in sentences
 
 
-def test_predictions_are_those_of_fill(reader: Any, pretrained: tuple[Path, Path], tokenizer: Tokenizer, live: Any) -> None:
-    model = bertsmith.load(pretrained[0] / "final")
+def test_predictions_for_a_masked_token(reader: Any, pretrained: tuple[Path, Path], tokenizer: Tokenizer) -> None:
     reader.open(view="prediction")
     reader.page.locator('[data-key="at-6"]').click()
     reader.expect("at=6")
     assert reader.page.locator('[data-key="at-6"]').inner_text() == "[MASK]"
-    rows = reader.numbers("candidates")["rows"]
-    assert len(rows) == 10
-    live.open(view="prediction", text="The cats see the [MASK] today.", pair="", at=6, open=1)
-    (blank,) = fill(model, tokenizer, ["The cats see the [MASK] today."], 10)[0].blanks
-    shown = live.numbers("candidates")["rows"]
+    batch = tokenizer.pack([(TEXT.replace("river", "[MASK]"), PAIR)])
+    model = bertsmith.load(pretrained[0] / "final")
+    (expected,) = candidates_at_masks(model, tokenizer.tokens, tokenizer.id("[MASK]"), batch, 10)
+    shown = reader.numbers("candidates")["rows"]
+    assert [row[0] for row in shown] == [one.token for one in expected]
+    assert [row[2] for row in shown] == pytest.approx([one.probability for one in expected], rel=1e-4)
+
+
+def test_predictions_are_those_of_fill(live: Any, pretrained: tuple[Path, Path], tokenizer: Tokenizer) -> None:
+    text = "The cats see the [MASK] today."
+    shown = live.open(view="prediction", text=text, pair="", at=6, open=1).numbers("candidates")["rows"]
+    (blank,) = fill(bertsmith.load(pretrained[0] / "final"), tokenizer, [text], 10)[0].blanks
     assert [row[0] for row in shown] == [one.token for one in blank]
     assert [row[2] for row in shown] == pytest.approx([one.probability for one in blank], rel=1e-4)
 

@@ -30,7 +30,9 @@
     const factor = Math.min(2, 8192 / Math.max(picture.width, picture.height));
     const canvas = bertsmith.html("canvas", { width: picture.width * factor, height: picture.height * factor });
     canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
-    return new Promise((done) => canvas.toBlob(done, "image/png"));
+    // toBlob() would wait for the browser to be idle.
+    const [, base64] = canvas.toDataURL("image/png").split(",");
+    return new Blob([Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0))], { type: "image/png" });
   }
 
   // A cell that begins like a formula would be computed by a spreadsheet.
