@@ -44,21 +44,23 @@
   /**
    * A grid of cells with names at the left and on top, a frame on the cell that the mouse or the arrow keys are on, and a line
    * that says what ``describe(row, column)`` does of it; ``pick(row, column)`` is a click or Enter. ``paint(brush, left, top,
-   * cell)`` fills it; the cells of ``marks`` are crossed out; ``scale`` is the colours' meaning, shown below.
+   * cell, high)`` fills it; the cells of ``marks`` are crossed out; ``scale`` is the colours' meaning, shown below. Cells are square,
+   * or ``tall`` pixels high where that is more.
    */
-  bertsmith.cells = function ({ rows, columns, width, label, describe, pick, paint, most = 30, least = 2, marks = [], scale = null }) {
+  bertsmith.cells = function ({ rows, columns, width, label, describe, pick, paint, most = 30, least = 2, tall = 0, marks = [], scale = null }) {
     const colours = bertsmith.palette.now();
     const [side, top] = [rows, columns].map((names) => Math.min(110, 10 + Math.max(...names.map((name) => bertsmith.textWidth(name)))));
     const cell = bertsmith.clamp((width - side - 2) / columns.length, least, most);
+    const high = Math.max(cell, tall);
     const breadth = side + Math.max(cell * columns.length, scale ? 260 : 0) + 2;
     const picture = bertsmith.picture(Math.min(breadth, Math.max(width, side + cell * columns.length + 2)),
-      top + cell * rows.length + 2 + (scale ? 34 : 0), label, true);
-    if (scale) picture.svg.append(...legend(scale, side, top + cell * rows.length + 14));
-    paint(picture.canvas.getContext("2d"), side, top, cell);
+      top + high * rows.length + 2 + (scale ? 34 : 0), label, true);
+    if (scale) picture.svg.append(...legend(scale, side, top + high * rows.length + 14));
+    paint(picture.canvas.getContext("2d"), side, top, cell, high);
 
-    const every = Math.ceil(13 / cell);
-    rows.forEach((name, r) => r % every === 0 && picture.svg.append(bertsmith.letters(
-      bertsmith.fitted(name, side - 8), side - 6, top + cell * (r + 0.5) + 4, { "text-anchor": "end" })));
+    const [every, everyRow] = [cell, high].map((size) => Math.ceil(13 / size));
+    rows.forEach((name, r) => r % everyRow === 0 && picture.svg.append(bertsmith.letters(
+      bertsmith.fitted(name, side - 8), side - 6, top + high * (r + 0.5) + 4, { "text-anchor": "end" })));
     const turned = columns.some((name) => bertsmith.textWidth(name) > cell - 4);
     columns.forEach((name, c) => {
       if (c % every !== 0) return;
@@ -67,11 +69,11 @@
         turned ? { transform: `rotate(-90 ${x} ${y})` } : { "text-anchor": "middle" }));
     });
     for (const [r, c] of marks) {
-      const [x, y] = [side + c * cell, top + r * cell];
-      picture.svg.append(svg("path", { d: `M${x},${y}l${cell},${cell}m0,${-cell}l${-cell},${cell}`, stroke: bertsmith.palette.hue(1),
+      const [x, y] = [side + c * cell, top + r * high];
+      picture.svg.append(svg("path", { d: `M${x},${y}l${cell},${high}m0,${-high}l${-cell},${high}`, stroke: bertsmith.palette.hue(1),
         "stroke-width": 3 }));
     }
-    const frame = svg("rect", { width: cell, height: cell, fill: "none", stroke: colours.ink, "stroke-width": 2, opacity: 0 });
+    const frame = svg("rect", { width: cell, height: high, fill: "none", stroke: colours.ink, "stroke-width": 2, opacity: 0 });
     picture.svg.append(frame);
 
     const readout = bertsmith.readout(bertsmith.t("point"));
@@ -79,14 +81,14 @@
     function show(row, column) {
       place = [bertsmith.clamp(row, 0, rows.length - 1), bertsmith.clamp(column, 0, columns.length - 1)];
       frame.setAttribute("x", side + cell * place[1]);
-      frame.setAttribute("y", top + cell * place[0]);
+      frame.setAttribute("y", top + high * place[0]);
       frame.setAttribute("opacity", 1);
       readout.say(describe(...place));
     }
     const { element } = picture;
     const under = (event) => {
       const box = element.getBoundingClientRect();
-      const [row, column] = [(event.clientY - box.top - top) / cell, (event.clientX - box.left - side) / cell].map(Math.floor);
+      const [row, column] = [(event.clientY - box.top - top) / high, (event.clientX - box.left - side) / cell].map(Math.floor);
       return row >= 0 && row < rows.length && column >= 0 && column < columns.length ? [row, column] : null;
     };
     element.addEventListener("mousemove", (event) => under(event) && show(...under(event)));
@@ -133,8 +135,8 @@
   /** A matrix as coloured cells: ``values`` is a list of rows, ``colour(value, row)`` gives [red, green, blue]; see ``cells``. */
   bertsmith.heatmap = ({ values, colour, ...rest }) => bertsmith.cells({
     ...rest, scale: colour.low === undefined ? null : colour,
-    paint: (brush, left, top, cell) =>
-      bertsmith.paintMatrix(brush, values, colour, left, top, cell * values[0].length, cell * values.length),
+    paint: (brush, left, top, cell, high) =>
+      bertsmith.paintMatrix(brush, values, colour, left, top, cell * values[0].length, high * values.length),
   });
 
   /** Make an element reachable by Tab and let keys act on it. */
@@ -159,7 +161,7 @@
   bertsmith.bars = function ({ names, series, width, label, high = null, format = bertsmith.percent, marked = [] }) {
     const colours = bertsmith.palette.now();
     const w = Math.min(width, 720);
-    const side = Math.min(w * 0.4, 12 + Math.max(...names.map((name) => bertsmith.textWidth(name, 13))));
+    const side = Math.min(w * 0.4, 12 + 1.1 * Math.max(...names.map((name) => bertsmith.textWidth(name, 13))));
     const most = high === null ? Math.max(...series.flatMap(({ values }) => values.map(Math.abs)), 1e-12) : high;
     const [bar, top] = [series.length > 1 ? 15 : 18, series.length > 1 ? 26 : 0];
     const line = bar * series.length + 8;
@@ -307,25 +309,14 @@
 
     let chosen = null;
     function draw() {
-      const lines = strongest(layers, chosen, n);
-      group.replaceChildren();
-      brush.clearRect(0, 0, picture.width, picture.height);
-      const [x1, x2] = [column, w - column];
+      const lines = strongest(layers, chosen);
+      const ends = ([, i, j]) => ({ x1: column, x2: w - column, y1: middle(i), y2: middle(j) });
+      const few = lines.length <= MOST_SVG_LINES;
       // Few lines go into the SVG and are saved as lines; many are painted.
-      for (const [weight, i, j, hue] of lines) {
-        if (lines.length <= 1500) {
-          group.append(svg("line", { x1, x2, y1: middle(i), y2: middle(j), stroke: bertsmith.palette.hue(hue),
-            "stroke-width": 2, opacity: Math.min(weight, 1).toFixed(3) }));
-          continue;
-        }
-        brush.globalAlpha = Math.min(weight, 1);
-        brush.strokeStyle = bertsmith.palette.hue(hue);
-        brush.lineWidth = 1.5;
-        brush.beginPath();
-        brush.moveTo(x1, middle(i));
-        brush.lineTo(x2, middle(j));
-        brush.stroke();
-      }
+      group.replaceChildren(...(few ? lines : []).map((found) => svg("line", { ...ends(found), stroke: bertsmith.palette.hue(found[3]),
+        "stroke-width": 2, opacity: Math.min(found[0], 1).toFixed(3) })));
+      brush.clearRect(0, 0, picture.width, picture.height);
+      if (!few) paintLines(brush, lines, ends);
       back.setAttribute("opacity", chosen === null ? 0 : 0.25);
       back.setAttribute("y", chosen === null ? 0 : line * chosen + 2);
       shades.forEach((shade, j) => shade.setAttribute("opacity", chosen === null ? 0 : averageTo(layers, chosen, j).toFixed(3)));
@@ -357,19 +348,34 @@
 
   const averageTo = (layers, i, j) => layers.reduce((sum, { weights }) => sum + weights[i][j], 0) / layers.length;
 
-  const MOST_LINES = 8000;
+  const [MOST_SVG_LINES, MOST_LINES, FAINTEST] = [1000, 8000, 0.02];
 
-  /** The lines worth drawing, as [weight, i, j, hue]: very faint ones are left out, and of very many the strongest stay. */
-  function strongest(layers, chosen, n) {
-    const floor = chosen === null ? Math.max(0.02, Math.min(0.5 / n, 0.02)) : 0.002;
+  /** The lines that can be seen, as [opacity, i, j, hue]; of very many the strongest stay. */
+  function strongest(layers, chosen) {
+    // The more heads lie on each other, the fainter each of them.
+    const share = 1 / Math.sqrt(layers.length);
+    const floor = chosen === null ? FAINTEST / share : FAINTEST / 10;
     const lines = [];
     for (const { weights, hue } of layers) {
       weights.forEach((row, i) => {
         if (chosen !== null && chosen !== i) return;
-        row.forEach((weight, j) => weight >= floor && lines.push([weight / Math.sqrt(layers.length), i, j, hue]));
+        row.forEach((weight, j) => weight >= floor && lines.push([weight * share, i, j, hue]));
       });
     }
     if (lines.length <= MOST_LINES) return lines;
     return lines.sort((one, other) => other[0] - one[0]).slice(0, MOST_LINES);
+  }
+
+  function paintLines(brush, lines, ends) {
+    brush.lineWidth = 1.5;
+    for (const line of lines) {
+      const { x1, x2, y1, y2 } = ends(line);
+      brush.globalAlpha = Math.min(line[0], 1);
+      brush.strokeStyle = bertsmith.palette.hue(line[3]);
+      brush.beginPath();
+      brush.moveTo(x1, y1);
+      brush.lineTo(x2, y2);
+      brush.stroke();
+    }
   }
 })(window.bertsmith);

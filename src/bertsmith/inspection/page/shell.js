@@ -95,12 +95,16 @@
       html("div", { class: "controls" }, ...own.map((one) => one.element)),
       html("div", { class: panels.length > 1 ? "panels two" : "panels" }, ...panels));
     document.getElementById("page").replaceChildren(header(), ask, tabs(), main);
+    // On a narrow page the row of tabs is longer than the page is wide.
+    const tab = document.getElementById(`tab-${viewName()}`);
+    tab.parentElement.scrollLeft = tab.offsetLeft - 60;
     refocus(document, focus);
     draw();
   }
 
   function refocus(root, key) {
-    const node = key && root.querySelector(`[data-key="${CSS.escape(key)}"]`);
+    const nodes = key ? root.querySelectorAll(`[data-key="${CSS.escape(key)}"]`) : [];
+    const node = Array.from(nodes).find((one) => one.offsetParent !== null);
     if (node) node.focus({ preventScroll: true });
   }
 

@@ -43,15 +43,21 @@
   }
 
   function nested({ shape, low, high, data: text }) {
-    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-    const codes = new DataView(bytes.buffer);
+    const letters = atob(text);
     const step = (high - low) / 65535;
     let place = 0;
-    const build = (axis) => Array.from({ length: shape[axis] }, () => {
-      if (axis < shape.length - 1) return build(axis + 1);
-      place += 2;
-      return low + step * codes.getUint16(place - 2, true);
-    });
+    const build = (axis) => {
+      const values = new Array(shape[axis]);
+      for (let index = 0; index < values.length; index += 1) {
+        if (axis < shape.length - 1) {
+          values[index] = build(axis + 1);
+        } else {
+          values[index] = low + step * (letters.charCodeAt(place) + 256 * letters.charCodeAt(place + 1));
+          place += 2;
+        }
+      }
+      return values;
+    };
     return build(0);
   }
 

@@ -108,7 +108,7 @@
     const rows = [t("attention.q", { token: names[0] }), t("attention.k", { token: names[1] }), t("attention.qk")];
     const columns = query.map((_, d) => String(d + 1));
     const colours = values.map((row) => bertsmith.palette.split(Math.max(...row.map(Math.abs))));
-    const picture = bertsmith.heatmap({ values, rows, columns, colour: (value, row) => colours[row](value), width, label: title, least: 7,
+    const picture = bertsmith.heatmap({ values, rows, columns, colour: (value, row) => colours[row](value), width, label: title, least: 7, tall: 20,
       describe: (i, d) => `${rows[i]} [${d + 1}] = ${number(values[i][d])}` });
     return bertsmith.figure({
       title, note: t("attention.product", { score: number(score), weight: number(weight, 4), query: names[0], key: names[1] }),
@@ -236,7 +236,8 @@
       return [
         bertsmith.segments({ key: "attention", label: t("attention.tab"), options: Object.keys(PARTS).map((name) => [name, t(`attention.part.${name}`)]) }),
         bertsmith.slider({ key: "layer", label: t("layer"), low: 1, high: most("n_layers"), otherwise: 1, shown: on("heads", "query-key", "rollout") }),
-        bertsmith.choice({ key: "head", label: t("head"), options: [["0", t("attention.every")], ...heads], shown: on("heads", "query-key") }),
+        bertsmith.choice({ key: "head", label: t("head"), options: [["0", t("attention.every")], ...heads], shown: on("heads") }),
+        bertsmith.choice({ key: "head", label: t("head"), options: heads, shown: on("query-key") }),
         bertsmith.choice({ key: "filter", label: t("attention.filter"), shown: () => part() === "heads" && bertsmith.hasPair(about),
           options: [["all", t("attention.filter.all")], ["aa", "A → A"], ["ab", "A → B"], ["ba", "B → A"], ["bb", "B → B"]] }),
         bertsmith.choice({ key: "measure", label: t("attention.measure"), shown: on("summary"),

@@ -23,10 +23,16 @@
       numbers: () => bertsmith.matrixNumbers(names, names, answer.cosines) })];
   }
 
+  /** The first example in the language of the text that the page was started with. */
+  function fitting({ examples, start }) {
+    const language = /\p{Script=Han}/u.test(start.text) ? "zh" : "en";
+    return Math.max(examples.context.findIndex((one) => one.language === language), 0);
+  }
+
   /** The word and its texts: an example of the page, or the reader's own. */
   function contextChosen(about) {
     const examples = about.examples.context;
-    const chosen = state.integer("example", 0, 0, examples.length);
+    const chosen = state.integer("example", fitting(about), 0, examples.length);
     if (chosen < examples.length) return examples[chosen];
     return { word: state.get("word").trim(), texts: lines(state.get("texts")), senses: [] };
   }
@@ -132,14 +138,14 @@
       const on = (...parts) => () => parts.includes(part());
       const high = Math.max(...about.models.map((one) => one.n_layers));
       const examples = about.examples.context;
-      const own = () => part() === "context" && state.integer("example", 0, 0, examples.length) === examples.length;
+      const own = () => part() === "context" && state.integer("example", fitting(about), 0, examples.length) === examples.length;
       const depth = { key: "depth", low: 0, high, otherwise: model.n_layers };
       return [
         bertsmith.segments({ key: "similarity", label: t("similarity.tab"), options: Object.keys(PARTS).map((name) => [name, t(`similarity.part.${name}`)]) }),
         bertsmith.slider({ ...depth, label: t("layer"), format: depthName }),
         bertsmith.player({ ...depth, label: t("similarity.walk") }),
         bertsmith.toggle({ key: "apart", label: t("similarity.apart"), shown: () => part() === "map" && bertsmith.hasPair(about) }),
-        bertsmith.choice({ key: "example", label: t("similarity.example"), shown: on("context"), options: [
+        bertsmith.choice({ key: "example", label: t("similarity.example"), shown: on("context"), otherwise: fitting(about), options: [
           ...examples.map((one, index) => [String(index), one.word]),
           ...(bertsmith.source.isExport ? [] : [[String(examples.length), t("similarity.own")]])] }),
         bertsmith.field({ key: "word", label: t("similarity.theword"), shown: own }),

@@ -10,7 +10,8 @@
   async function answer(context) {
     const { model } = context;
     if (model.missing.task) throw Object.assign(new Error(model.missing.task.message), { code: model.missing.task.code });
-    const choices = lines(state.get("choices", context.about.examples.choices.join("\n")));
+    const choices = lines(state.get("choices"));
+    if (model.task.kind === "choose" && choices.length < 2) throw Object.assign(new Error(), { code: "needs_choices", values: {} });
     const found = await context.ask("task", model.task.kind === "choose" ? { choices } : {});
     return KINDS[model.task.kind](found, context);
   }
@@ -28,7 +29,7 @@
     const place = found.text ? [inside(0, found.start), html("mark", { class: "piece answer", text: inside(found.start, found.end) }), inside(found.end)]
       : [context.texts.pair];
     return bertsmith.figure({
-      title, name: "answer", wide: true, note: t("tuned.answer.note", { probability: percent(found.probability), none: percent(found.no_answer) }),
+      title, name: "answer", wide: true, note: t("tuned.answer.note", { probability: percent(found.probability), none: number(found.no_answer) }),
       body: [html("p", { class: "big" }, bertsmith.foreign(found.text || t("tuned.noanswer"))), html("p", { class: "marked", dir: "auto" }, ...place)],
       numbers: () => ({ columns: ["text", "start", "end", "probability"],
         rows: found.spans.map((one) => [one.text, one.start, one.end, one.probability]) }) });
@@ -109,7 +110,7 @@
   bertsmith.views.tuned = {
     section: "3.2",
     models: ({ model }) => [model],
-    controls({ about, model }) {
+    controls({ model }) {
       const on = (...parts) => () => parts.includes(part());
       const labels = labelsOf(model);
       return [
@@ -119,7 +120,7 @@
           options: [["", t("tuned.likeliest")], ...labels.map((label) => [label, label])] })
           : bertsmith.field({ key: "goal", label: t("tuned.target"), placeholder: t("tuned.likeliest"),
             shown: () => part() === "attribution" && !model.task && !bertsmith.source.isExport }),
-        bertsmith.field({ key: "choices", label: t("tuned.options"), lines: 3, otherwise: about.examples.choices.join("\n"),
+        bertsmith.field({ key: "choices", label: t("tuned.options"), lines: 3,
           shown: () => part() === "answer" && model.task !== null && model.task.kind === "choose" }),
       ];
     },
