@@ -120,15 +120,12 @@ def test_checkpoints_are_chosen_evenly(subject: Subject, tmp_path: Path) -> None
     for step in range(15):
         save_model(subject.model, subject.tokenizer, tmp_path / f"step-{step}")
     paths = [tmp_path / f"step-{step}" for step in range(15)]
-    questions = all_questions(Gallery([("x", subject)], [paths], Start("the cat", None)))
-    shown = dict.fromkeys(values["model"] for _, values in questions)
-    assert list(shown) == ["a", *(f"a/step-{step}" for step in (0, 1, 3, 4, 5, 6, 8, 9, 10, 11, 13, 14))]
-    assert {view for view, values in questions if values["model"] == "a/step-3"} == {
-        "input",
-        "attention",
-        "similarity",
-        "predict",
-    }
+    data = data_of(exported(Gallery([("x", subject)], [paths], Start("the cat", None))))
+    shown = ["a", *(f"a/step-{step}" for step in (0, 1, 3, 4, 5, 6, 8, 9, 10, 11, 13, 14))]
+    assert [one["id"] for one in data["models"]["models"]] == shown
+    asked = [(key.split(" ")[0], json.loads(key.split(" ", 1)[1])["model"]) for key in data["answers"]]
+    assert {model for _, model in asked} == set(shown)
+    assert {view for view, model in asked if model == "a/step-3"} == {"input", "attention", "similarity", "predict"}
 
 
 def test_inlining() -> None:
