@@ -39,7 +39,9 @@ window.bertsmith = { views: {} };
     };
   };
 
+  /** Why there is nothing to show: ``code`` names the words for it (error.… in words.js), else the message is shown. */
+  bertsmith.refusal = (code, message = "", values = {}) => Object.assign(new Error(message), { code, values });
+
   bertsmith.range = (n) => Array.from({ length: n }, (_, index) => index);
-  bertsmith.argmax = (values) => values.reduce((best, value, index) => (value > values[best] ? index : best), 0);
   bertsmith.clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 })(window.bertsmith);

@@ -174,7 +174,7 @@
     names.forEach((name, index) => {
       const y = top + index * line + 4;
       const strong = marked.includes(index);
-      picture.svg.append(bertsmith.letters(bertsmith.fitted(name, side - 10, 13), side - 8, y + (line - 8) / 2 + 5,
+      picture.svg.append(bertsmith.letters(bertsmith.fitted(name, (side - 10) / (strong ? 1.1 : 1), 13), side - 8, y + (line - 8) / 2 + 5,
         { "text-anchor": "end", "font-size": 13, fill: colours.ink, "font-weight": strong ? 700 : 400 }));
       series.forEach(({ values, hue }, which) => {
         const [value, place] = [values[index], y + which * bar];

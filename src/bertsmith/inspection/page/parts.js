@@ -30,7 +30,7 @@
   /** The position of the token that the state has chosen; the first word's where it has chosen none or a special one. */
   bertsmith.chosenToken = function (tokens) {
     const words = tokens.filter((token) => !token.is_special);
-    if (!words.length) throw Object.assign(new Error(), { code: "no_tokens", values: {} });
+    if (!words.length) throw bertsmith.refusal("no_tokens");
     const at = state.integer("at", words[0].position, 0, tokens.length - 1);
     return tokens[at].is_special ? words[0].position : at;
   };
@@ -120,7 +120,7 @@
   };
 
   /** One of few, as a drop-down; ``options`` are [value, text]. The first is what holds when the address has none. */
-  bertsmith.choice = function ({ key, label, options, shown, otherwise = options[0][0] }) {
+  bertsmith.choice = function ({ key, label, options, shown, otherwise = options.length ? options[0][0] : "" }) {
     const select = html("select", {
       "aria-label": label, "data-key": key,
       onchange: () => state.set({ [key]: select.value === String(otherwise) ? null : select.value }),
@@ -131,7 +131,7 @@
 
   /** One of few, all of them in sight. The first is what holds when the address has none. */
   bertsmith.segments = function ({ key, label, options, shown }) {
-    const value = () => (options.some(([one]) => one === state.get(key)) ? state.get(key) : options[0][0]);
+    const value = () => state.oneOf(key, options.map(([one]) => one));
     const nodes = options.map(([one, text]) => html("button", {
       type: "button", role: "radio", text, "data-key": `${key}-${one}`, "data-value": one,
       onclick: () => state.set({ [key]: one === options[0][0] ? null : one }),

@@ -11,7 +11,7 @@
   let main = null;
 
   const view = () => bertsmith.views[viewName()];
-  const viewName = () => (NAMES.includes(state.get("view")) ? state.get("view") : "input");
+  const viewName = () => state.oneOf("view", NAMES);
 
   // The theme and the language are those of the address, else those of the browser.
   function dress() {
@@ -133,8 +133,8 @@
 
   async function reply(one, name, fields, signal) {
     const lack = one.missing[name];
-    if (lack) throw Object.assign(new Error(lack.message), { code: lack.code, values: {} });
-    if ("text" in fields && !fields.text.trim()) throw Object.assign(new Error(), { code: "empty_text", values: {} });
+    if (lack) throw bertsmith.refusal(lack.code, lack.message);
+    if ("text" in fields && !fields.text.trim()) throw bertsmith.refusal("empty_text");
     return source.ask(name, fields, signal);
   }
 
@@ -176,6 +176,8 @@
       document.getElementById("page").replaceChildren(header(), bertsmith.notice(bertsmith.explain(error)));
       return;
     }
+    // A file holds the answers about one text.
+    if (source.isExport) state.set({ text: null, pair: null });
     state.listen((now, before, byHand) => (byHand || WHOLE.some((name) => now[name] !== before[name]) ? build() : draw()));
     window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", build);
     let width = window.innerWidth;

@@ -12,10 +12,8 @@
     return view + " " + JSON.stringify(Object.fromEntries(fields.map((name) => [name, request[name]])));
   }
 
-  const failure = (code, message, values = {}) => Object.assign(new Error(message), { code, values });
-
   function unwrap(answer) {
-    if (answer && answer.error) throw failure(answer.error.code, answer.error.message, answer.error.values);
+    if (answer && answer.error) throw bertsmith.refusal(answer.error.code, answer.error.message, answer.error.values);
     return answer;
   }
 
@@ -24,13 +22,13 @@
     try {
       response = await fetch(address, options);
     } catch (error) {
-      throw error.name === "AbortError" ? error : failure("unreachable", "The server does not answer.");
+      throw error.name === "AbortError" ? error : bertsmith.refusal("unreachable", "The server does not answer.");
     }
     return unwrap(await response.json());
   }
 
   async function fromFile(key) {
-    if (!(key in data.answers)) throw failure("not_in_export", "This file does not hold the answer.");
+    if (!(key in data.answers)) throw bertsmith.refusal("not_in_export", "This file does not hold the answer.");
     return unwrap(data.answers[key]);
   }
 

@@ -30,6 +30,8 @@
   bertsmith.state = {
     /** The text, or what is given when the address has none. */
     get: (name, otherwise = "") => (values[name] !== undefined ? values[name] : otherwise),
+    /** One of the names; the first of them when the address has another or none. */
+    oneOf: (name, names) => (names.includes(values[name]) ? values[name] : names[0]),
     /** The whole number between the bounds, or what is given when the address has none. */
     integer(name, otherwise, low, high) {
       const value = Number.parseInt(values[name], 10);

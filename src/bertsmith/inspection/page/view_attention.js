@@ -6,7 +6,7 @@
   const SHARES = ["first", "separator", "self", "previous", "next", "same_word", "same_token", "within_a", "a_to_b", "b_to_a", "within_b"];
   const MEASURES = ["entropy", "distance", ...SHARES];
 
-  const part = () => state.get("attention", "heads");
+  const part = () => state.oneOf("attention", Object.keys(PARTS));
   const layerOf = (model) => state.integer("layer", 1, 1, model.n_layers);
   const headOf = (model) => state.integer("head", 0, 0, model.n_heads);
   const openHead = (row, column) => state.set({ attention: null, layer: row + 1, head: column + 1 });
@@ -17,7 +17,7 @@
 
   /** The rows and columns that the filter leaves, of a matrix over blocks of tokens. */
   function filtered(answer, tokens, pair) {
-    const sides = FILTERS[pair ? state.get("filter", "all") : "all"] || null;
+    const sides = pair ? FILTERS[state.oneOf("filter", Object.keys(FILTERS))] : null;
     const segments = answer.edges.slice(0, -1).map((start) => tokens[start].segment);
     const of = (side) => range(segments.length).filter((index) => side === null || segments[index] === side);
     return sides ? sides.map(of) : [of(null), of(null)];
@@ -130,7 +130,7 @@
   async function summary(context) {
     const { heads } = await context.ask("heads");
     const measures = MEASURES.filter((measure) => heads[0][0][measure] !== null);
-    const measure = measures.includes(state.get("measure")) ? state.get("measure") : "entropy";
+    const measure = state.oneOf("measure", measures);
     const values = heads.map((row) => row.map((head) => head[measure]));
     const rows = layerNames(context.model);
     const columns = headNames(context.model);
@@ -180,7 +180,8 @@
   async function switchOff(context) {
     const { model } = context;
     const targets = targetsOf(context);
-    const target = targets.includes(state.get("target")) ? state.get("target") : targets[0] || "token";
+    if (!targets.length) throw bertsmith.refusal(model.missing["next-sentence"] ? "no_target" : "needs_pair");
+    const target = state.oneOf("target", targets);
     const { tokens } = await context.ask("input");
     const at = target === "token" ? { position: bertsmith.chosenToken(tokens) } : {};
     const answer = await context.ask("ablation", { target, ...at });
@@ -232,6 +233,7 @@
     controls({ about, model }) {
       const most = (name) => Math.max(...about.models.map((one) => one[name]));
       const on = (...parts) => () => parts.includes(part());
+      const targets = targetsOf({ model, pair: true });
       const heads = range(most("n_heads")).map((index) => [String(index + 1), String(index + 1)]);
       return [
         bertsmith.segments({ key: "attention", label: t("attention.tab"), options: Object.keys(PARTS).map((name) => [name, t(`attention.part.${name}`)]) }),
@@ -242,11 +244,10 @@
           options: [["all", t("attention.filter.all")], ["aa", "A → A"], ["ab", "A → B"], ["ba", "B → A"], ["bb", "B → B"]] }),
         bertsmith.choice({ key: "measure", label: t("attention.measure"), shown: on("summary"),
           options: MEASURES.map((measure) => [measure, t(`measure.${measure}`)]) }),
-        bertsmith.choice({ key: "target", label: t("attention.target"), shown: on("off"),
-          options: (targetsOf({ model, pair: true }).concat("token")).filter((one, i, all) => all.indexOf(one) === i)
-            .map((target) => [target, t(`target.${target}`)]) }),
+        bertsmith.choice({ key: "target", label: t("attention.target"), shown: () => part() === "off" && targets.length > 1,
+          options: targets.map((target) => [target, t(`target.${target}`)]) }),
       ];
     },
-    draw: (context) => (PARTS[part()] || headView)(context),
+    draw: (context) => PARTS[part()](context),
   };
 })(window.bertsmith);

@@ -4,7 +4,7 @@
   const { state, t, number, range } = bertsmith;
   const BESIDE = ["input", "attention", "similarity", "prediction", "tuned"];
 
-  const part = () => state.get("compare", "layers");
+  const part = () => state.oneOf("compare", ["layers", "tokens", ...BESIDE]);
   const beside = () => (BESIDE.includes(part()) ? bertsmith.views[part()] : null);
 
   function otherOf({ about, model }) {
@@ -70,7 +70,7 @@
     },
     async draw(context) {
       const other = otherOf(context);
-      if (!other) throw Object.assign(new Error(), { code: "no_second_model", values: {} });
+      if (!other) throw bertsmith.refusal("no_second_model");
       if (beside()) return beside().draw(context);
       return (part() === "tokens" ? tokensView : layersView)(context, other);
     },

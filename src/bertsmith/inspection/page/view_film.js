@@ -4,7 +4,7 @@
   const { state, t } = bertsmith;
   const SHOWN = ["attention", "similarity", "prediction"];
 
-  const shown = () => bertsmith.views[SHOWN.includes(state.get("film")) ? state.get("film") : SHOWN[0]];
+  const shown = () => bertsmith.views[state.oneOf("film", SHOWN)];
   const framesOf = ({ about, model }) => about.models.filter((one) => one.role === "checkpoint" && one.of === model.id);
 
   function frame(chosen) {
@@ -27,7 +27,7 @@
       ];
     },
     async draw(context) {
-      if (context.model.role !== "checkpoint") throw Object.assign(new Error(), { code: "no_checkpoints", values: {} });
+      if (context.model.role !== "checkpoint") throw bertsmith.refusal("no_checkpoints");
       return shown().draw(context);
     },
   };

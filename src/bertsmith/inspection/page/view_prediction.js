@@ -4,7 +4,7 @@
   const { html, state, t, number, range } = bertsmith;
   const KINDS = { mask: 0, random: 1, kept: 2 };
 
-  const part = () => state.get("prediction", "token");
+  const part = () => state.oneOf("prediction", Object.keys(PARTS));
 
   async function token(context) {
     const { tokens } = await context.ask("input");
@@ -64,7 +64,7 @@
   }
 
   async function next(context) {
-    if (!context.pair) throw Object.assign(new Error(), { code: "needs_pair", values: {} });
+    if (!context.pair) throw bertsmith.refusal("needs_pair");
     const { follows, elsewhere } = await context.ask("next-sentence");
     const names = [t("prediction.follows"), t("prediction.elsewhere")];
     const title = t("prediction.next");
@@ -132,6 +132,6 @@
         bertsmith.toggle({ key: "whole", label: t("prediction.whole"), shown: on("masks") }),
       ];
     },
-    draw: (context) => (PARTS[part()] || token)(context),
+    draw: (context) => PARTS[part()](context),
   };
 })(window.bertsmith);

@@ -3,7 +3,7 @@
 (function (bertsmith) {
   const { html, state, t, number, range } = bertsmith;
 
-  const part = () => state.get("similarity", "map");
+  const part = () => state.oneOf("similarity", Object.keys(PARTS));
   const depthOf = (model) => state.integer("depth", model.n_layers, 0, model.n_layers);
   const depthName = (depth) => (depth === 0 ? t("similarity.embeddings") : String(depth));
   const lines = (text) => text.split("\n").filter((line) => line.trim());
@@ -158,6 +158,6 @@
           shown: () => part() === "neighbours" && !bertsmith.source.isExport }),
       ];
     },
-    draw: (context) => (PARTS[part()] || map)(context),
+    draw: (context) => PARTS[part()](context),
   };
 })(window.bertsmith);

@@ -4,14 +4,15 @@
   const { html, state, t, number, percent } = bertsmith;
   const METHODS = ["integrated-gradients", "erasure"];
 
-  const part = () => state.get("tuned", "answer");
+  const part = () => state.oneOf("tuned", Object.keys(PARTS));
   const lines = (text) => text.split("\n").filter((line) => line.trim());
 
   async function answer(context) {
     const { model } = context;
-    if (model.missing.task) throw Object.assign(new Error(model.missing.task.message), { code: model.missing.task.code });
+    if (model.missing.task) throw bertsmith.refusal(model.missing.task.code, model.missing.task.message);
+    if (model.task.kind === "answer" && !context.pair) throw bertsmith.refusal("needs_pair");
     const choices = lines(state.get("choices"));
-    if (model.task.kind === "choose" && choices.length < 2) throw Object.assign(new Error(), { code: "needs_choices", values: {} });
+    if (model.task.kind === "choose" && choices.length < 2) throw bertsmith.refusal("needs_choices");
     const found = await context.ask("task", model.task.kind === "choose" ? { choices } : {});
     return KINDS[model.task.kind](found, context);
   }
@@ -77,9 +78,9 @@
 
   async function attribution(context) {
     const { model } = context;
-    const method = METHODS.includes(state.get("method")) ? state.get("method") : METHODS[0];
+    const method = state.oneOf("method", METHODS);
     const lack = model.missing[method];
-    if (lack) throw Object.assign(new Error(lack.message), { code: lack.code });
+    if (lack) throw bertsmith.refusal(lack.code, lack.message);
     const { tokens } = await context.ask("input");
     const position = ofToken(model) ? { position: bertsmith.chosenToken(tokens) } : {};
     const labels = labelsOf(model);
@@ -91,7 +92,7 @@
     const names = tokens.map((one) => one.token);
     const picked = ofToken(model) && bertsmith.tokenPicker(tokens, position.position, t("tuned.pick"));
     const coloured = bertsmith.tokenPicture({ tokens: names, width: context.width, label: t("tuned.attribution"),
-      fills: found.scores.map((score, i) => i !== found.position && colour(score)),
+      fills: found.scores.map(colour),
       strokes: names.map((_, i) => i === found.position && bertsmith.palette.now().ink), titles: found.scores.map((score) => number(score)) });
     const strongest = bertsmith.range(names.length).sort((one, other) => Math.abs(found.scores[other]) - Math.abs(found.scores[one])).slice(0, 12);
     const picture = bertsmith.bars({ names: strongest.map((i) => names[i]), series: [{ values: strongest.map((i) => found.scores[i]), hue: 0 }], width: context.width,
@@ -124,6 +125,6 @@
           shown: () => part() === "answer" && model.task !== null && model.task.kind === "choose" }),
       ];
     },
-    draw: (context) => (PARTS[part()] || answer)(context),
+    draw: (context) => PARTS[part()](context),
   };
 })(window.bertsmith);

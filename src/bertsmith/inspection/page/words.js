@@ -314,7 +314,7 @@
     "error.no_next_sentence_head": ["This model has no next-sentence head, so it cannot say whether B follows A.", "该模型没有下一句预测头，无法判断 B 是否接在 A 之后。"],
     "error.no_task_head": ["This model is not fine-tuned for a task, so it has no answer to show.", "该模型没有针对任务微调，没有回答可显示。"],
     "error.no_captum": ["Integrated gradients need the library captum: pip install 'bertsmith[inspect]'.", "积分梯度需要 captum 库：pip install 'bertsmith[inspect]'。"],
-    "error.no_target": ["This model has no head at all, so there is no prediction to explain.", "该模型没有任何输出头，没有可解释的预测。"],
+    "error.no_target": ["This model has no single score for this text that could be explained.", "该模型对这段文本没有可供解释的单一得分。"],
     "error.no_checkpoints": ["There are no checkpoints. Open the directory of a run to see its film.", "没有检查点。请打开一次训练的运行目录以观看影片。"],
     "error.no_second_model": ["There is one model only. Start the page with two: bertsmith inspect ONE OTHER.", "只有一个模型。请用两个模型启动：bertsmith inspect 模型一 模型二。"],
     "error.diverged": ["The model's numbers are not finite: its weights are broken or its training diverged.", "模型的数值不是有限数：权重已损坏，或训练已发散。"],
