@@ -1,6 +1,7 @@
 """The page as one file: what it holds, that no text can break out of it, and that it runs nothing else."""
 
 import base64
+import copy
 import hashlib
 import json
 import re
@@ -195,7 +196,9 @@ def test_a_notebook_shows_the_page_in_a_frame(toy_directory: Path, tmp_path: Pat
 
 
 def test_a_notebook_takes_models_that_are_loaded(subject: Subject, toy_directory: Path) -> None:
-    page = bertsmith.inspect(subject.model, "the cat", other=toy_directory / "model", tokenizer=subject.tokenizer)
+    mine = copy.deepcopy(subject.model).requires_grad_(True).train()
+    page = bertsmith.inspect(mine, "the cat", other=toy_directory / "model", tokenizer=subject.tokenizer)
+    assert mine.training and all(parameter.requires_grad for parameter in mine.parameters())
     assert [one["name"] for one in data_of(page.html)["models"]["models"]] == ["model A", "model"]
     with pytest.raises(UsageError, match="needs its tokenizer"):
         bertsmith.inspect(subject.model, "the cat")

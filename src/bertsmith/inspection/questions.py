@@ -31,7 +31,8 @@ def _of_model(gallery: Gallery, description: Description) -> list[Question]:
 
 def _positions(gallery: Gallery, text: dict[str, Any], most: int) -> list[int]:
     """Return the positions of the text's tokens but special ones; none where there are more than ``most``."""
-    reading = gallery.read(gallery.model_ids[0] if "/" in text["model"] else text["model"], text["text"], text.get("pair"))
+    model, _, _ = text["model"].partition("/")  # checkpoints cut a text as their model does
+    reading = gallery.read(model, text["text"], text.get("pair"))
     if reading.n_tokens > most:
         return []
     return [position for position, special in enumerate(reading.is_special) if not special]
