@@ -16,6 +16,7 @@ from bertsmith.inspection.requests import checked
 from bertsmith.inspection.views import VIEWS, as_json
 from bertsmith.progress import SILENT, Progress
 
+_MOST_CHECKPOINTS = 12
 _SCRIPT = re.compile(r'<script src="([\w.-]+)"></script>')
 _STYLE = re.compile(r'<link rel="stylesheet" href="([\w.-]+)">')
 
@@ -34,6 +35,7 @@ def export(gallery: Gallery, path: Path, progress: Progress = SILENT) -> None:
 
 def exported(gallery: Gallery, progress: Progress = SILENT) -> str:
     """Return the page with all answers about the gallery's text; errors as for :func:`export`."""
+    gallery = gallery.thinned(_MOST_CHECKPOINTS)
     questions = all_questions(gallery)
     entries = []
     with progress.task("Preparing", len(questions), "answers") as shown:

@@ -109,7 +109,7 @@ class Gallery:
             for letter, paths in zip("ab", runs, strict=False)
             for path in paths
         }
-        self._start = start
+        self._runs, self._start = runs, start
         self._loading = threading.Lock()
         self._loaded: Cache[Subject] = Cache(_CHECKPOINTS_LOADED, lambda _: 1)
         self._readings: Cache[Reading] = Cache(_CACHED_BYTES, lambda reading: reading.n_bytes)
@@ -123,6 +123,11 @@ class Gallery:
             names = [str(path) for path in paths]
         subjects = [Subject.load(model) for model, _ in found]
         return cls(list(zip(names, subjects, strict=True)), [run for _, run in found], start)
+
+    def thinned(self, most: int) -> "Gallery":
+        """Return the same models with at most so many checkpoints of each run, evenly chosen."""
+        subjects = [(self._names[letter], subject) for letter, subject in self._subjects.items()]
+        return Gallery(subjects, [_evenly(run, most) for run in self._runs], self._start)
 
     @property
     def model_ids(self) -> list[str]:
@@ -219,6 +224,12 @@ class Gallery:
         if not self.checkpoint_ids(name):
             found["film"] = Missing("no_checkpoints", "this model is not from a run with checkpoints")
         return found
+
+
+def _evenly(paths: list[Path], most: int) -> list[Path]:
+    if len(paths) <= most:
+        return paths
+    return [paths[round(place * (len(paths) - 1) / (most - 1))] for place in range(most)]
 
 
 def _model_and_checkpoints(path: Path) -> tuple[Path, list[Path]]:

@@ -1,5 +1,6 @@
 """The page inside a notebook."""
 
+import copy
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -70,5 +71,6 @@ def inspect(
         elif tokenizer is None:
             raise UsageError("a loaded model needs its tokenizer: inspect(model, text, tokenizer=tok)")
         else:
-            subjects.append((f"model {letter}", Subject.of(one, tokenizer)))
+            # A copy, since whoever has the model may train it on.
+            subjects.append((f"model {letter}", Subject.of(copy.deepcopy(one).cpu().float(), tokenizer)))
     return Page(exported(Gallery(subjects, [], start)), height)

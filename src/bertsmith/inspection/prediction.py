@@ -22,6 +22,8 @@ from bertsmith.types import PackedBatch
 
 TOP, _TOP_OF_LAYER = 10, 5
 MOST_SCORED = 256
+# Beyond this e to it is no number any more.
+_MOST_SURPRISE = 700.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,4 +169,5 @@ def pseudo_perplexity(reading: Reading, is_cancelled: IsCancelled = never) -> Ps
         Scored(position, math.exp(logarithm), logarithm, tokens[best])
         for position, logarithm, best in zip(positions.tolist(), logarithms, likeliest, strict=True)
     ]
-    return PseudoPerplexity(math.exp(-sum(logarithms) / len(logarithms)), scored)
+    surprise = -sum(logarithms) / len(logarithms)
+    return PseudoPerplexity(math.exp(min(surprise, _MOST_SURPRISE)), scored)

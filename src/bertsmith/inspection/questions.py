@@ -3,43 +3,36 @@
 from collections.abc import Iterator
 from typing import Any
 
-from bertsmith.inspection.gallery import Gallery
+from bertsmith.inspection.gallery import Description, Gallery
 
 # Up to how many tokens the views are prepared that ask about each of them.
 _MOST_PREDICTED, _MOST_PREDICTED_IN_FILM, _MOST_TRACED, _MOST_MULTIPLIED = 128, 64, 32, 64
-_MOST_CLASSES, _MOST_CHECKPOINTS, _SEEDS = 8, 12, 10
+_MOST_CLASSES, _SEEDS = 8, 10
 
 Question = tuple[str, dict[str, Any]]
 """The name of a view and the values of a request."""
 
 
 def all_questions(gallery: Gallery) -> list[Question]:
-    """Return what the page asks about the gallery's text, of every model and of checkpoints evenly chosen."""
-    return [question for description in gallery.describe().models for question in _of_model(gallery, description.id)]
+    """Return what the page asks about the gallery's text, of every model and of every checkpoint."""
+    return [question for description in gallery.describe().models for question in _of_model(gallery, description)]
 
 
-def _of_model(gallery: Gallery, model: str) -> list[Question]:
-    description = next(one for one in gallery.describe().models if one.id == model)
-    text = {"model": model, "text": gallery.start.text}
+def _of_model(gallery: Gallery, description: Description) -> list[Question]:
+    text = {"model": description.id, "text": gallery.start.text}
     if gallery.start.pair is not None:
         text["pair"] = gallery.start.pair
     if description.role == "checkpoint":
-        shown = _evenly(gallery.checkpoint_ids(str(description.of)), _MOST_CHECKPOINTS)
-        views = _of_checkpoint(gallery, text, description.n_layers) if model in shown else iter(())
+        views = _of_checkpoint(gallery, text, description.n_layers)
     else:
         views = _of_everything(gallery, text)
     return [(view, values) for view, values in views if view not in description.missing]
 
 
-def _evenly(names: list[str], most: int) -> list[str]:
-    if len(names) <= most:
-        return names
-    return [names[round(place * (len(names) - 1) / (most - 1))] for place in range(most)]
-
-
 def _positions(gallery: Gallery, text: dict[str, Any], most: int) -> list[int]:
     """Return the positions of the text's tokens but special ones; none where there are more than ``most``."""
-    reading = gallery.read(gallery.model_ids[0] if "/" in text["model"] else text["model"], text["text"], text.get("pair"))
+    model, _, _ = text["model"].partition("/")  # checkpoints cut a text as their model does
+    reading = gallery.read(model, text["text"], text.get("pair"))
     if reading.n_tokens > most:
         return []
     return [position for position, special in enumerate(reading.is_special) if not special]
