@@ -1,5 +1,6 @@
 """The inspection page in headless Chromium: served, and as an exported file opened from disk."""
 
+import functools
 import json
 import shutil
 import threading
@@ -37,6 +38,13 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
+# Changes the address as a reader does by hand, and waits until the page has heard of it.
+FOLLOW = """place => location.hash === place || new Promise(done => {
+  addEventListener('hashchange', () => done(), { once: true });
+  location.hash = place;
+})"""
+
+
 class Reader:
     """Opens the page, clicks in it and reads it back. What it says on the console and asks elsewhere is kept."""
 
@@ -54,8 +62,11 @@ class Reader:
 
     def open(self, **state: Any) -> "Reader":
         """Open the page with the state in its address, in English unless it says otherwise."""
-        self.page.goto("about:blank")
-        self.page.goto(f"{self.address}#{urlencode({'lang': 'en', **state})}")
+        place = urlencode({"lang": "en", **state})
+        if self.page.url.startswith(self.address):
+            self.page.evaluate(FOLLOW, f"#{place}")
+        else:
+            self.page.goto(f"{self.address}#{place}")
         return self.settle()
 
     def settle(self) -> "Reader":
@@ -198,10 +209,19 @@ def exported(gallery: Gallery, tmp_path_factory: pytest.TempPathFactory) -> str:
     return path.as_uri()
 
 
+@pytest.fixture(scope="module")
+def opened(browser: Any) -> Callable[[str], Reader]:
+    """Return the one reader of an address that stays open for the whole module: opening takes long."""
+    return functools.cache(lambda address: Reader(browser.new_page(), address))
+
+
 @pytest.fixture(params=["served", "exported"])
-def reader(request: pytest.FixtureRequest, read: Callable[..., Reader]) -> Reader:
+def reader(request: pytest.FixtureRequest, opened: Callable[[str], Reader]) -> Iterator[Reader]:
     """A reader of the page of two pre-trained models, once served and once in a file."""
-    return read(request.getfixturevalue(request.param))
+    reader = opened(request.getfixturevalue(request.param))
+    reader.page.bring_to_front()
+    yield reader
+    assert reader.complaints == []
 
 
 @pytest.fixture

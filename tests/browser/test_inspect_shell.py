@@ -148,14 +148,14 @@ def test_all_that_can_be_pressed_has_a_name(live: Any) -> None:
         assert nameless == []
 
 
-def test_the_walk_through_the_layers_stops_at_the_last(reader: Any) -> None:
-    reader.open(view="similarity", depth=1)
-    play = reader.page.locator('[data-key="play-depth"]')
+def test_the_walk_through_the_layers_stops_at_the_last(live: Any) -> None:
+    live.open(view="similarity", depth=1)
+    play = live.page.locator('[data-key="play-depth"]')
     play.click()
     assert play.get_attribute("aria-pressed") == "true"
-    reader.expect("depth=2")
-    reader.page.wait_for_selector('[data-key="play-depth"][aria-pressed="false"]')
-    assert "Cosines at layer 2" in reader.text
+    live.expect("depth=2")
+    live.page.wait_for_selector('[data-key="play-depth"][aria-pressed="false"]')
+    assert "Cosines at layer 2" in live.text
 
 
 @pytest.mark.parametrize(
