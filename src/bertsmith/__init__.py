@@ -5,6 +5,7 @@
     out = model(tok.pack(["a text", ("a", "pair")]))
     bertsmith.save(model, tok, path)
     pipe = bertsmith.pipeline(path)
+    bertsmith.inspect(path, "a text")
 
 Nothing heavy is imported before it is used.
 """
@@ -16,16 +17,18 @@ if TYPE_CHECKING:
     from bertsmith.artifacts.directory import load_model as load
     from bertsmith.artifacts.directory import save_model as save
     from bertsmith.inference.pipelines import pipeline
+    from bertsmith.inspection.notebook import inspect
     from bertsmith.text.tokenizer import Tokenizer
     from bertsmith.types import Encoding, PackedBatch
 
 __version__ = "0.1.0"
-__all__ = ["Encoding", "PackedBatch", "Tokenizer", "load", "pipeline", "save"]
+__all__ = ["Encoding", "PackedBatch", "Tokenizer", "inspect", "load", "pipeline", "save"]
 
 _HOMES = {
     "Encoding": ("bertsmith.types", "Encoding"),
     "PackedBatch": ("bertsmith.types", "PackedBatch"),
     "Tokenizer": ("bertsmith.text.tokenizer", "Tokenizer"),
+    "inspect": ("bertsmith.inspection.notebook", "inspect"),
     "load": ("bertsmith.artifacts.directory", "load_model"),
     "pipeline": ("bertsmith.inference.pipelines", "pipeline"),
     "save": ("bertsmith.artifacts.directory", "save_model"),

@@ -1,0 +1,381 @@
+// Pictures: a canvas for what is many, an SVG above it for lines and letters. Both are saved together (save.js).
+"use strict";
+(function (bertsmith) {
+  const { svg, html, range } = bertsmith;
+  const FONT = 'system-ui, -apple-system, "Segoe UI", "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif';
+  const ruler = document.createElement("canvas").getContext("2d");
+
+  bertsmith.textWidth = function (text, size = 12) {
+    ruler.font = `${size}px ${FONT}`;
+    return ruler.measureText(text).width;
+  };
+
+  /** The text, cut to fit into ``width`` pixels. */
+  bertsmith.fitted = function (text, width, size = 12) {
+    if (bertsmith.textWidth(text, size) <= width) return text;
+    const letters = [...text];
+    while (letters.length > 1 && bertsmith.textWidth(letters.join("") + "…", size) > width) letters.pop();
+    return letters.join("") + "…";
+  };
+
+  /** An empty picture of the size; with ``canvas``, one to paint on lies behind the SVG. */
+  bertsmith.picture = function (width, height, label, withCanvas = false) {
+    const [w, h] = [Math.ceil(width), Math.ceil(height)];
+    const root = svg("svg", {
+      viewBox: `0 0 ${w} ${h}`, width: w, height: h, role: "img", "aria-label": label, "font-family": FONT, "font-size": 12,
+    });
+    const element = html("div", { class: "picture" });
+    element.style.width = `${w}px`;
+    element.style.height = `${h}px`;
+    let canvas = null;
+    if (withCanvas) {
+      const density = Math.min(window.devicePixelRatio || 1, 2, 8192 / Math.max(w, h));
+      canvas = html("canvas", { width: w * density, height: h * density, "aria-hidden": "true" });
+      canvas.getContext("2d").scale(canvas.width / w, canvas.height / h);
+      element.append(canvas);
+    }
+    element.append(root);
+    return { element, svg: root, canvas, width: w, height: h };
+  };
+
+  bertsmith.letters = (text, x, y, properties = {}) =>
+    svg("text", { x, y, fill: bertsmith.palette.now().quiet, text, ...properties });
+
+  /**
+   * A grid of cells with names at the left and on top, a frame on the cell that the mouse or the arrow keys are on, and a line
+   * that says what ``describe(row, column)`` does of it; ``pick(row, column)`` is a click or Enter. ``paint(brush, left, top,
+   * cell, high)`` fills it; the cells of ``marks`` are crossed out; ``scale`` is the colours' meaning, shown below. Cells are square,
+   * or ``tall`` pixels high where that is more.
+   */
+  bertsmith.cells = function ({ rows, columns, width, label, describe, pick, paint, most = 30, least = 2, tall = 0, marks = [], scale = null }) {
+    const colours = bertsmith.palette.now();
+    const [side, top] = [rows, columns].map((names) => Math.min(110, 10 + Math.max(...names.map((name) => bertsmith.textWidth(name)))));
+    const cell = bertsmith.clamp((width - side - 2) / columns.length, least, most);
+    const high = Math.max(cell, tall);
+    const breadth = side + Math.max(cell * columns.length, scale ? 260 : 0) + 2;
+    const picture = bertsmith.picture(Math.min(breadth, Math.max(width, side + cell * columns.length + 2)),
+      top + high * rows.length + 2 + (scale ? 34 : 0), label, true);
+    if (scale) picture.svg.append(...legend(scale, side, top + high * rows.length + 14));
+    paint(picture.canvas.getContext("2d"), side, top, cell, high);
+
+    const [every, everyRow] = [cell, high].map((size) => Math.ceil(13 / size));
+    rows.forEach((name, r) => r % everyRow === 0 && picture.svg.append(bertsmith.letters(
+      bertsmith.fitted(name, side - 8), side - 6, top + high * (r + 0.5) + 4, { "text-anchor": "end" })));
+    const turned = columns.some((name) => bertsmith.textWidth(name) > cell - 4);
+    columns.forEach((name, c) => {
+      if (c % every !== 0) return;
+      const [x, y] = [side + cell * (c + 0.5) + 4, top - 6];
+      picture.svg.append(bertsmith.letters(bertsmith.fitted(name, top - 8), turned ? x : x - 4, y,
+        turned ? { transform: `rotate(-90 ${x} ${y})` } : { "text-anchor": "middle" }));
+    });
+    for (const [r, c] of marks) {
+      const [x, y] = [side + c * cell, top + r * high];
+      picture.svg.append(svg("path", { d: `M${x},${y}l${cell},${high}m0,${-high}l${-cell},${high}`, stroke: bertsmith.palette.hue(1),
+        "stroke-width": 3 }));
+    }
+    const frame = svg("rect", { width: cell, height: high, fill: "none", stroke: colours.ink, "stroke-width": 2, opacity: 0 });
+    picture.svg.append(frame);
+
+    const readout = bertsmith.readout(bertsmith.t("point"));
+    let place = [0, 0];
+    function show(row, column) {
+      place = [bertsmith.clamp(row, 0, rows.length - 1), bertsmith.clamp(column, 0, columns.length - 1)];
+      frame.setAttribute("x", side + cell * place[1]);
+      frame.setAttribute("y", top + high * place[0]);
+      frame.setAttribute("opacity", 1);
+      readout.say(describe(...place));
+    }
+    const { element } = picture;
+    const under = (event) => {
+      const box = element.getBoundingClientRect();
+      const [row, column] = [(event.clientY - box.top - top) / high, (event.clientX - box.left - side) / cell].map(Math.floor);
+      return row >= 0 && row < rows.length && column >= 0 && column < columns.length ? [row, column] : null;
+    };
+    element.addEventListener("mousemove", (event) => under(event) && show(...under(event)));
+    element.addEventListener("click", (event) => {
+      const found = under(event);
+      if (found) show(...found);
+      if (found && pick) pick(...found);
+    });
+    bertsmith.arrows(element, label, {
+      ArrowUp: () => show(place[0] - 1, place[1]), ArrowDown: () => show(place[0] + 1, place[1]),
+      ArrowLeft: () => show(place[0], place[1] - 1), ArrowRight: () => show(place[0], place[1] + 1),
+      Enter: () => pick && pick(...place),
+    });
+    if (pick) element.classList.add("pickable");
+    return { ...picture, readout };
+  };
+
+  /** What the colours of a scale mean. */
+  function legend(colour, x, y) {
+    const [steps, width] = [40, 120];
+    const low = bertsmith.letters(bertsmith.number(colour.low, 2), x, y + 10);
+    const start = x + bertsmith.textWidth(low.textContent) + 8;
+    return [low, ...range(steps).map((step) => svg("rect", {
+      x: start + (step * width) / steps, y, width: width / steps + 0.5, height: 11,
+      "shape-rendering": "crispEdges",
+      fill: bertsmith.palette.css(colour(colour.low + ((colour.high - colour.low) * step) / (steps - 1))) })),
+    svg("rect", { x: start, y, width, height: 11, fill: "none", stroke: bertsmith.palette.now().border }),
+    bertsmith.letters(bertsmith.number(colour.high, 2), start + width + 8, y + 10)];
+  }
+
+  /** Paint a matrix, one coloured pixel a value, stretched to the box; no value is grey. */
+  bertsmith.paintMatrix = function (brush, values, colour, left, top, width, height) {
+    const tiny = html("canvas", { width: values[0].length, height: values.length });
+    const pixels = new ImageData(tiny.width, tiny.height);
+    values.forEach((row, r) => row.forEach((value, c) => {
+      pixels.data.set(value === null ? [128, 128, 128] : colour(value, r), 4 * (r * tiny.width + c));
+      pixels.data[4 * (r * tiny.width + c) + 3] = 255;
+    }));
+    tiny.getContext("2d").putImageData(pixels, 0, 0);
+    brush.imageSmoothingEnabled = false;
+    brush.drawImage(tiny, left, top, width, height);
+  };
+
+  /** A matrix as coloured cells: ``values`` is a list of rows, ``colour(value, row)`` gives [red, green, blue]; see ``cells``. */
+  bertsmith.heatmap = ({ values, colour, ...rest }) => bertsmith.cells({
+    ...rest, scale: colour.low === undefined ? null : colour,
+    paint: (brush, left, top, cell, high) =>
+      bertsmith.paintMatrix(brush, values, colour, left, top, cell * values[0].length, high * values.length),
+  });
+
+  /** Make an element reachable by Tab and let keys act on it. */
+  bertsmith.arrows = function (element, label, actions) {
+    element.tabIndex = 0;
+    element.setAttribute("role", "application");
+    element.setAttribute("aria-label", label);
+    element.addEventListener("keydown", (event) => {
+      if (!actions[event.key]) return;
+      event.preventDefault();
+      actions[event.key]();
+    });
+  };
+
+  /** The line below a picture that says in words what the mouse or the keys are on. */
+  bertsmith.readout = function (text = "") {
+    const element = html("output", { class: "readout", text: text || "\u00a0" });
+    return { element, say: (words) => { element.textContent = words || "\u00a0"; } };
+  };
+
+  /** Horizontal bars: of each name one in every series {values, hue, name}; ``marked`` names stand out. */
+  bertsmith.bars = function ({ names, series, width, label, high = null, format = bertsmith.percent, marked = [] }) {
+    const colours = bertsmith.palette.now();
+    const w = Math.min(width, 720);
+    const side = Math.min(w * 0.4, 12 + 1.1 * Math.max(...names.map((name) => bertsmith.textWidth(name, 13))));
+    const most = high === null ? Math.max(...series.flatMap(({ values }) => values.map(Math.abs)), 1e-12) : high;
+    const [bar, top] = [series.length > 1 ? 15 : 18, series.length > 1 ? 26 : 0];
+    const line = bar * series.length + 8;
+    const picture = bertsmith.picture(w, top + line * names.length + 4, label);
+    if (series.length > 1) {
+      series.forEach(({ name, hue }, index) => picture.svg.append(
+        svg("rect", { x: side + index * 150, y: 3, width: 12, height: 12, rx: 3, fill: bertsmith.palette.hue(hue) }),
+        bertsmith.letters(name, side + index * 150 + 18, 14)));
+    }
+    names.forEach((name, index) => {
+      const y = top + index * line + 4;
+      const strong = marked.includes(index);
+      picture.svg.append(bertsmith.letters(bertsmith.fitted(name, (side - 10) / (strong ? 1.1 : 1), 13), side - 8, y + (line - 8) / 2 + 5,
+        { "text-anchor": "end", "font-size": 13, fill: colours.ink, "font-weight": strong ? 700 : 400 }));
+      series.forEach(({ values, hue }, which) => {
+        const [value, place] = [values[index], y + which * bar];
+        const length = Math.max((Math.abs(value) / most) * (w - side - 78), 1);
+        picture.svg.append(
+          svg("rect", { x: side, y: place, width: length, height: bar - (series.length > 1 ? 2 : 0), rx: 3,
+            fill: bertsmith.palette.hue(value < 0 ? 1 : hue), opacity: strong ? 1 : 0.78 }),
+          bertsmith.letters(format(value), side + length + 6, place + bar / 2 + 4, { class: "value" }));
+      });
+    });
+    return picture;
+  };
+
+  /**
+   * Tokens in a row, broken into lines: ``fills[i]`` is [red, green, blue], ``strokes[i]`` a colour of its frame, ``below[i]`` a
+   * word under it and ``titles[i]`` what the mouse finds.
+   */
+  bertsmith.tokenPicture = function ({ tokens, width, label, fills = [], strokes = [], below = [], titles = [] }) {
+    const colours = bertsmith.palette.now();
+    const [tall, gap, size] = [30, 6, 14];
+    const line = tall + (below.length ? 24 : 8);
+    const sizes = tokens.map((token, i) => Math.min(width, 18 + Math.max(bertsmith.textWidth(token, size), bertsmith.textWidth(below[i] || "", 11))));
+    let [x, y] = [1, 1];
+    const places = sizes.map((wide) => {
+      if (x + wide > width) [x, y] = [1, y + line];
+      x += wide + gap;
+      return [x - wide - gap, y];
+    });
+    const picture = bertsmith.picture(width, y + line, label);
+    tokens.forEach((token, i) => {
+      const [left, top] = places[i];
+      const middle = left + sizes[i] / 2;
+      picture.svg.append(svg("g", {}, titles[i] && svg("title", { text: titles[i] }),
+        svg("rect", { x: left, y: top, width: sizes[i] - 2, height: tall, rx: 6, "stroke-width": strokes[i] ? 2 : 1,
+          fill: fills[i] ? bertsmith.palette.css(fills[i]) : colours.paper, stroke: strokes[i] || colours.border }),
+        bertsmith.letters(bertsmith.fitted(token, sizes[i] - 10, size), middle - 1, top + 20, { "text-anchor": "middle", "font-size": size,
+          fill: fills[i] ? bertsmith.palette.inkOn(fills[i]) : colours.ink }),
+        below[i] && bertsmith.letters(below[i], middle - 1, top + tall + 14, { "text-anchor": "middle", "font-size": 11 })));
+    });
+    return picture;
+  };
+
+  const ticksOf = (low, high) => range(5).map((index) => low + ((high - low) * index) / 4);
+
+  /** Curves over ``names`` (one point each); ``series`` are {name, values, hue, dashed}. */
+  bertsmith.curves = function ({ names, series, width, label, low, high, xTitle = "", format = (v) => bertsmith.number(v, 2) }) {
+    const colours = bertsmith.palette.now();
+    const [left, right, top, bottom] = [52, 26, 12 + 20 * Math.ceil(series.length / 2), 44];
+    const [w, h] = [Math.min(width, 960), 250 + top];
+    const picture = bertsmith.picture(w, h, label);
+    const x = (index) => left + ((w - left - right) * index) / Math.max(names.length - 1, 1);
+    const y = (value) => h - bottom - ((h - top - bottom) * (value - low)) / (high - low || 1);
+    for (const tick of ticksOf(low, high)) {
+      picture.svg.append(
+        svg("line", { x1: left, x2: w - right, y1: y(tick), y2: y(tick), stroke: colours.grid }),
+        bertsmith.letters(format(tick), left - 8, y(tick) + 4, { "text-anchor": "end" }));
+    }
+    const every = Math.ceil(Math.max(...names.map((name) => bertsmith.textWidth(name) + 10)) / Math.max(x(1) - x(0), 1));
+    names.forEach((name, index) => index % every === 0 && picture.svg.append(
+      bertsmith.letters(name, x(index), h - bottom + 18, { "text-anchor": "middle" })));
+    picture.svg.append(bertsmith.letters(xTitle, (left + w - right) / 2, h - 6, { "text-anchor": "middle" }));
+    series.forEach(({ name, values, hue, dashed }, index) => {
+      const colour = bertsmith.palette.hue(hue);
+      const points = values.map((value, i) => [x(i), y(value)]).filter((point) => Number.isFinite(point[1]));
+      const [lx, ly] = [left + (index % 2) * ((w - left) / 2), 14 + 20 * Math.floor(index / 2)];
+      picture.svg.append(
+        svg("polyline", { points: points.join(" "), fill: "none", stroke: colour, "stroke-width": 2,
+          "stroke-linejoin": "round", "stroke-dasharray": dashed ? "5 4" : null }),
+        ...(points.length <= 40 ? points.map(([cx, cy]) => svg("circle", { cx, cy, r: 3, fill: colour })) : []),
+        svg("line", { x1: lx, x2: lx + 18, y1: ly - 4, y2: ly - 4, stroke: colour, "stroke-width": 3,
+          "stroke-dasharray": dashed ? "5 4" : null }),
+        bertsmith.letters(bertsmith.fitted(name, (w - left) / 2 - 34), lx + 24, ly, { fill: colours.ink }));
+    });
+    return picture;
+  };
+
+  const square = (points, key) => {
+    const values = points.map((point) => point[key]);
+    return [Math.min(...values), Math.max(...values)];
+  };
+
+  /** Named points {x, y, name, hue, faint} in the plane, on one scale for both axes' middle. */
+  bertsmith.scatter = function ({ points, width, label, xTitle, yTitle }) {
+    const colours = bertsmith.palette.now();
+    const [w, h, margin] = [Math.min(width, 760), Math.min(width, 460), 34];
+    const picture = bertsmith.picture(w, h, label);
+    const [[x0, x1], [y0, y1]] = [square(points, "x"), square(points, "y")];
+    const x = (value) => margin + ((w - 3 * margin) * (value - x0)) / (x1 - x0 || 1);
+    const y = (value) => h - margin - ((h - 2 * margin) * (value - y0)) / (y1 - y0 || 1);
+    picture.svg.append(
+      svg("rect", { x: 0.5, y: 0.5, width: w - 1, height: h - 1, rx: 6, fill: "none", stroke: colours.border }),
+      bertsmith.letters(xTitle, w / 2, h - 8, { "text-anchor": "middle" }),
+      bertsmith.letters(yTitle, 14, h / 2, { "text-anchor": "middle", transform: `rotate(-90 14 ${h / 2})` }));
+    const taken = [];
+    for (const point of points) {
+      const [cx, cy] = [x(point.x), y(point.y)];
+      const colour = bertsmith.palette.hue(point.hue);
+      picture.svg.append(svg("circle", { cx, cy, r: 4.5, fill: colour, opacity: point.faint ? 0.45 : 0.9 },
+        svg("title", { text: point.name })));
+      // A name that would lie on another is left to the point's title.
+      if (taken.every(([tx, ty]) => Math.abs(tx - cx) > 46 || Math.abs(ty - cy) > 13)) {
+        taken.push([cx, cy]);
+        picture.svg.append(bertsmith.letters(bertsmith.fitted(point.name, 90), cx + 7, cy + 4, { fill: colours.ink }));
+      }
+    }
+    return picture;
+  };
+
+  /**
+   * Lines between two columns of tokens. ``layers`` are {weights, hue}: weights[i][j] from left i to right j is the opacity.
+   * With the mouse or the arrow keys on a token, its lines alone are drawn; ``focused(index or null)`` is told.
+   */
+  bertsmith.links = function ({ left, right, layers, width, label, focused }) {
+    const colours = bertsmith.palette.now();
+    const n = Math.max(left.length, right.length);
+    const line = n <= 64 ? 22 : n <= 160 ? 17 : 13;
+    const size = Math.min(13, line - 2);
+    const w = Math.min(width, 620);
+    const column = Math.min(w * 0.34, 14 + Math.max(...[...left, ...right].map((name) => bertsmith.textWidth(name, size))));
+    const picture = bertsmith.picture(w, line * n + 4, label, true);
+    const middle = (index) => line * (index + 0.5) + 2;
+    const brush = picture.canvas.getContext("2d");
+    const group = svg("g", { fill: "none" });
+    const back = svg("rect", { x: 0, width: column - 4, height: line, rx: 4, fill: colours.accent, opacity: 0 });
+    const shades = right.map((_, j) => svg("rect", {
+      x: w - column + 4, y: line * j + 2, width: column - 4, height: line - 1, rx: 4, fill: colours.accent, opacity: 0 }));
+    picture.svg.append(back, ...shades, group,
+      ...left.map((name, i) => bertsmith.letters(bertsmith.fitted(name, column - 12, size), column - 10, middle(i) + size * 0.36,
+        { "text-anchor": "end", fill: colours.ink, "font-size": size })),
+      ...right.map((name, j) => bertsmith.letters(bertsmith.fitted(name, column - 12, size), w - column + 10,
+        middle(j) + size * 0.36, { fill: colours.ink, "font-size": size })));
+
+    let chosen = null;
+    function draw() {
+      const lines = strongest(layers, chosen);
+      const ends = ([, i, j]) => ({ x1: column, x2: w - column, y1: middle(i), y2: middle(j) });
+      const few = lines.length <= MOST_SVG_LINES;
+      // Few lines go into the SVG and are saved as lines; many are painted.
+      group.replaceChildren(...(few ? lines : []).map((found) => svg("line", { ...ends(found), stroke: bertsmith.palette.hue(found[3]),
+        "stroke-width": 2, opacity: Math.min(found[0], 1).toFixed(3) })));
+      brush.clearRect(0, 0, picture.width, picture.height);
+      if (!few) paintLines(brush, lines, ends);
+      back.setAttribute("opacity", chosen === null ? 0 : 0.25);
+      back.setAttribute("y", chosen === null ? 0 : line * chosen + 2);
+      shades.forEach((shade, j) => shade.setAttribute("opacity", chosen === null ? 0 : averageTo(layers, chosen, j).toFixed(3)));
+    }
+    function choose(index) {
+      const next = index === null ? null : bertsmith.clamp(index, 0, left.length - 1);
+      if (next === chosen) return;
+      chosen = next;
+      draw();
+      focused(chosen);
+    }
+    const { element } = picture;
+    element.addEventListener("mousemove", (event) => {
+      const box = element.getBoundingClientRect();
+      const index = Math.floor((event.clientY - box.top - 2) / line);
+      choose(event.clientX - box.left < column + 10 && index < left.length ? Math.max(index, 0) : null);
+    });
+    element.addEventListener("mouseleave", () => choose(null));
+    element.addEventListener("click", (event) => {
+      choose(Math.floor((event.clientY - element.getBoundingClientRect().top - 2) / line));
+    });
+    bertsmith.arrows(element, label, {
+      ArrowDown: () => choose(chosen === null ? 0 : chosen + 1), ArrowUp: () => choose(chosen === null ? 0 : chosen - 1),
+      Escape: () => choose(null),
+    });
+    draw();
+    return { ...picture, choose };
+  };
+
+  const averageTo = (layers, i, j) => layers.reduce((sum, { weights }) => sum + weights[i][j], 0) / layers.length;
+
+  const [MOST_SVG_LINES, MOST_LINES, FAINTEST] = [1000, 8000, 0.02];
+
+  /** The lines that can be seen, as [opacity, i, j, hue]; of very many the strongest stay. */
+  function strongest(layers, chosen) {
+    // The more heads lie on each other, the fainter each of them.
+    const share = 1 / Math.sqrt(layers.length);
+    const floor = chosen === null ? FAINTEST / share : FAINTEST / 10;
+    const lines = [];
+    for (const { weights, hue } of layers) {
+      weights.forEach((row, i) => {
+        if (chosen !== null && chosen !== i) return;
+        row.forEach((weight, j) => weight >= floor && lines.push([weight * share, i, j, hue]));
+      });
+    }
+    if (lines.length <= MOST_LINES) return lines;
+    return lines.sort((one, other) => other[0] - one[0]).slice(0, MOST_LINES);
+  }
+
+  function paintLines(brush, lines, ends) {
+    brush.lineWidth = 1.5;
+    for (const line of lines) {
+      const { x1, x2, y1, y2 } = ends(line);
+      brush.globalAlpha = Math.min(line[0], 1);
+      brush.strokeStyle = bertsmith.palette.hue(line[3]);
+      brush.beginPath();
+      brush.moveTo(x1, y1);
+      brush.lineTo(x2, y2);
+      brush.stroke();
+    }
+  }
+})(window.bertsmith);

@@ -1,0 +1,192 @@
+// The page around the views: languages, theme, model and text, tabs, and the drawing of what the state says.
+"use strict";
+(function (bertsmith) {
+  const { html, state, source, t } = bertsmith;
+  const PAPER = "https://arxiv.org/abs/1810.04805";
+  const NAMES = ["input", "attention", "similarity", "prediction", "tuned", "compare", "film"];
+  let about = null;
+  let controls = [];
+  let panels = [];
+  let drawing = new AbortController();
+  let main = null;
+
+  const view = () => bertsmith.views[viewName()];
+  const viewName = () => state.oneOf("view", NAMES);
+
+  // The theme and the language are those of the address, else those of the browser.
+  function dress() {
+    const dark = window.matchMedia("(prefers-color-scheme: dark)").matches;
+    document.documentElement.dataset.theme = state.get("theme", dark ? "dark" : "light") === "dark" ? "dark" : "light";
+    document.documentElement.lang = bertsmith.language() === "zh" ? "zh-CN" : "en";
+    document.title = `${t("title")} · bertsmith`;
+  }
+
+  function header() {
+    const other = bertsmith.language() === "zh" ? "en" : "zh";
+    const dark = document.documentElement.dataset.theme === "dark";
+    return html("header", { class: "bar" },
+      html("h1", {}, html("span", { class: "brand", text: "bertsmith" }), html("span", { class: "slogan", text: t("title") })),
+      html("div", { class: "switches" },
+        html("button", { type: "button", class: "switch", lang: other === "zh" ? "zh-CN" : "en", "data-key": "language",
+          text: other === "zh" ? "中文" : "English", onclick: () => state.set({ lang: other }) }),
+        html("button", { type: "button", class: "switch", "data-key": "theme", text: t(dark ? "theme.light" : "theme.dark"),
+          onclick: () => state.set({ theme: dark ? "light" : "dark" }) })));
+  }
+
+  function model() {
+    const models = about.models.filter((one) => one.role === "model");
+    return models.find((one) => one.id === state.get("model")) || models[0];
+  }
+
+  function facts(one) {
+    const millions = bertsmith.number(one.n_parameters / 1e6, one.n_parameters < 1e7 ? 2 : 1);
+    return t("facts", { layers: one.n_layers, heads: one.n_heads, width: one.width, words: one.vocabulary_size.toLocaleString("en"),
+      millions });
+  }
+
+  function asking() {
+    const models = about.models.filter((one) => one.role === "model");
+    const fields = [
+      bertsmith.field({ key: "text", label: t("text"), lines: 2, otherwise: about.start.text, placeholder: t("text.hint") }),
+      bertsmith.field({ key: "pair", label: t("pair"), lines: 2, otherwise: about.start.pair || "", placeholder: t("pair.hint") }),
+    ];
+    if (models.length > 1) {
+      fields.unshift(bertsmith.choice({ key: "model", label: t("model"), options: models.map((one) => [one.id, one.name]) }));
+    }
+    for (const { element } of fields) {
+      const input = element.querySelector("textarea");
+      if (input && source.isExport) input.readOnly = true;
+    }
+    controls.push(...fields);
+    return html("section", { class: "ask card", "aria-label": t("text") },
+      html("div", { class: "fields" }, ...fields.map((one) => one.element)),
+      html("p", { class: "facts" }, html("bdi", { class: "model-name", text: model().name }), ` · ${facts(model())}`),
+      source.isExport && html("p", { class: "facts", text: t("exported") }));
+  }
+
+  function tabs() {
+    const nodes = NAMES.map((name) => html("button", {
+      type: "button", role: "tab", id: `tab-${name}`, "data-key": `tab-${name}`, text: t(`${name}.tab`),
+      "aria-selected": String(name === viewName()), "aria-controls": "view", tabindex: name === viewName() ? "0" : "-1",
+      onclick: () => state.set({ view: name === NAMES[0] ? null : name }),
+    }));
+    const row = html("div", { class: "tabs", role: "tablist", "aria-label": t("views") }, ...nodes);
+    row.addEventListener("keydown", (event) => bertsmith.walk(event, nodes));
+    return html("nav", {}, row);
+  }
+
+  function lead() {
+    const section = view().section;
+    return html("div", { class: "lead" }, html("h2", { text: t(`${viewName()}.tab`) }),
+      html("p", {}, t(`${viewName()}.lead`), " ",
+        html("a", { href: PAPER, target: "_blank", rel: "noopener noreferrer", text: t("paper", { section }) })));
+  }
+
+  /** Build the page anew: after a change of view, language, theme, model, or of the address by hand. */
+  function build() {
+    const focus = document.activeElement && document.activeElement.dataset ? document.activeElement.dataset.key : null;
+    dress();
+    controls = [];
+    const ask = asking();
+    const own = view().controls({ about, model: model() });
+    controls.push(...own);
+    panels = view().models({ about, model: model() }).map(() => html("div", { class: "panel" }));
+    main = html("main", { id: "view", role: "tabpanel", "aria-labelledby": `tab-${viewName()}`, "data-view": viewName() }, lead(),
+      html("div", { class: "controls" }, ...own.map((one) => one.element)),
+      html("div", { class: panels.length > 1 ? "panels two" : "panels" }, ...panels));
+    document.getElementById("page").replaceChildren(header(), ask, tabs(), main);
+    // On a narrow page the row of tabs is longer than the page is wide.
+    const tab = document.getElementById(`tab-${viewName()}`);
+    tab.parentElement.scrollLeft = tab.offsetLeft - 60;
+    refocus(document, focus);
+    draw();
+  }
+
+  function refocus(root, key) {
+    const nodes = key ? root.querySelectorAll(`[data-key="${CSS.escape(key)}"]`) : [];
+    const node = Array.from(nodes).find((one) => one.offsetParent !== null);
+    if (node) node.focus({ preventScroll: true });
+  }
+
+  function contextOf(one, panel, signal) {
+    const pair = state.get("pair", about.start.pair || "");
+    const texts = { model: one.id, text: state.get("text", about.start.text), ...(pair.trim() ? { pair } : {}) };
+    return {
+      about, model: one, texts, pair: "pair" in texts, signal, ...widths(panel),
+      /** The answer to a view's request about the texts, with what is given besides. */
+      ask: (name, fields = {}) => reply(one, name, { ...texts, ...fields }, signal),
+      /** The same without the texts above. */
+      askOnly: (name, fields) => reply(one, name, { model: one.id, ...fields }, signal),
+    };
+  }
+
+  const ROOMY = 1000;
+
+  /** How wide pictures can be in a card over the whole panel, and in one of two beside each other. */
+  function widths(panel) {
+    const roomy = panel.clientWidth >= ROOMY;
+    panel.classList.toggle("roomy", roomy);
+    const padding = window.innerWidth > 760 ? 50 : 38;
+    const width = Math.max(panel.clientWidth - padding, 240);
+    return { width, half: roomy ? (panel.clientWidth - 18) / 2 - padding : width };
+  }
+
+  async function reply(one, name, fields, signal) {
+    const lack = one.missing[name];
+    if (lack) throw bertsmith.refusal(lack.code, lack.message);
+    if ("text" in fields && !fields.text.trim()) throw bertsmith.refusal("empty_text");
+    return source.ask(name, fields, signal);
+  }
+
+  /** Draw all panels; what an earlier drawing still waits for is dropped. */
+  function draw() {
+    drawing.abort();
+    drawing = new AbortController();
+    const { signal } = drawing;
+    for (const control of controls) control.sync();
+    const models = view().models({ about, model: model() });
+    panels.forEach((panel, index) => drawPanel(panel, models[index], models.length > 1, signal));
+  }
+
+  async function drawPanel(panel, one, named, signal) {
+    panel.setAttribute("aria-busy", "true");
+    const context = contextOf(one, panel, signal);
+    const figures = await view().draw(context).then((list) => Promise.allSettled(list), (reason) => [{ status: "rejected", reason }]);
+    if (signal.aborted) return;
+    const focus = panel.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+    panel.replaceChildren(
+      ...(named ? [html("h3", { class: "whose" }, bertsmith.foreign(one.name))] : []),
+      ...figures.map((figure) => (figure.status === "fulfilled" ? figure.value : refusal(figure.reason))).filter(Boolean));
+    refocus(panel, focus);
+    panel.removeAttribute("aria-busy");
+  }
+
+  function refusal(error) {
+    if (!error.code || typeof error.code !== "string") console.error(error);
+    return bertsmith.notice(bertsmith.explain(error));
+  }
+
+  const WHOLE = ["view", "lang", "theme", "model", "other", "compare", "film"];
+
+  async function start() {
+    dress();
+    try {
+      about = await source.models();
+    } catch (error) {
+      document.getElementById("page").replaceChildren(header(), bertsmith.notice(bertsmith.explain(error)));
+      return;
+    }
+    // A file holds the answers about one text.
+    if (source.isExport) state.set({ text: null, pair: null });
+    state.listen((now, before, byHand) => (byHand || WHOLE.some((name) => now[name] !== before[name]) ? build() : draw()));
+    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", build);
+    let width = window.innerWidth;
+    window.addEventListener("resize", bertsmith.debounce(() => {
+      if (window.innerWidth !== width) draw();
+      width = window.innerWidth;
+    }, 150));
+    build();
+  }
+
+  document.addEventListener("DOMContentLoaded", start);
+})(window.bertsmith);

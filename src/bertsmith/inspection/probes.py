@@ -1,0 +1,200 @@
+"""What can be asked of a model as scores that change when something inside it changes; and running a model with its insides
+changed, without touching it, so that others may use it at the same time.
+
+Dimensions: T tokens of one sequence, B copies of it, N heads, H head width, D width, C scores.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bertsmith.inspection.refusal import Cancelled, Refusal
+from bertsmith.inspection.subject import Reading
+from bertsmith.model.attention import Attended, AttentionPlan, plan_attention
+from bertsmith.model.bert import Bert
+from bertsmith.tasks.answer import Answer, Answered
+from bertsmith.tasks.choose import Choose
+from bertsmith.tasks.multilabel import Multilabel
+from bertsmith.tasks.regress import Regress
+from bertsmith.tasks.tag import Tag
+from bertsmith.types import PackedBatch
+
+TOKENS_AT_ONCE = 4096
+
+IsCancelled = Callable[[], bool]
+
+
+def never() -> bool:
+    """Say that somebody waits for the answer."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Scores of copies of a sequence.
+
+    token_ids   (T,)  the sequence, with the token to predict masked
+    labels      C     what the scores are of
+    logits            from hidden states (B T, D) and their batch to scores (B, C)
+    to_shares         from scores to probabilities; the identity for a number
+    """
+
+    token_ids: np.ndarray[tuple[int], np.dtype[np.int64]]
+    segment_ids: np.ndarray[tuple[int], np.dtype[np.int64]]
+    labels: Sequence[str]
+    logits: Callable[[Tensor, PackedBatch], Tensor]
+    to_shares: Callable[[Tensor], Tensor]
+
+    def batch(self, token_ids_BT: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> PackedBatch:
+        """Return copies of the sequence with these tokens, laid end to end."""
+        n_copies, n_tokens = token_ids_BT.shape
+        return PackedBatch.from_arrays(token_ids_BT.ravel(), np.tile(self.segment_ids, n_copies), np.full(n_copies, n_tokens))
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    return scores.softmax(-1)
+
+
+def token_probe(reading: Reading, position: int) -> Probe:
+    """Ask which token stands at ``position``, where the model reads ``[MASK]``."""
+    token_ids = masked_ids(reading, position)
+    head = reading.subject.model.masked_token
+    assert head is not None
+
+    def logits(hidden: Tensor, batch: PackedBatch) -> Tensor:
+        scores: Tensor = head(hidden[batch.cu_seqlens[:-1].long() + position])
+        return scores
+
+    return Probe(token_ids, _segments(reading), reading.subject.tokenizer.tokens, logits, _softmax)
+
+
+def masked_ids(reading: Reading, position: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return the token ids with ``[MASK]`` at ``position``."""
+    reading.check_position(position)
+    mask_id, model = reading.subject.tokenizer.mask_id, reading.subject.model
+    if mask_id is None or model.masked_token is None:
+        lacking = "[MASK] in its vocabulary" if mask_id is None else "masked-token head"
+        raise Refusal("missing", f"this model has no {lacking}, so it cannot predict tokens", view="predict")
+    token_ids = np.array(reading.encoding.token_ids, np.int64)
+    token_ids[position] = mask_id
+    return token_ids
+
+
+def next_sentence_probe(reading: Reading) -> Probe:
+    """Ask whether the second text follows the first."""
+    head = reading.subject.model.next_sentence
+    if head is None:
+        raise Refusal("missing", "this model has no next-sentence head", view="next-sentence")
+    if reading.pair is None:
+        raise Refusal("needs_pair", "whether one text follows another takes two texts: give a pair")
+    return Probe(_ids(reading), _segments(reading), ("follows", "elsewhere"), head, _softmax)
+
+
+def task_probe(reading: Reading, position: int | None) -> Probe:
+    """Ask what the model was fine-tuned for: a class, a number, the tag at ``position``, the best span's score."""
+    subject = reading.subject
+    if subject.pipeline is None:
+        raise Refusal("missing", "this model was not fine-tuned for a task", view="task")
+    task, head = subject.pipeline.task, subject.model.task
+    assert head is not None
+    to_shares: Callable[[Tensor], Tensor] = _softmax
+    labels: Sequence[str] = getattr(task, "labels", ())
+    rows: Callable[[Tensor, PackedBatch], Tensor] = lambda scores, _batch: scores  # noqa: E731
+    if isinstance(task, Tag):
+        if position is None:
+            raise Refusal("invalid", "of which token? give its position", field="position")
+        reading.check_position(position)
+        rows = lambda scores, batch: scores[batch.cu_seqlens[:-1].long() + position]  # noqa: E731
+    elif isinstance(task, Answer):
+        first, last, text = best_span(reading)
+        labels, to_shares = (text,), torch.Tensor.clone
+        rows = lambda scores, batch: _span_scores(scores, batch, first, last)  # noqa: E731
+    elif isinstance(task, Multilabel):
+        to_shares = torch.sigmoid
+    elif isinstance(task, Regress):
+        labels, to_shares = ("value",), torch.Tensor.clone
+    elif isinstance(task, Choose):
+        raise Refusal(
+            "missing", "a model that chooses compares several texts; look at one with another view", view="attribution"
+        )
+    return Probe(
+        _ids(reading), _segments(reading), labels, lambda hidden, batch: rows(head(hidden.float(), batch), batch), to_shares
+    )
+
+
+def best_span(reading: Reading) -> tuple[int, int, str]:
+    """Return the rows of the first and last token of the likeliest answer in the second text, and its text."""
+    if reading.pair is None:
+        raise Refusal("needs_pair", "a question needs a text to be answered from: give it as the pair")
+    pipeline = reading.subject.pipeline
+    assert pipeline is not None
+    (found,) = pipeline([(reading.text, reading.pair)])
+    assert isinstance(found, Answered)
+    for span in found.spans:
+        rows = [
+            row
+            for row, (start, end) in enumerate(reading.encoding.offsets)
+            if reading.encoding.segment_ids[row] == 1 and end > span.start and start < span.end and not reading.is_special[row]
+        ]
+        if rows:
+            return rows[0], rows[-1], span.text
+    raise Refusal("no_answer", "the text holds nothing to answer with where the model reads it")
+
+
+def _span_scores(scores_T2: Tensor, batch: PackedBatch, first: int, last: int) -> Tensor:
+    starts = batch.cu_seqlens[:-1].long()
+    return (scores_T2[starts + first, 0] + scores_T2[starts + last, 1])[:, None]
+
+
+def _ids(reading: Reading) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.array(reading.encoding.token_ids, np.int64)
+
+
+def _segments(reading: Reading) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.array(reading.encoding.segment_ids, np.int64)
+
+
+class _HeadsKept:
+    """Attention in which some heads of some sequences say nothing: their contexts are 0."""
+
+    def __init__(self, plan: AttentionPlan, kept_TN1: Tensor) -> None:
+        self._plan, self._kept_TN1 = plan, kept_TN1
+
+    def attend(self, query_key_value: Tensor, dropout: float) -> Attended:
+        """Return the context vectors (T, N, H)."""
+        return Attended(self._plan.attend(query_key_value, dropout).context * self._kept_TN1)
+
+
+def run(model: Bert, batch: PackedBatch, *, token_embeddings: Tensor | None = None, kept_LBN: Tensor | None = None) -> Tensor:
+    """Return the last layer's output (B T, D) with the model's insides changed.
+
+    Args:
+        model: The model.
+        batch: Its input.
+        token_embeddings: (B T, D) in the place of the tokens' own.
+        kept_LBN: 1 for heads that work as usual, 0 for those that are switched off, by layer, sequence and head.
+    """
+    embeddings = model.encoder.embeddings
+    tokens_TD = embeddings.token(batch.token_ids) if token_embeddings is None else token_embeddings
+    hidden_TD = embeddings.norm(tokens_TD + embeddings.segment(batch.segment_ids) + embeddings.position(batch.position_ids))
+    plan = plan_attention(batch, hidden_TD.dtype, 0.0, want_probabilities=False)
+    lengths_B = batch.cu_seqlens.diff().long()
+    for number, layer in enumerate(model.encoder.layers):
+        own = plan
+        if kept_LBN is not None:
+            own = _HeadsKept(plan, kept_LBN[number].repeat_interleave(lengths_B, dim=0)[:, :, None])
+        hidden_TD = layer(hidden_TD, own).context
+    result: Tensor = hidden_TD
+    return result
+
+
+def in_parts(n_copies: int, n_tokens: int, is_cancelled: IsCancelled) -> Iterator[slice]:
+    """Yield the parts of copies of a sequence that are computed at a time; :class:`Cancelled` when nobody waits any more."""
+    size = max(1, TOKENS_AT_ONCE // n_tokens)
+    for first in range(0, n_copies, size):
+        if is_cancelled():
+            raise Cancelled
+        yield slice(first, min(first + size, n_copies))

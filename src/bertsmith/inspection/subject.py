@@ -1,0 +1,152 @@
+"""A model to look into, and what it makes of a text.
+
+Dimensions: T tokens, L layers, N heads, D width.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from bertsmith.artifacts.configuration import read_configuration
+from bertsmith.artifacts.directory import TASK, load_model
+from bertsmith.inference.pipelines import TaskPipeline
+from bertsmith.inspection.arrays import Floats
+from bertsmith.inspection.refusal import Refusal
+from bertsmith.model.bert import Bert
+from bertsmith.tasks.saved import load_task_model
+from bertsmith.text.tokenizer import Tokenizer
+from bertsmith.types import Encoding, PackedBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A loaded model with its tokenizer and, where it was fine-tuned for a task, the pipeline of it."""
+
+    model: Bert
+    tokenizer: Tokenizer
+    pipeline: TaskPipeline | None
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Load a model directory; errors as for :func:`bertsmith.load`."""
+        _, heads = read_configuration(path)
+        if not (path / TASK).exists() and (heads is None or heads.task is None):
+            return cls.of(load_model(path), Tokenizer.load(path))
+        task, model = load_task_model(path)
+        subject = cls.of(model, tokenizer := Tokenizer.load(path))
+        return cls(subject.model, tokenizer, TaskPipeline(task, model, tokenizer, torch.device("cpu")))
+
+    @classmethod
+    def of(cls, model: Bert, tokenizer: Tokenizer) -> Self:
+        """Take a model that is loaded already; it is put into evaluation mode, and gets no gradients any more."""
+        return cls(model.eval().requires_grad_(False), tokenizer, None)
+
+    @property
+    def n_layers(self) -> int:
+        """L, the number of layers."""
+        return self.model.config.n_layers
+
+    def encode(self, text: str, pair: str | None) -> tuple[Encoding, int]:
+        """Return a text or a pair cut to what the model reads, the longer of two first, and how many tokens it has in all."""
+        whole = self.tokenizer.encode(text, pair)
+        n_tokens, room = len(whole.token_ids), self.model.config.max_positions
+        if n_tokens <= room:
+            return whole, n_tokens
+        borders = [row for row, token_id in enumerate(whole.word_ids) if token_id is None and row]
+        first, last = borders[0], n_tokens - 1
+        if pair is None:
+            return _rows(whole, [*range(room - 1), last]), n_tokens
+        lengths = [first - 1, last - first - 1]
+        room -= 3
+        kept_a = max(min(lengths[0], room - min(lengths[1], room // 2)), 0)
+        kept_b = min(lengths[1], room - kept_a)
+        rows = [*range(1 + kept_a), first, *range(first + 1, first + 1 + kept_b), last]
+        return _rows(whole, rows), n_tokens
+
+    def states(self, batch: PackedBatch) -> list[Floats]:
+        """Return for each sequence of a batch the hidden states, (L+1, T, D)."""
+        with torch.inference_mode():
+            layers = self.model.encoder(batch, want_layers=True).layers
+        stacked = torch.stack(layers).numpy()
+        return np.split(stacked, batch.cu_seqlens[1:-1].tolist(), axis=1)
+
+    def read(self, text: str, pair: str | None = None) -> "Reading":
+        """Return what the model makes of a text or a pair."""
+        encoding, n_whole = self.encode(text, pair)
+        with torch.inference_mode():
+            encoded = self.model.encoder(PackedBatch.from_encodings([encoding]), want_layers=True, want_attention=True)
+        layers_L1TD = torch.stack(encoded.layers).numpy()
+        attention_LNTT = torch.stack([found for (found,) in encoded.attention]).numpy()
+        if not np.isfinite(layers_L1TD).all():
+            raise Refusal(
+                "diverged", "the model's states are NaN or infinite, so it cannot be looked into: take an earlier checkpoint"
+            )
+        return Reading(self, text, pair, encoding, n_whole, layers_L1TD, attention_LNTT)
+
+    def read_apart(self, texts: list[str]) -> list["Reading"]:
+        """Return what the model makes of each of several texts, without attention."""
+        encodings = [self.encode(text, None) for text in texts]
+        states = self.states(PackedBatch.from_encodings([encoding for encoding, _ in encodings]))
+        nothing = np.zeros((0, 0, 0, 0), np.float32)
+        return [
+            Reading(self, text, None, encoding, n_whole, found, nothing)
+            for text, (encoding, n_whole), found in zip(texts, encodings, states, strict=True)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a model makes of one text or pair.
+
+    encoding     the tokens that the model reads
+    n_whole      the number of tokens before the text was cut to what the model reads
+    layers       (L+1, T, D)   the embeddings' and every layer's output
+    attention    (L, N, T, T)  attention probabilities, from row to column
+    """
+
+    subject: Subject
+    text: str
+    pair: str | None
+    encoding: Encoding
+    n_whole: int
+    layers: Floats
+    attention: Floats
+
+    @property
+    def n_tokens(self) -> int:
+        """T, the number of tokens."""
+        return len(self.encoding.token_ids)
+
+    @property
+    def n_bytes(self) -> int:
+        """The memory that this takes."""
+        return self.layers.nbytes + self.attention.nbytes
+
+    @property
+    def is_special(self) -> list[bool]:
+        """Whether each token is ``[CLS]`` or ``[SEP]`` of the sequence; those written in the text count as words."""
+        return [word is None for word in self.encoding.word_ids]
+
+    def batch(self) -> PackedBatch:
+        """Return the sequence as a batch of one."""
+        return PackedBatch.from_encodings([self.encoding])
+
+    def check_position(self, position: int) -> None:
+        """Raise :class:`Refusal` unless there is a token at ``position``."""
+        if position >= self.n_tokens:
+            raise Refusal(
+                "invalid", f"there is no token {position}: the text has {self.n_tokens}, counted from 0", field="position"
+            )
+
+    def check_layer(self, layer: int) -> None:
+        """Raise :class:`Refusal` unless the model has ``layer``."""
+        if layer > self.subject.n_layers:
+            raise Refusal("invalid", f"there is no layer {layer}: the model has {self.subject.n_layers}", field="layer")
+
+
+def _rows(encoding: Encoding, rows: list[int]) -> Encoding:
+    columns: list[list[Any]] = [[getattr(encoding, name)[row] for row in rows] for name in Encoding.__slots__]
+    return Encoding(*columns)

@@ -1,0 +1,228 @@
+"""Every view by name: what it is asked, what it answers, and whether that may take long."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic
+from pydantic_core import PydanticSerializationError
+
+from bertsmith.inspection import attention, similarity
+from bertsmith.inspection.ablation import Ablated, Ablation, ablate, ablation
+from bertsmith.inspection.attribution import Attribution, attribution
+from bertsmith.inspection.comparison import Alignment, Comparison, alignment, compare
+from bertsmith.inspection.finetuned import TaskAnswer, task_answer
+from bertsmith.inspection.gallery import Gallery
+from bertsmith.inspection.prediction import (
+    NextSentence,
+    Prediction,
+    PseudoPerplexity,
+    next_sentence,
+    predict,
+    pseudo_perplexity,
+)
+from bertsmith.inspection.probes import IsCancelled, never
+from bertsmith.inspection.refusal import Refusal
+from bertsmith.inspection.requests import (
+    AblateRequest,
+    AblationRequest,
+    AlignmentRequest,
+    AttentionRequest,
+    AttributionRequest,
+    CompareRequest,
+    ContextRequest,
+    MaskingRequest,
+    NeighboursRequest,
+    PredictRequest,
+    ProjectionRequest,
+    Request,
+    SimilarityRequest,
+    TaskRequest,
+    TextRequest,
+)
+from bertsmith.inspection.subject import Reading
+from bertsmith.inspection.tokens import Input, Masked, input_of, masking
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the page can ask for: the types of request and answer, and how one comes from the other."""
+
+    request: type[Request]
+    answer: Any
+    summary: str
+    is_slow: bool
+    compute: Callable[[Gallery, Any, IsCancelled], Any]
+
+    def ask(self, gallery: Gallery, request: Request, is_cancelled: IsCancelled = never) -> bytes:
+        """Return the answer as JSON.
+
+        Raises:
+            Refusal: it cannot be answered.
+            Cancelled: nobody waits for it any more.
+        """
+        found = self.compute(gallery, request, is_cancelled)
+        try:
+            return as_json(self.answer, found)
+        except PydanticSerializationError:
+            raise Refusal("diverged", "the model's scores are NaN or infinite, so it cannot be looked into") from None
+
+
+def as_json(kind: Any, value: Any) -> bytes:
+    """Return a value of a type as JSON."""
+    return _adapter(kind).dump_json(value)
+
+
+@functools.cache
+def _adapter(answer: Any) -> pydantic.TypeAdapter[Any]:
+    return pydantic.TypeAdapter(answer)
+
+
+def _on_text(compute: Callable[[Reading, Any, IsCancelled], Any]) -> Callable[[Gallery, Any, IsCancelled], Any]:
+    """Return what answers from the reading of the request's text."""
+
+    def answer(gallery: Gallery, asked: TextRequest, is_cancelled: IsCancelled) -> Any:
+        return compute(gallery.read(asked.model, asked.text, asked.pair), asked, is_cancelled)
+
+    return answer
+
+
+def _similarity(gallery: Gallery, asked: SimilarityRequest, _: IsCancelled) -> similarity.Similarity:
+    if not asked.apart:
+        return similarity.similarity([gallery.read(asked.model, asked.text, asked.pair)], asked.layer)
+    if asked.pair is None:
+        raise Refusal("needs_pair", "two texts are compared apart; give the second one as the pair")
+    return similarity.similarity(gallery.subject(asked.model).read_apart([asked.text, asked.pair]), asked.layer)
+
+
+def _compare(gallery: Gallery, asked: CompareRequest, _: IsCancelled) -> Comparison:
+    return compare(*(gallery.read(name, asked.text, asked.pair) for name in (asked.model, asked.other)))
+
+
+VIEWS: dict[str, View] = {
+    "input": View(
+        TextRequest, Input, "The tokens of a text and their embeddings", False, _on_text(lambda it, _a, _c: input_of(it))
+    ),
+    "attention": View(
+        AttentionRequest,
+        attention.Attention,
+        "Where the heads of a layer look",
+        False,
+        _on_text(lambda it, asked, _: attention.attention_of_layer(it, asked.layer)),
+    ),
+    "attention-overview": View(
+        TextRequest,
+        attention.Overview,
+        "Where all heads look, small",
+        False,
+        _on_text(lambda it, _a, _c: attention.overview(it)),
+    ),
+    "heads": View(
+        TextRequest,
+        attention.Heads,
+        "What each head does, in numbers and a word",
+        False,
+        _on_text(lambda it, _a, _c: attention.head_summaries(it)),
+    ),
+    "rollout": View(
+        AttentionRequest,
+        attention.Rollout,
+        "Attention rolled out through the layers",
+        False,
+        _on_text(lambda it, asked, _: attention.rollout(it, asked.layer)),
+    ),
+    "query-key": View(
+        AttentionRequest,
+        attention.QueryKey,
+        "The queries and keys of a layer",
+        False,
+        _on_text(lambda it, asked, _: attention.query_key(it, asked.layer)),
+    ),
+    "similarity": View(SimilarityRequest, similarity.Similarity, "Cosines of tokens at a layer", False, _similarity),
+    "context": View(
+        ContextRequest,
+        similarity.Context,
+        "A word in several contexts, layer by layer",
+        True,
+        lambda gallery, asked, _: similarity.context(gallery.subject(asked.model), asked.word, asked.texts),
+    ),
+    "projection": View(
+        ProjectionRequest,
+        similarity.Projection,
+        "Tokens in the plane, layer by layer",
+        True,
+        lambda gallery, asked, _: similarity.projection(gallery.subject(asked.model), asked.texts),
+    ),
+    "neighbours": View(
+        NeighboursRequest,
+        similarity.Neighbours,
+        "The nearest tokens among some sentences",
+        True,
+        _on_text(lambda it, asked, _: similarity.neighbours(it, asked.sentences, asked.layer)),
+    ),
+    "predict": View(
+        PredictRequest,
+        Prediction,
+        "The likeliest tokens at a position, after each layer too",
+        False,
+        _on_text(lambda it, asked, _: predict(it, asked.position, asked.masked)),
+    ),
+    "next-sentence": View(
+        TextRequest,
+        NextSentence,
+        "Whether the second text follows the first",
+        False,
+        _on_text(lambda it, _a, _c: next_sentence(it)),
+    ),
+    "masking": View(
+        MaskingRequest,
+        Masked,
+        "What pre-training would mask",
+        False,
+        _on_text(lambda it, asked, _: masking(it, asked.seed, asked.epoch, asked.whole_words)),
+    ),
+    "pseudo-perplexity": View(
+        TextRequest,
+        PseudoPerplexity,
+        "How surprising each token is",
+        True,
+        _on_text(lambda it, _, is_cancelled: pseudo_perplexity(it, is_cancelled)),
+    ),
+    "task": View(
+        TaskRequest,
+        TaskAnswer,
+        "What a fine-tuned model answers",
+        False,
+        _on_text(lambda it, asked, _: task_answer(it, asked.choices)),
+    ),
+    "attribution": View(
+        AttributionRequest,
+        Attribution,
+        "Which tokens mattered",
+        True,
+        _on_text(lambda it, asked, stop: attribution(it, asked.method, asked.target, asked.position, stop)),
+    ),
+    "ablation": View(
+        AblationRequest,
+        Ablation,
+        "What changes when each head is switched off",
+        True,
+        _on_text(lambda it, asked, stop: ablation(it, asked.target, asked.position, stop)),
+    ),
+    "ablate": View(
+        AblateRequest,
+        Ablated,
+        "What changes when some heads are switched off together",
+        False,
+        _on_text(lambda it, asked, stop: ablate(it, asked.target, asked.off, asked.position, stop)),
+    ),
+    "compare": View(CompareRequest, Comparison, "How far two models agree on a text", False, _compare),
+    "cka": View(
+        AlignmentRequest,
+        Alignment,
+        "How alike the layers of two models are",
+        True,
+        lambda gallery, asked, _: alignment(gallery.subject(asked.model), gallery.subject(asked.other), asked.texts),
+    ),
+}

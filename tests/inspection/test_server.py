@@ -1,0 +1,302 @@
+"""The page over HTTP: every view, its bounds, who is let in, and browsers that leave."""
+
+import asyncio
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi")
+
+from bertsmith.errors import UsageError
+from bertsmith.inspection import server
+from bertsmith.inspection.gallery import Gallery
+from bertsmith.inspection.probes import never
+from bertsmith.inspection.questions import all_questions
+from bertsmith.inspection.refusal import Cancelled
+from bertsmith.inspection.views import VIEWS
+from bertsmith.tasks.fill import fill
+
+TEXT, PAIR = "the cat sees the red house.", "a small child likes the moon."
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Client:
+    """Speaks to the application without a socket."""
+
+    def __init__(self, gallery: Gallery) -> None:
+        self.app = server.make_app(gallery)
+
+    def post(self, view: str, **values: Any) -> Answer:
+        return self.send("POST", f"/api/{view}", json.dumps(values).encode())
+
+    def send(self, method: str, path: str, body: bytes = b"", leaves: threading.Event | None = None, **headers: str) -> Answer:
+        return asyncio.run(self.converse(method, path, body, leaves, **headers))
+
+    async def converse(
+        self, method: str, path: str, body: bytes, leaves: threading.Event | None = None, **headers: str
+    ) -> Answer:
+        """Send one request; the browser leaves when ``leaves`` is set."""
+        fields = {"host": "127.0.0.1:8765", "content-type": "application/json", "content-length": str(len(body))}
+        fields |= {name.replace("_", "-"): value for name, value in headers.items()}
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": [(name.encode(), value.encode()) for name, value in fields.items() if value],
+        }
+        sent: list[Any] = []
+        waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive() -> Any:
+            if waiting:
+                return waiting.pop(0)
+            if leaves is not None and leaves.is_set():
+                return {"type": "http.disconnect"}
+            return await asyncio.Future()
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        with suppress(ZeroDivisionError):  # which the server shows in its terminal
+            await self.app(scope, receive, send)
+        found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        return Answer(sent[0]["status"], found, b"".join(message.get("body", b"") for message in sent[1:]))
+
+
+@pytest.fixture
+def client(gallery: Gallery) -> Client:
+    return Client(gallery)
+
+
+def grid(value: dict[str, Any]) -> np.ndarray:
+    steps = np.frombuffer(base64.b64decode(value["data"]), "<u2").reshape(value["shape"])
+    return value["low"] + (value["high"] - value["low"]) * steps / 65535
+
+
+def test_every_question_of_the_page_is_answered(client: Client, gallery: Gallery) -> None:
+    asked = [(view, values) for view, values in all_questions(gallery) if "integrated" not in str(values)]
+    assert {view for view, _ in asked} == VIEWS.keys() - {"task", "ablate"}
+    for view, values in [*asked[:: len(asked) // 60], *asked[-4:]]:
+        answer = client.post(view, **values)
+        assert answer.status == 200, (view, values, answer.body)
+        assert answer.headers["content-type"] == "application/json"
+
+
+def test_numbers_on_the_wire_are_the_models(client: Client, gallery: Gallery) -> None:
+    reading = gallery.read("a", TEXT)
+    heads = grid(client.post("attention", model="a", text=TEXT, layer=2).json["heads"])
+    np.testing.assert_allclose(heads, reading.attention[1], atol=1e-5)
+    np.testing.assert_allclose(heads.sum(-1), 1, atol=1e-4)
+    predicted = client.post("predict", model="a", text=TEXT, position=2, masked=True).json["candidates"]
+    subject = gallery.subject("a")
+    (filled,) = fill(subject.model, subject.tokenizer, ["the [MASK] sees the red house."], 10)
+    assert [(one["token"], one["probability"]) for one in predicted] == [
+        (one.token, pytest.approx(one.probability, rel=1e-5)) for one in filled.blanks[0]
+    ]
+
+
+def test_models(client: Client) -> None:
+    found = client.send("GET", "/api/models").json
+    assert [one["name"] for one in found["models"]] == ["first", "second"] and not found["is_export"]
+    assert found["start"] == {"text": TEXT, "pair": PAIR} and found["limits"]["characters"] == 20_000
+
+
+def test_the_page_and_nothing_else_is_served(client: Client) -> None:
+    page = client.send("GET", "/")
+    assert page.status == 200 and b"<html" in page.body and page.headers["content-type"].startswith("text/html")
+    script = page.body.decode().split('<script src="')[1].split('"')[0]
+    assert client.send("GET", f"/{script}").headers["content-type"].startswith("text/javascript")
+    for path in ("/../server.py", "/server.py", "/page/index.html", "/docs", "/api/attention", "/%2e%2e/server.py"):
+        answer = client.send("GET", path)
+        assert answer.status == 404 and answer.json["error"]["code"] == "not_found"
+    assert client.send("DELETE", "/").status == 422
+
+
+def test_every_answer_has_the_strict_policy(client: Client) -> None:
+    for answer in (
+        client.send("GET", "/"),
+        client.post("input", model="a", text=""),
+        client.send("GET", "/", host="evil.example"),
+    ):
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "script-src 'self'" in policy and "unsafe" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8765", "127.0.0.1.evil.example", "localhost.", ""])
+def test_other_hosts_are_kept_out(client: Client, host: str) -> None:
+    answer = client.send("GET", "/api/models", host=host)
+    assert answer.status == 421 and answer.json["error"]["code"] == "wrong_host"
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:1234", "127.0.0.1", "[::1]:8765", "[::1]"])
+def test_this_machine_is_let_in(client: Client, host: str) -> None:
+    assert client.send("GET", "/api/models", host=host).status == 200
+
+
+def test_requests_that_are_none(client: Client) -> None:
+    def code(**changes: Any) -> tuple[int, str]:
+        answer = client.send("POST", "/api/input", **{"body": b'{"model": "a", "text": "x"}', **changes})
+        return answer.status, answer.json["error"]["code"]
+
+    assert code(body=b"{") == (422, "invalid")
+    assert code(body=b"[]") == (422, "invalid")
+    assert code(content_type="text/plain") == (422, "invalid")  # what another page may send without asking
+    assert code(content_length="") == (422, "invalid")
+    assert code(content_length="2000000") == (413, "too_long")
+    assert client.post("input", model="z", text="x").status == 404
+    answer = client.post("attention", model="a", text=TEXT, layer=9)
+    assert answer.json["error"] == {
+        "code": "invalid",
+        "message": "there is no layer 9: the model has 3",
+        "values": {"field": "layer"},
+    }
+    assert client.post("input", model="a", text="a" * 100_000).json["error"]["values"] == {
+        "field": "text",
+        "limit": 20_000,
+        "found": 100_000,
+    }
+
+
+@pytest.mark.parametrize("text", ["<script>alert(1)</script>", "שלום", "😀👩‍👩‍👧", "a\x00b", "x" * 20_000])
+def test_any_text_is_answered(client: Client, text: str) -> None:
+    answer = client.post("input", model="a", text=text)
+    assert answer.status == 200 and answer.json["text"] == text
+
+
+def test_a_fault_of_ours_is_no_traceback_in_the_page(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(Gallery, "read", fail)
+    answer = client.post("input", model="a", text=TEXT)
+    assert answer.status == 500 and answer.json["error"]["code"] == "failed" and b"secret" not in answer.body
+
+
+def test_openapi_describes_requests_and_answers(client: Client) -> None:
+    described = client.send("GET", "/openapi.json").json
+    assert set(described["paths"]) == {f"/api/{view}" for view in VIEWS} | {"/api/models"}
+    schemas = described["components"]["schemas"]
+    assert schemas["AttentionRequest"]["properties"]["layer"]["minimum"] == 1
+    assert schemas["TextRequest"]["properties"]["text"]["maxLength"] == 20_000
+    assert schemas["Attention"]["properties"]["heads"]["required"] == ["shape", "low", "high", "data"]
+    assert schemas["HeadSummary"]["properties"]["entropy"] == {"type": "number", "title": "Entropy"}
+
+
+@pytest.fixture
+def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, list[bool]]]:
+    """Slow views begin and do not end before they are cancelled; what they saw is in the list."""
+    begun, seen = threading.Event(), []
+
+    def endless(_: Any, is_cancelled: Callable[[], bool] = never) -> None:
+        begun.set()
+        while not is_cancelled():
+            os.sched_yield()
+        seen.append(True)
+        raise Cancelled
+
+    monkeypatch.setattr("bertsmith.inspection.views.pseudo_perplexity", endless)
+    yield begun, seen
+
+
+def test_a_browser_that_leaves_stops_what_it_asked_for(client: Client, stuck: tuple[threading.Event, list[bool]]) -> None:
+    begun, seen = stuck
+    body = json.dumps({"model": "a", "text": TEXT}).encode()
+    answer = client.send("POST", "/api/pseudo-perplexity", body, leaves=begun)
+    assert answer.status == 499 and seen == [True]
+
+
+def test_a_long_request_keeps_no_short_one_waiting(client: Client, stuck: tuple[threading.Event, list[bool]]) -> None:
+    body, leaves = json.dumps({"model": "a", "text": TEXT}).encode(), threading.Event()
+
+    async def both() -> tuple[Answer, Answer, Answer]:
+        slow = asyncio.create_task(client.converse("POST", "/api/pseudo-perplexity", body, leaves))
+        waiting = asyncio.create_task(client.converse("POST", "/api/pseudo-perplexity", body, leaves))
+        await asyncio.to_thread(stuck[0].wait)
+        quick = await client.converse("POST", "/api/heads", body)
+        assert not slow.done() and not waiting.done()
+        leaves.set()
+        return quick, await slow, await waiting
+
+    quick, slow, waiting = asyncio.run(both())
+    assert (quick.status, slow.status, waiting.status) == (200, 499, 499)
+    assert len(stuck[1]) == 1  # the one that waited was never begun
+
+
+def test_no_more_wait_than_can_be_answered(
+    client: Client, stuck: tuple[threading.Event, list[bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_MOST_WAITING", 1)
+    body, leaves = json.dumps({"model": "a", "text": TEXT}).encode(), threading.Event()
+
+    async def two() -> Answer:
+        slow = asyncio.create_task(client.converse("POST", "/api/pseudo-perplexity", body, leaves))
+        await asyncio.to_thread(stuck[0].wait)
+        refused = await client.converse("POST", "/api/pseudo-perplexity", body)
+        leaves.set()
+        await slow
+        return refused
+
+    refused = asyncio.run(two())
+    assert refused.status == 503 and refused.json["error"]["code"] == "busy"
+
+
+def test_answers_are_kept(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = client.post("heads", model="a", text=TEXT)
+    monkeypatch.setattr(Gallery, "read", None)
+    assert client.post("heads", model="a", text=TEXT).body == first.body
+
+
+def test_a_port_in_use_is_named_with_one_that_is_free() -> None:
+    with server.listen(0) as taken:
+        port = taken.getsockname()[1]
+        assert taken.getsockname()[0] == "127.0.0.1"
+        with pytest.raises(UsageError, match=rf"port {port} is in use; take another, such as --port \d+") as caught:
+            server.listen(port)
+    with server.listen(int(str(caught.value).rpartition(" ")[2])):
+        pass
+    with server.listen(port):  # it is free again at once
+        pass
+
+
+def test_served_until_ctrl_c(toy_directory: Path) -> None:
+    command = [sys.executable, "-m", "bertsmith", "inspect", str(toy_directory / "model"), "--no-browser", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        address = process.stdout.readline().split()[3]
+        with urllib.request.urlopen(address + "api/models") as response:
+            assert json.load(response)["models"][0]["name"] == "model"
+        with socket.create_connection(("127.0.0.1", int(address.strip("/").rpartition(":")[2]))) as leaving:
+            leaving.sendall(b"POST /api/heads HTTP/1.1\r\nHost: localhost\r\n")  # and says no more
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+        assert process.stderr.read() == ""
