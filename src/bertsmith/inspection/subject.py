@@ -12,6 +12,7 @@ import torch
 
 from bertsmith.artifacts.configuration import read_configuration
 from bertsmith.artifacts.directory import TASK, load_model
+from bertsmith.inference.engine import Engine
 from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.inspection.arrays import Floats
 from bertsmith.inspection.refusal import Refusal
@@ -37,7 +38,7 @@ class Subject:
             return cls.of(load_model(path), Tokenizer.load(path))
         task, model = load_task_model(path)
         subject = cls.of(model, tokenizer := Tokenizer.load(path))
-        return cls(subject.model, tokenizer, TaskPipeline(task, model, tokenizer, torch.device("cpu")))
+        return cls(subject.model, tokenizer, TaskPipeline(task, tokenizer, Engine(model, torch.device("cpu"), "float32")))
 
     @classmethod
     def of(cls, model: Bert, tokenizer: Tokenizer) -> Self:
