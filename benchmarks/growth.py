@@ -42,7 +42,7 @@ def _threads(count: int) -> dict[str, str]:
 
 
 def _ranks(count: int) -> tuple[str, ...]:
-    return ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count))
+    return ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count), "--")
 
 
 POINTS = {
