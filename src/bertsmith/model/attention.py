@@ -48,8 +48,9 @@ def plan_attention(batch: PackedBatch, dtype: torch.dtype, dropout: float, want_
     # The flash kernels have no float32.
     if batch.token_ids.is_cuda and dtype in (torch.float16, torch.bfloat16):
         return VarlenAttention(batch)
-    # On a CPU the fused kernel has no dropout, and in bf16 its backward pass is slow.
-    if batch.token_ids.device.type == "cpu" and (dropout > 0.0 or dtype == torch.bfloat16):
+    # On a CPU the fused kernel has no dropout, and in bf16 it is slow with many sequences and in its backward pass.
+    is_one_to_read = batch.n_sequences == 1 and not torch.is_grad_enabled()
+    if batch.token_ids.device.type == "cpu" and (dropout > 0.0 or (dtype == torch.bfloat16 and not is_one_to_read)):
         return BlockAttention(batch)
     return GroupedAttention(batch)
 
