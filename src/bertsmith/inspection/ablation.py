@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bertsmith.inspection.arrays import Grid, Listed, Number
+from bertsmith.inspection.arrays import Floats, Grid, Listed, Number
 from bertsmith.inspection.probes import IsCancelled, Probe, in_parts, never, next_sentence_probe, run, task_probe, token_probe
 from bertsmith.inspection.refusal import Refusal
 from bertsmith.inspection.subject import Reading
@@ -25,7 +25,8 @@ Target = Literal["token", "next-sentence", "task"]
 @dataclass(frozen=True, slots=True)
 class Ablation:
     """The probabilities of the K likeliest labels as they are (K,) and with each head off (L, N, K), and how much the
-    distribution over all labels changes (L, N): its total variation distance; of a number, the difference."""
+    distribution over all labels changes (L, N): its total variation distance, half the sum of the differences; of a single
+    number, the difference."""
 
     labels: list[str]
     before: Listed
@@ -97,8 +98,8 @@ class _Compared:
     """Shares (B, K) of the labels that are likeliest in the first copy, and changes (B,) from it."""
 
     labels: list[str]
-    shares: "np.ndarray[tuple[int, int], np.dtype[np.float32]]"
-    changes: "np.ndarray[tuple[int], np.dtype[np.float32]]"
+    shares: Floats
+    changes: Floats
 
 
 def _compare(probe: Probe, reading: Reading, kept_LBN: Tensor, is_cancelled: IsCancelled) -> _Compared:

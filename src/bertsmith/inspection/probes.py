@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -24,6 +25,7 @@ from bertsmith.types import PackedBatch
 
 TOKENS_AT_ONCE = 4096
 
+Integers = npt.NDArray[np.int64]
 IsCancelled = Callable[[], bool]
 
 
@@ -42,13 +44,13 @@ class Probe:
     to_shares         from scores to probabilities; the identity for a number
     """
 
-    token_ids: np.ndarray[tuple[int], np.dtype[np.int64]]
-    segment_ids: np.ndarray[tuple[int], np.dtype[np.int64]]
+    token_ids: Integers
+    segment_ids: Integers
     labels: Sequence[str]
     logits: Callable[[Tensor, PackedBatch], Tensor]
     to_shares: Callable[[Tensor], Tensor]
 
-    def batch(self, token_ids_BT: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> PackedBatch:
+    def batch(self, token_ids_BT: Integers) -> PackedBatch:
         """Return copies of the sequence with these tokens, laid end to end."""
         n_copies, n_tokens = token_ids_BT.shape
         return PackedBatch.from_arrays(token_ids_BT.ravel(), np.tile(self.segment_ids, n_copies), np.full(n_copies, n_tokens))
@@ -71,7 +73,7 @@ def token_probe(reading: Reading, position: int) -> Probe:
     return Probe(token_ids, _segments(reading), reading.subject.tokenizer.tokens, logits, _softmax)
 
 
-def masked_ids(reading: Reading, position: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def masked_ids(reading: Reading, position: int) -> Integers:
     """Return the token ids with ``[MASK]`` at ``position``."""
     reading.check_position(position)
     mask_id, model = reading.subject.tokenizer.mask_id, reading.subject.model
@@ -98,31 +100,45 @@ def task_probe(reading: Reading, position: int | None) -> Probe:
     subject = reading.subject
     if subject.pipeline is None:
         raise Refusal("missing", "this model was not fine-tuned for a task", view="task")
-    task, head = subject.pipeline.task, subject.model.task
+    task = subject.pipeline.task
+    labels = getattr(task, "labels", ())
+    match task:
+        case Tag():
+            if position is None:
+                raise Refusal("invalid", "of which token? give its position", field="position")
+            reading.check_position(position)
+            return _task_probe(reading, labels, _softmax, lambda scores, starts: scores[starts + position])
+        case Answer():
+            first, last, text = best_span(reading)
+
+            def span(scores: Tensor, starts: Tensor) -> Tensor:
+                return (scores[starts + first, 0] + scores[starts + last, 1])[:, None]
+
+            return _task_probe(reading, (text,), torch.Tensor.clone, span)
+        case Multilabel():
+            return _task_probe(reading, labels, torch.sigmoid)
+        case Regress():
+            return _task_probe(reading, ("value",), torch.Tensor.clone)
+        case Choose():
+            message = "a model that chooses compares several texts, so it has no score of one"
+            raise Refusal("missing", message, view="attribution")
+    return _task_probe(reading, labels, _softmax)
+
+
+def _task_probe(
+    reading: Reading,
+    labels: Sequence[str],
+    to_shares: Callable[[Tensor], Tensor],
+    select: Callable[[Tensor, Tensor], Tensor] = lambda scores, _: scores,
+) -> Probe:
+    """Return the probe of what ``select`` takes of the head's scores, given these and the row where each copy begins."""
+    head = reading.subject.model.task
     assert head is not None
-    to_shares: Callable[[Tensor], Tensor] = _softmax
-    labels: Sequence[str] = getattr(task, "labels", ())
-    rows: Callable[[Tensor, PackedBatch], Tensor] = lambda scores, _batch: scores  # noqa: E731
-    if isinstance(task, Tag):
-        if position is None:
-            raise Refusal("invalid", "of which token? give its position", field="position")
-        reading.check_position(position)
-        rows = lambda scores, batch: scores[batch.cu_seqlens[:-1].long() + position]  # noqa: E731
-    elif isinstance(task, Answer):
-        first, last, text = best_span(reading)
-        labels, to_shares = (text,), torch.Tensor.clone
-        rows = lambda scores, batch: _span_scores(scores, batch, first, last)  # noqa: E731
-    elif isinstance(task, Multilabel):
-        to_shares = torch.sigmoid
-    elif isinstance(task, Regress):
-        labels, to_shares = ("value",), torch.Tensor.clone
-    elif isinstance(task, Choose):
-        raise Refusal(
-            "missing", "a model that chooses compares several texts; look at one with another view", view="attribution"
-        )
-    return Probe(
-        _ids(reading), _segments(reading), labels, lambda hidden, batch: rows(head(hidden.float(), batch), batch), to_shares
-    )
+
+    def logits(hidden: Tensor, batch: PackedBatch) -> Tensor:
+        return select(head(hidden.float(), batch), batch.cu_seqlens[:-1].long())
+
+    return Probe(_ids(reading), _segments(reading), labels, logits, to_shares)
 
 
 def best_span(reading: Reading) -> tuple[int, int, str]:
@@ -144,16 +160,11 @@ def best_span(reading: Reading) -> tuple[int, int, str]:
     raise Refusal("no_answer", "the text holds nothing to answer with where the model reads it")
 
 
-def _span_scores(scores_T2: Tensor, batch: PackedBatch, first: int, last: int) -> Tensor:
-    starts = batch.cu_seqlens[:-1].long()
-    return (scores_T2[starts + first, 0] + scores_T2[starts + last, 1])[:, None]
-
-
-def _ids(reading: Reading) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _ids(reading: Reading) -> Integers:
     return np.array(reading.encoding.token_ids, np.int64)
 
 
-def _segments(reading: Reading) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _segments(reading: Reading) -> Integers:
     return np.array(reading.encoding.segment_ids, np.int64)
 
 
