@@ -24,7 +24,7 @@ def shots(run: str, tuned: str, encoder: str) -> dict[str, tuple[list[str], str]
     pair, review = ["--text", TEXT, "--pair", PAIR], ["--text", REVIEW]
     return {
         "input": ([run, *pair], "view=input"),
-        "attention": ([run, *pair], "view=attention&layer=2"),
+        "attention": ([run, *pair], "view=attention&layer=1"),
         "heads": ([encoder, *pair], "view=attention&attention=model"),
         "similarity": ([encoder, *pair], "view=similarity&similarity=context"),
         "prediction": ([run, *pair], "view=prediction&at=7"),
@@ -47,7 +47,7 @@ def take(page: Page, name: str, inspected: list[str], state: str) -> None:
         page.screenshot(path=path, full_page=True)
         server.terminate()
     with Image.open(path) as image:
-        image.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+        image.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def main() -> None:

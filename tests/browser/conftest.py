@@ -20,15 +20,13 @@ from bertsmith.tasks.saved import task_values
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
 
-uvicorn = pytest.importorskip("uvicorn", reason="uvicorn, which serves the page, is not installed")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright, which drives the browser, is not installed")
-
 TEXT, PAIR = "The cats see the river today.", "A bird likes the red house."
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Debian's Chromium, without a window."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright, which drives the browser, is not installed")
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("there is no chromium on this machine")
@@ -128,6 +126,7 @@ def read(browser: Any) -> Iterator[Callable[..., Reader]]:
 @pytest.fixture(scope="module")
 def serve() -> Iterator[Callable[[Gallery], str]]:
     """Serve a gallery until the module is done; return the page's address."""
+    uvicorn = pytest.importorskip("uvicorn", reason="uvicorn, which serves the page, is not installed")
     from bertsmith.inspection.server import listen, make_app
 
     running = []

@@ -47,9 +47,11 @@
    * cell, high)`` fills it; the cells of ``marks`` are crossed out; ``scale`` is the colours' meaning, shown below. Cells are square,
    * or ``tall`` pixels high where that is more.
    */
-  bertsmith.cells = function ({ rows, columns, width, label, describe, pick, paint, most = 30, least = 2, tall = 0, marks = [], scale = null }) {
+  bertsmith.cells = function ({ rows, columns, width, label, describe, pick, paint, most = 30, least = 2, tall = 0, marks = [],
+    scale = null }) {
     const colours = bertsmith.palette.now();
-    const [side, top] = [rows, columns].map((names) => Math.min(110, 10 + Math.max(...names.map((name) => bertsmith.textWidth(name)))));
+    const [side, top] = [rows, columns].map((names) => Math.min(110,
+      10 + Math.max(...names.map((name) => bertsmith.textWidth(name)))));
     const cell = bertsmith.clamp((width - side - 2) / columns.length, least, most);
     const high = Math.max(cell, tall);
     const breadth = side + Math.max(cell * columns.length, scale ? 260 : 0) + 2;
@@ -70,7 +72,8 @@
     });
     for (const [r, c] of marks) {
       const [x, y] = [side + c * cell, top + r * high];
-      picture.svg.append(svg("path", { d: `M${x},${y}l${cell},${high}m0,${-high}l${-cell},${high}`, stroke: bertsmith.palette.hue(1),
+      picture.svg.append(svg("path", { d: `M${x},${y}l${cell},${high}m0,${-high}l${-cell},${high}`,
+        stroke: bertsmith.palette.hue(1),
         "stroke-width": 3 }));
     }
     const frame = svg("rect", { width: cell, height: high, fill: "none", stroke: colours.ink, "stroke-width": 2, opacity: 0 });
@@ -174,7 +177,8 @@
     names.forEach((name, index) => {
       const y = top + index * line + 4;
       const strong = marked.includes(index);
-      picture.svg.append(bertsmith.letters(bertsmith.fitted(name, (side - 10) / (strong ? 1.1 : 1), 13), side - 8, y + (line - 8) / 2 + 5,
+      picture.svg.append(bertsmith.letters(bertsmith.fitted(name, (side - 10) / (strong ? 1.1 : 1), 13), side - 8,
+        y + (line - 8) / 2 + 5,
         { "text-anchor": "end", "font-size": 13, fill: colours.ink, "font-weight": strong ? 700 : 400 }));
       series.forEach(({ values, hue }, which) => {
         const [value, place] = [values[index], y + which * bar];
@@ -196,7 +200,8 @@
     const colours = bertsmith.palette.now();
     const [tall, gap, size] = [30, 6, 14];
     const line = tall + (below.length ? 24 : 8);
-    const sizes = tokens.map((token, i) => Math.min(width, 18 + Math.max(bertsmith.textWidth(token, size), bertsmith.textWidth(below[i] || "", 11))));
+    const sizes = tokens.map((token, i) => Math.min(width,
+      18 + Math.max(bertsmith.textWidth(token, size), bertsmith.textWidth(below[i] || "", 11))));
     let [x, y] = [1, 1];
     const places = sizes.map((wide) => {
       if (x + wide > width) [x, y] = [1, y + line];
@@ -210,7 +215,8 @@
       picture.svg.append(svg("g", {}, titles[i] && svg("title", { text: titles[i] }),
         svg("rect", { x: left, y: top, width: sizes[i] - 2, height: tall, rx: 6, "stroke-width": strokes[i] ? 2 : 1,
           fill: fills[i] ? bertsmith.palette.css(fills[i]) : colours.paper, stroke: strokes[i] || colours.border }),
-        bertsmith.letters(bertsmith.fitted(token, sizes[i] - 10, size), middle - 1, top + 20, { "text-anchor": "middle", "font-size": size,
+        bertsmith.letters(bertsmith.fitted(token, sizes[i] - 10, size), middle - 1, top + 20,
+          { "text-anchor": "middle", "font-size": size,
           fill: fills[i] ? bertsmith.palette.inkOn(fills[i]) : colours.ink }),
         below[i] && bertsmith.letters(below[i], middle - 1, top + tall + 14, { "text-anchor": "middle", "font-size": 11 })));
     });
@@ -313,7 +319,8 @@
       const ends = ([, i, j]) => ({ x1: column, x2: w - column, y1: middle(i), y2: middle(j) });
       const few = lines.length <= MOST_SVG_LINES;
       // Few lines go into the SVG and are saved as lines; many are painted.
-      group.replaceChildren(...(few ? lines : []).map((found) => svg("line", { ...ends(found), stroke: bertsmith.palette.hue(found[3]),
+      group.replaceChildren(...(few ? lines : []).map((found) => svg("line",
+        { ...ends(found), stroke: bertsmith.palette.hue(found[3]),
         "stroke-width": 2, opacity: Math.min(found[0], 1).toFixed(3) })));
       brush.clearRect(0, 0, picture.width, picture.height);
       if (!few) paintLines(brush, lines, ends);

@@ -58,7 +58,8 @@
   /** Arrow keys, Home and End move the focus along the nodes. */
   function walk(event, nodes) {
     const at = nodes.indexOf(document.activeElement);
-    const to = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: nodes.length - 1 }[event.key];
+    const to = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0,
+      End: nodes.length - 1 }[event.key];
     if (to === undefined || at < 0) return;
     event.preventDefault();
     const next = nodes[bertsmith.clamp(to, 0, nodes.length - 1)];
@@ -147,7 +148,8 @@
 
   /** Yes or no; "1" in the address. */
   bertsmith.toggle = function ({ key, label, shown }) {
-    const input = html("input", { type: "checkbox", "data-key": key, onchange: () => state.set({ [key]: input.checked ? 1 : null }) });
+    const input = html("input", { type: "checkbox", "data-key": key,
+      onchange: () => state.set({ [key]: input.checked ? 1 : null }) });
     const element = html("label", { class: "control check" }, input, html("span", { text: label }));
     return control(element, () => { input.checked = state.get(key) === "1"; }, shown);
   };
@@ -159,7 +161,8 @@
       oninput: bertsmith.debounce(() => state.set({ [key]: input.value === otherwise ? null : input.value }), 350),
     };
     const input = lines > 1 ? html("textarea", { rows: lines, ...properties }) : html("input", { type: kind, ...properties });
-    const element = html("label", { class: lines > 1 ? "control tall" : "control" }, html("span", { class: "name", text: label }), input);
+    const element = html("label", { class: lines > 1 ? "control tall" : "control" },
+      html("span", { class: "name", text: label }), input);
     return control(element, () => {
       if (document.activeElement !== input) input.value = state.get(key, otherwise);
     }, shown);

@@ -151,7 +151,8 @@
   async function drawPanel(panel, one, named, signal) {
     panel.setAttribute("aria-busy", "true");
     const context = contextOf(one, panel, signal);
-    const figures = await view().draw(context).then((list) => Promise.allSettled(list), (reason) => [{ status: "rejected", reason }]);
+    const figures = await view().draw(context).then((list) => Promise.allSettled(list),
+      (reason) => [{ status: "rejected", reason }]);
     if (signal.aborted) return;
     const focus = panel.contains(document.activeElement) ? document.activeElement.dataset.key : null;
     panel.replaceChildren(

@@ -3,7 +3,8 @@
 (function (bertsmith) {
   const { html, state, t, number, range } = bertsmith;
   const FILTERS = { all: null, aa: [0, 0], ab: [0, 1], ba: [1, 0], bb: [1, 1] };
-  const SHARES = ["first", "separator", "self", "previous", "next", "same_word", "same_token", "within_a", "a_to_b", "b_to_a", "within_b"];
+  const SHARES = ["first", "separator", "self", "previous", "next", "same_word", "same_token", "within_a", "a_to_b", "b_to_a",
+    "within_b"];
   const MEASURES = ["entropy", "distance", ...SHARES];
 
   const part = () => state.oneOf("attention", Object.keys(PARTS));
@@ -13,7 +14,8 @@
   const layerNames = (model) => range(model.n_layers).map((row) => String(row + 1));
   const headNames = (model) => range(model.n_heads).map((column) => String(column + 1));
   const place = (row, column) => t("attention.place", { layer: row + 1, head: column + 1 });
-  const average = (heads) => heads[0].map((row, i) => row.map((_, j) => heads.reduce((sum, head) => sum + head[i][j], 0) / heads.length));
+  const average = (heads) => heads[0].map(
+    (row, i) => row.map((_, j) => heads.reduce((sum, head) => sum + head[i][j], 0) / heads.length));
 
   /** The rows and columns that the filter leaves, of a matrix over blocks of tokens. */
   function filtered(answer, tokens, pair) {
@@ -54,7 +56,8 @@
       rows: shown.flatMap((one) => one.weights.map((row, i) => [one.number, left[i], ...row])) }) });
   }
 
-  function matrixFigure({ left, right, mean, title, note, width, name = "attention-matrix", rowsAre = "attention.from", wide = false }) {
+  function matrixFigure({ left, right, mean, title, note, width, name = "attention-matrix", rowsAre = "attention.from",
+    wide = false }) {
     const picture = bertsmith.heatmap({
       values: mean, rows: left, columns: right, colour: bertsmith.palette.ramp(0, Math.max(...mean.flat())), width, label: title,
       describe: (i, j) => `${left[i]} → ${right[j]}: ${number(mean[i][j], 4)}`,
@@ -78,7 +81,8 @@
       title: t("attention.overview"), note: [t("attention.overview.note"), bertsmith.reduced(answer)].filter(Boolean).join(" "),
       name: "attention-overview", wide: true, picture, readout: picture.readout,
       numbers: () => ({ columns: ["layer", "head", "row", ...range(answer.shown)],
-        rows: answer.layers.flatMap((heads, l) => heads.flatMap((matrix, h) => matrix.map((row, i) => [l + 1, h + 1, i, ...row]))) }),
+        rows: answer.layers.flatMap((heads, l) => heads.flatMap(
+          (matrix, h) => matrix.map((row, i) => [l + 1, h + 1, i, ...row]))) }),
     })];
   }
 
@@ -97,7 +101,8 @@
     return [
       bertsmith.tokenPicker(tokens, at, t("attention.query")),
       bertsmith.tokenPicker(tokens, to, t("attention.key"), "to", true),
-      productFigure({ query, key: keys[to], product: products[to], names: [names[at], names[to]], score: scores[to], weight: weights[to],
+      productFigure({ query, key: keys[to], product: products[to], names: [names[at], names[to]], score: scores[to],
+        weight: weights[to],
         width: context.width, title: place(layer - 1, head - 1) }),
       scoresFigure({ products, scores, weights, names, query: names[at], width: context.width }),
     ];
@@ -108,19 +113,23 @@
     const rows = [t("attention.q", { token: names[0] }), t("attention.k", { token: names[1] }), t("attention.qk")];
     const columns = query.map((_, d) => String(d + 1));
     const colours = values.map((row) => bertsmith.palette.split(Math.max(...row.map(Math.abs))));
-    const picture = bertsmith.heatmap({ values, rows, columns, colour: (value, row) => colours[row](value), width, label: title, least: 7, tall: 20,
+    const picture = bertsmith.heatmap({ values, rows, columns, colour: (value, row) => colours[row](value), width, label: title,
+      least: 7, tall: 20,
       describe: (i, d) => `${rows[i]} [${d + 1}] = ${number(values[i][d])}` });
     return bertsmith.figure({
       title, note: t("attention.product", { score: number(score), weight: number(weight, 4), query: names[0], key: names[1] }),
-      name: "query-key", wide: true, picture, readout: picture.readout, numbers: () => bertsmith.matrixNumbers(rows, columns, values) });
+      name: "query-key", wide: true, picture, readout: picture.readout,
+        numbers: () => bertsmith.matrixNumbers(rows, columns, values) });
   }
 
   function scoresFigure({ products, scores, weights, names, query, width }) {
     const best = range(names.length).sort((one, other) => weights[other] - weights[one]).slice(0, 20);
-    const picture = bertsmith.bars({ names: best.map((j) => names[j]), series: [{ values: best.map((j) => weights[j]), hue: 0 }], width,
+    const picture = bertsmith.bars({ names: best.map((j) => names[j]),
+      series: [{ values: best.map((j) => weights[j]), hue: 0 }], width,
       label: t("attention.weights", { query }), high: 1 });
     return bertsmith.figure({
-      title: t("attention.weights", { query }), note: t("attention.weights.note", { n: best.length }), name: "scores", wide: true, picture,
+      title: t("attention.weights", { query }), note: t("attention.weights.note", { n: best.length }), name: "scores",
+        wide: true, picture,
       numbers: () => ({ columns: ["token", "score", "weight", ...products[0].map((_, d) => d + 1)],
         rows: names.map((name, j) => [name, scores[j], weights[j], ...products[j]]) }) });
   }
@@ -142,9 +151,11 @@
         measures.map((one) => `${t(`measure.${one}`)} ${shareOf(heads[l][h][one], one)}`).join(" · "),
     });
     return [
-      bertsmith.figure({ title, note: t(`measure.${measure}.note`), name: "heads", picture, readout: picture.readout, numbers: () => ({
+      bertsmith.figure({ title, note: t(`measure.${measure}.note`), name: "heads", picture, readout: picture.readout,
+        numbers: () => ({
         columns: ["layer", "head", ...measures, "pattern"],
-        rows: heads.flatMap((row, l) => row.map((head, h) => [l + 1, h + 1, ...measures.map((one) => head[one]), head.pattern])) }) }),
+        rows: heads.flatMap((row, l) => row.map((head, h) => [l + 1, h + 1, ...measures.map((one) => head[one]),
+          head.pattern])) }) }),
       patterns(heads),
     ];
   }
@@ -215,14 +226,17 @@
 
   function beforeAfter(context, answer, off, after) {
     const regress = answer.labels.length === 1 && answer.labels[0] === "value";
-    const series = [{ name: t("attention.before"), values: answer.before, hue: 0 }, ...(after ? [{ name: t("attention.after"), values: after, hue: 1 }] : [])];
+    const series = [{ name: t("attention.before"), values: answer.before, hue: 0 },
+      ...(after ? [{ name: t("attention.after"), values: after, hue: 1 }] : [])];
     const picture = bertsmith.bars({ names: answer.labels, series, width: context.half, label: t("attention.effect"),
       ...(regress ? { format: number } : { high: 1 }) });
     const note = off.length ? t("attention.off", { heads: off.map(([l, h]) => `${l}·${h}`).join(", ") }) : t("attention.none");
     const again = html("p", {}, html("button", { type: "button", class: "plain", text: t("attention.on"), "data-key": "on",
       onclick: () => state.set({ off: null }) }));
-    return bertsmith.figure({ title: t("attention.effect"), note, name: "before-after", picture, body: after ? [again] : [], numbers: () => ({
-      columns: ["label", "before", "after"], rows: answer.labels.map((label, i) => [label, answer.before[i], after ? after[i] : ""]) }) });
+    return bertsmith.figure({ title: t("attention.effect"), note, name: "before-after", picture, body: after ? [again] : [],
+      numbers: () => ({
+      columns: ["label", "before", "after"], rows: answer.labels.map((label, i) => [
+        label, answer.before[i], after ? after[i] : ""]) }) });
   }
 
   const PARTS = { heads: headView, model: modelView, "query-key": queryKey, summary, rollout, off: switchOff };
@@ -236,8 +250,10 @@
       const targets = targetsOf({ model, pair: true });
       const heads = range(most("n_heads")).map((index) => [String(index + 1), String(index + 1)]);
       return [
-        bertsmith.segments({ key: "attention", label: t("attention.tab"), options: Object.keys(PARTS).map((name) => [name, t(`attention.part.${name}`)]) }),
-        bertsmith.slider({ key: "layer", label: t("layer"), low: 1, high: most("n_layers"), otherwise: 1, shown: on("heads", "query-key", "rollout") }),
+        bertsmith.segments({ key: "attention", label: t("attention.tab"),
+          options: Object.keys(PARTS).map((name) => [name, t(`attention.part.${name}`)]) }),
+        bertsmith.slider({ key: "layer", label: t("layer"), low: 1, high: most("n_layers"), otherwise: 1,
+          shown: on("heads", "query-key", "rollout") }),
         bertsmith.choice({ key: "head", label: t("head"), options: [["0", t("attention.every")], ...heads], shown: on("heads") }),
         bertsmith.choice({ key: "head", label: t("head"), options: heads, shown: on("query-key") }),
         bertsmith.choice({ key: "filter", label: t("attention.filter"), shown: () => part() === "heads" && bertsmith.hasPair(about),

@@ -20,7 +20,8 @@
     const title = t("compare.cka");
     const picture = bertsmith.heatmap({
       values: answer.cka, rows, columns, colour: bertsmith.palette.ramp(0, 1), width: context.width, most: 46, label: title,
-      describe: (i, j) => t("compare.cell", { one: context.model.name, i, other: other.name, j, value: number(answer.cka[i][j], 4) }),
+      describe: (i, j) => t("compare.cell", { one: context.model.name, i, other: other.name, j,
+        value: number(answer.cka[i][j], 4) }),
     });
     return [bertsmith.figure({ title, name: "cka", wide: true, picture, readout: picture.readout,
       note: t("compare.cka.note", { one: context.model.name, other: other.name, n: answer.n_tokens }),
@@ -40,7 +41,8 @@
     const rows = layers(hidden.length);
     const picture = bertsmith.heatmap({ values: hidden, rows, columns, colour: bertsmith.palette.split(1), width, label: title,
       describe: (l, i) => `${columns[i]} · ${t("layer")} ${l}: ${number(hidden[l][i], 4)}` });
-    return bertsmith.figure({ title, note: t("compare.hidden.note"), name: "compare-tokens", wide: true, picture, readout: picture.readout,
+    return bertsmith.figure({ title, note: t("compare.hidden.note"), name: "compare-tokens", wide: true, picture,
+      readout: picture.readout,
       numbers: () => bertsmith.matrixNumbers(rows, columns, hidden) });
   }
 
@@ -48,9 +50,11 @@
     const title = t("compare.heads");
     const rows = range(attention.length).map((l) => String(l + 1));
     const columns = range(attention[0].length).map((h) => String(h + 1));
-    const picture = bertsmith.heatmap({ values: attention, rows, columns, colour: bertsmith.palette.ramp(0, 1), width, most: 46, label: title,
+    const picture = bertsmith.heatmap({ values: attention, rows, columns, colour: bertsmith.palette.ramp(0, 1), width, most: 46,
+      label: title,
       describe: (l, h) => `${t("attention.place", { layer: l + 1, head: h + 1 })}: ${number(attention[l][h], 4)}` });
-    return bertsmith.figure({ title, note: t("compare.heads.note"), name: "compare-heads", wide: true, picture, readout: picture.readout,
+    return bertsmith.figure({ title, note: t("compare.heads.note"), name: "compare-heads", wide: true, picture,
+      readout: picture.readout,
       numbers: () => bertsmith.matrixNumbers(rows, columns, attention) });
   }
 
@@ -63,8 +67,10 @@
       const others = about.models.filter((one) => one.role === "model" && one.id !== model.id);
       return [
         bertsmith.segments({ key: "compare", label: t("compare.tab"), options: [
-          ["layers", t("compare.part.layers")], ["tokens", t("compare.part.tokens")], ...BESIDE.map((name) => [name, t(`${name}.tab`)])] }),
-        bertsmith.choice({ key: "other", label: t("compare.other"), options: others.map((one) => [one.id, one.name]), shown: () => others.length > 1 }),
+          ["layers", t("compare.part.layers")], ["tokens", t("compare.part.tokens")],
+            ...BESIDE.map((name) => [name, t(`${name}.tab`)])] }),
+        bertsmith.choice({ key: "other", label: t("compare.other"), options: others.map((one) => [one.id, one.name]),
+          shown: () => others.length > 1 }),
         ...(beside() ? beside().controls(chosen) : []),
       ];
     },

@@ -21,7 +21,8 @@
       const slider = { key: "frame", low: 0, high: frames.length - 1, otherwise: frames.length - 1 };
       return [
         bertsmith.segments({ key: "film", label: t("film.tab"), options: SHOWN.map((name) => [name, t(`${name}.tab`)]) }),
-        bertsmith.slider({ ...slider, label: t("film.checkpoint"), format: (index) => t("film.step", { step: frames[index].step.toLocaleString("en") }) }),
+        bertsmith.slider({ ...slider, label: t("film.checkpoint"),
+          format: (index) => t("film.step", { step: frames[index].step.toLocaleString("en") }) }),
         bertsmith.player({ ...slider, label: t("film.play"), beat: 1500 }),
         ...shown().controls({ about: chosen.about, model: frames[0] }),
       ];

@@ -48,7 +48,8 @@
     return picture;
   }
 
-  const subscripted = (text, x, y) => svg("text", { x, y, "text-anchor": "middle", fill: bertsmith.palette.now().ink, "font-size": 12 },
+  const subscripted = (text, x, y) => svg("text",
+    { x, y, "text-anchor": "middle", fill: bertsmith.palette.now().ink, "font-size": 12 },
     svg("tspan", { text: "E", "font-style": "italic" }), svg("tspan", { text, dy: 4, "font-size": 10 }));
 
   /** The text as it stands, with a mark around each piece. */
@@ -68,7 +69,8 @@
     return html("p", { class: "marked", dir: "auto" }, ...nodes);
   }
 
-  const columns = () => ["position", "token", "id", "segment", "word", "start", "end", "kind"].map((name) => t(`input.column.${name}`));
+  const columns = () => ["position", "token", "id", "segment", "word", "start", "end",
+    "kind"].map((name) => t(`input.column.${name}`));
   const rows = (tokens) => tokens.map((token) => [token.position, token.token, token.id, "AB"[token.segment],
     token.word === null ? "" : token.word, token.start, token.end, kind(token) && t(`input.kind.${kind(token)}`)]);
 
@@ -81,7 +83,8 @@
     const cut = answer.of > answer.shown ? t("input.cut", { shown: answer.shown, of: answer.of }) : "";
     return bertsmith.figure({
       title: t("input.pieces"), name: "pieces", wide: true,
-      note: [t("input.count", { n: answer.shown }), unknown ? t("input.unknown", { n: unknown }) : "", cut].filter(Boolean).join(" "),
+      note: [t("input.count", { n: answer.shown }), unknown ? t("input.unknown", { n: unknown }) : "",
+        cut].filter(Boolean).join(" "),
       body: [
         marked(answer.text, answer.tokens.filter((token) => token.segment === 0)),
         answer.pair && marked(answer.pair, answer.tokens.filter((token) => token.segment === 1)),
@@ -105,11 +108,13 @@
     const high = Math.max(...kinds.flatMap((row) => answer.norms[row]));
     const picture = bertsmith.curves({
       names, low: 0, high: high * 1.05, width, label: t("input.norms"),
-      series: kinds.map((row, index) => ({ name: t(`input.${row}`), values: answer.norms[row], hue: [0, 2, 3, 5][index], dashed: row === "sum" })),
+      series: kinds.map((row, index) => ({ name: t(`input.${row}`), values: answer.norms[row], hue: [0, 2, 3, 5][index],
+        dashed: row === "sum" })),
     });
     return bertsmith.figure({
       title: t("input.norms"), note: t("input.norms.note"), name: "norms", wide: true, picture,
-      numbers: () => ({ columns: ["token", ...kinds], rows: names.map((name, i) => [name, ...kinds.map((row) => answer.norms[row][i])]) }),
+      numbers: () => ({ columns: ["token", ...kinds],
+        rows: names.map((name, i) => [name, ...kinds.map((row) => answer.norms[row][i])]) }),
     });
   }
 

@@ -61,7 +61,8 @@
   /** The text with the word marked in it. */
   function whole({ text, start, end }) {
     const letters = Array.from(text);
-    return html("bdi", {}, letters.slice(0, start).join(""), html("mark", { class: "piece", text: letters.slice(start, end).join("") }),
+    return html("bdi", {}, letters.slice(0, start).join(""),
+      html("mark", { class: "piece", text: letters.slice(start, end).join("") }),
       letters.slice(end).join(""));
   }
 
@@ -80,9 +81,11 @@
     const title = t("similarity.word", { word });
     const picture = bertsmith.curves({ names, series, width, label: title, xTitle: t("layer"), high: 1,
       low: Math.min(0, ...series.flatMap((one) => one.values)) });
-    return bertsmith.figure({ title, note: t(grouped.length ? "similarity.word.note" : "similarity.pairs.note"), name: "context", picture,
+    return bertsmith.figure({ title, note: t(grouped.length ? "similarity.word.note" : "similarity.pairs.note"),
+      name: "context", picture,
       numbers: () => ({ columns: ["layer", ...pairs.map(([i, j]) => `${i + 1}-${j + 1}`), ...series.map((one) => one.name)],
-        rows: names.map((name, l) => [name, ...pairs.map(([i, j]) => answer.layers[l][i][j]), ...series.map((one) => one.values[l])]) }) });
+        rows: names.map((name, l) => [name, ...pairs.map(([i, j]) => answer.layers[l][i][j]),
+          ...series.map((one) => one.values[l])]) }) });
   }
 
   async function projection(context) {
@@ -98,13 +101,15 @@
       if (!groups.has(group)) groups.set(group, groups.size);
       return groups.get(group);
     };
-    const points = answer.points[depth].map(([x, y], index) => ({ x, y, name: answer.tokens[index].token, hue: hue(answer.tokens[index]),
+    const points = answer.points[depth].map(([x, y],
+      index) => ({ x, y, name: answer.tokens[index].token, hue: hue(answer.tokens[index]),
       faint: answer.tokens[index].is_special }));
     const axis = (index) => t("similarity.axis", { n: index + 1, share: bertsmith.percent(answer.explained[depth][index]) });
     const title = t("similarity.plane", { layer: depthName(depth) });
     const picture = bertsmith.scatter({ points, width: context.width, label: title, xTitle: axis(0), yTitle: axis(1) });
     return [bertsmith.figure({ title, note: t("similarity.plane.note"), name: "projection", wide: true, picture,
-      numbers: () => ({ columns: ["text", "token", "x", "y"], rows: points.map((one, i) => [answer.tokens[i].text, one.name, one.x, one.y]) }) })];
+      numbers: () => ({ columns: ["text", "token", "x", "y"],
+        rows: points.map((one, i) => [answer.tokens[i].text, one.name, one.x, one.y]) }) })];
   }
 
   async function neighbours(context) {
@@ -116,14 +121,17 @@
     const found = answer.neighbours[at];
     const title = t("similarity.neighbours", { token: tokens[at].token, layer: depthName(layer) });
     const names = found.map((one) => one.token);
-    const picture = found.length ? bertsmith.bars({ names, series: [{ values: found.map((one) => one.cosine), hue: 0 }], width: context.width, label: title, high: 1,
+    const picture = found.length ? bertsmith.bars({ names, series: [{ values: found.map((one) => one.cosine), hue: 0 }],
+      width: context.width, label: title, high: 1,
       format: (value) => number(value) }) : null;
     return [
       bertsmith.tokenPicker(tokens, at, t("similarity.pick")),
       bertsmith.figure({ title, name: "neighbours", wide: true, picture,
-        body: [html("ol", { class: "texts" }, ...found.map((one) => html("li", {}, whole({ ...one, text: sentences[one.sentence] }))))],
+        body: [html("ol", { class: "texts" }, ...found.map((one) => html("li", {},
+          whole({ ...one, text: sentences[one.sentence] }))))],
         numbers: () => ({ columns: ["token", "neighbour", "cosine", "sentence"],
-          rows: answer.neighbours.flatMap((list, i) => list.map((one) => [tokens[i].token, one.token, one.cosine, sentences[one.sentence]])) }) })];
+          rows: answer.neighbours.flatMap(
+            (list, i) => list.map((one) => [tokens[i].token, one.token, one.cosine, sentences[one.sentence]])) }) })];
   }
 
   const source = (about) => (bertsmith.source.isExport ? about.examples.sentences
@@ -141,11 +149,13 @@
       const own = () => part() === "context" && state.integer("example", fitting(about), 0, examples.length) === examples.length;
       const depth = { key: "depth", low: 0, high, otherwise: model.n_layers };
       return [
-        bertsmith.segments({ key: "similarity", label: t("similarity.tab"), options: Object.keys(PARTS).map((name) => [name, t(`similarity.part.${name}`)]) }),
+        bertsmith.segments({ key: "similarity", label: t("similarity.tab"),
+          options: Object.keys(PARTS).map((name) => [name, t(`similarity.part.${name}`)]) }),
         bertsmith.slider({ ...depth, label: t("layer"), format: depthName }),
         bertsmith.player({ ...depth, label: t("similarity.walk") }),
         bertsmith.toggle({ key: "apart", label: t("similarity.apart"), shown: () => part() === "map" && bertsmith.hasPair(about) }),
-        bertsmith.choice({ key: "example", label: t("similarity.example"), shown: on("context"), otherwise: fitting(about), options: [
+        bertsmith.choice({ key: "example", label: t("similarity.example"), shown: on("context"), otherwise: fitting(about),
+          options: [
           ...examples.map((one, index) => [String(index), one.word]),
           ...(bertsmith.source.isExport ? [] : [[String(examples.length), t("similarity.own")]])] }),
         bertsmith.field({ key: "word", label: t("similarity.theword"), shown: own }),
@@ -154,7 +164,8 @@
           options: [["own", t("similarity.of.own")], ["examples", t("similarity.of.examples")]] }),
         bertsmith.choice({ key: "colour", label: t("similarity.colour"), shown: on("projection"),
           options: [["text", t("similarity.colour.text")], ["word", t("similarity.colour.word")]] }),
-        bertsmith.field({ key: "sentences", label: t("similarity.sentences"), lines: 4, otherwise: about.examples.sentences.join("\n"),
+        bertsmith.field({ key: "sentences", label: t("similarity.sentences"), lines: 4,
+          otherwise: about.examples.sentences.join("\n"),
           shown: () => part() === "neighbours" && !bertsmith.source.isExport }),
       ];
     },
