@@ -139,7 +139,9 @@ def _reference(bench: Bench, path: Path) -> None:
 
 def _bertsmith(precision: str, bench: Bench, _single: bool) -> Embed:
     from bertsmith.inference.pipelines import pipeline
+    from bertsmith.training.hardware import keep_pages
 
+    keep_pages()  # as the commands do
     pipe = pipeline(bench.model, precision=precision)
     return lambda texts, _batch_size: pipe(texts)
 
