@@ -16,8 +16,9 @@ from bertsmith.text.tokenizer import Tokenizer
 Texts = Callable[[int, int], list[str]]
 NASTY = [
     *DELETED_BREAKS,
+    *"\x01\x1b\x7f\xad\ue000",
     *" \t\n\r\xa0\u2028\u2029\u3000\u200b\u0301\ufeff\x00\ufffd",
-    *"aA.é[中가\U0001f600\ud800",
+    *"aA9.,'_é[中가\U0001f600\ud800",
     "[MASK]",
     "[SEP]",
 ]
@@ -66,6 +67,21 @@ def test_equals_the_tokenizer_on_nasty_alphabets(texts: list[str], tokenizer: To
     assert_equal(MemoizedTokenizer(tokenizer, capacity=3), tokenizer, texts)
 
 
+@settings(max_examples=150, deadline=None)
+@given(texts=st.lists(st.text(max_size=40), max_size=6))
+def test_equals_the_tokenizer_on_any_unicode_text(texts: list[str], tokenizer: Tokenizer) -> None:
+    memoized = MemoizedTokenizer(tokenizer)
+    for _ in range(2):
+        assert_equal(memoized, tokenizer, texts)
+
+
+def test_equals_the_tokenizer_on_all_pairs_of_ascii_characters(tokenizer: Tokenizer) -> None:
+    characters = list(map(chr, range(128)))
+    pairs = [f"a{first}{second}B" for first in characters for second in characters]
+    assert_equal(MemoizedTokenizer(tokenizer), tokenizer, pairs)
+    assert_equal(MemoizedTokenizer(tokenizer), tokenizer, [" ".join(pairs)])
+
+
 def test_nothing_and_blank_sentences(tokenizer: Tokenizer) -> None:
     memoized = MemoizedTokenizer(tokenizer)
     assert_equal(memoized, tokenizer, [])
@@ -92,6 +108,8 @@ def test_memory_is_bounded(tokenizer: Tokenizer) -> None:
         AddedToken(5, "[X]", lstrip=True),
         AddedToken(5, "[X]", rstrip=True),
         AddedToken(5, "ab", single_word=True),
+        AddedToken(5, "a\x00b"),
+        AddedToken(5, "a\x01b"),
     ],
 )
 def test_added_tokens_that_look_over_white_space(added: AddedToken) -> None:
@@ -99,8 +117,16 @@ def test_added_tokens_that_look_over_white_space(added: AddedToken) -> None:
     special = tuple(AddedToken(index, name) for index, name in enumerate(names))
     vocabulary = (*names, added.content, "new", "a", "##b")
     tokenizer = Tokenizer(Specification(vocabulary, True, None, True, added=(*special, added)))
-    texts = ["a new york", "New York new  york", "a [X] a [X]a", "[X]\x85 a", "ab abb aab ab. ab"]
+    texts = ["a new york", "New York new  york", "a [X] a [X]a", "[X]\x85 a", "ab abb aab ab. ab", "AB a\x1cb a\x00b a\x01b"]
     assert_equal(MemoizedTokenizer(tokenizer), tokenizer, texts)
+
+
+def test_words_longer_than_the_tokenizer_takes() -> None:
+    names = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "##b", "abb", "##bbb")
+    special = tuple(AddedToken(index, name) for index, name in enumerate(names[:5]))
+    tokenizer = Tokenizer(Specification(names, True, None, True, max_word_length=2, added=special))
+    assert tokenizer.token_ids(["abb"]) == [[tokenizer.unk_id]]
+    assert_equal(MemoizedTokenizer(tokenizer), tokenizer, ["ab", "abb", "abbb", "a-abb"])
 
 
 def test_without_clean_up() -> None:

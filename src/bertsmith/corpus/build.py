@@ -22,7 +22,7 @@ from tyro.conf import Positional
 from bertsmith import __version__, files
 from bertsmith.config import Config
 from bertsmith.corpus import store
-from bertsmith.corpus.shards import SentenceMode, WordMode, lay_end_to_end, start_writing
+from bertsmith.corpus.shards import SentenceMode, ShardTask, ShardWriter, WordMode, lay_end_to_end
 from bertsmith.corpus.store import Corpus
 from bertsmith.corpus.workers import WorkerPool
 from bertsmith.errors import InputError
@@ -57,8 +57,7 @@ class CorpusConfig(Config):
 def build_corpus(config: CorpusConfig, progress: Progress = SILENT) -> Corpus:
     """Tokenise text files into the corpus directory ``config.out``.
 
-    Called again after an interruption, it continues where it was. A script that calls this needs
-    ``if __name__ == "__main__":`` around its work, since the workers import it.
+    Called again after an interruption, it continues where it was. The workers are forks of this process.
 
     Raises:
         InputError: a file cannot be read, or there is no text in any.
@@ -73,12 +72,16 @@ def build_corpus(config: CorpusConfig, progress: Progress = SILENT) -> Corpus:
     tokenizer = Tokenizer.load(config.tokenizer)
     sources = find_files(config.files)
     work = out.with_name(f"{out.name}.partial")
-    with interruptible(f"interrupted; what is finished is kept in {work}: the same command resumes"), files.exclusive(work):
+    with (
+        WorkerPool(config.workers, ShardWriter(tokenizer, config.sentences, config.words)) as pool,
+        interruptible(f"interrupted; what is finished is kept in {work}: the same command resumes"),
+        files.exclusive(work),
+    ):
         files.refuse_existing(out)
         try:
             plan = _plan(config, tokenizer, sources, progress)
             with files.storage_errors(work):
-                shards, n_documents = _write_shards(config, sources, _shard_directory(work, plan), progress)
+                shards, n_documents = _write_shards(config, sources, _shard_directory(work, plan), pool, progress)
                 for source in plan["sources"]:
                     source["documents"] = n_documents[source["path"]]
                 final = _join(shards, work / "final", tokenizer, plan, progress)
@@ -127,15 +130,12 @@ def _shard_directory(work: Path, plan: dict[str, Any]) -> Path:
 
 
 def _write_shards(
-    config: CorpusConfig, sources: list[Path], directory: Path, progress: Progress
+    config: CorpusConfig, sources: list[Path], directory: Path, pool: WorkerPool[ShardTask], progress: Progress
 ) -> tuple[list[Path], Counter[str]]:
     """Write those shards that are not there yet; return all in order, and the number of documents of each source."""
     paths: list[Path] = []
     n_documents: Counter[str] = Counter()
-    with (
-        progress.task("Tokenising", _size(sources), "bytes") as task,
-        WorkerPool(config.workers, start_writing, config.tokenizer, config.sentences, config.words) as pool,
-    ):
+    with progress.task("Tokenising", _size(sources), "bytes") as task:
         for documents in _grouped(read_documents(sources, config.reader, task)):
             paths.append(directory / f"{len(paths):08}.safetensors")
             n_documents.update(str(document.path) for document in documents)

@@ -4,7 +4,6 @@ A shard file holds ``token_ids``, ``word_starts`` (one byte a token), ``sentence
 in sentences and ``n_dropped``: the documents and sentences that came to no token.
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
@@ -24,6 +23,7 @@ from bertsmith.text.words import chinese_word_starts
 
 SentenceMode: TypeAlias = Literal["prose", "lines"]
 WordMode: TypeAlias = Literal["tokenizer", "zh"]
+ShardTask: TypeAlias = tuple[Path, list[str]]
 Shard: TypeAlias = dict[str, npt.NDArray[Any]]
 Tokenised: TypeAlias = tuple[npt.NDArray[np.integer], npt.NDArray[np.integer], npt.NDArray[np.bool_]]
 Tokenise: TypeAlias = Callable[[list[str]], Tokenised]
@@ -32,22 +32,15 @@ _SENTENCES_AT_ONCE = 4096
 _NOTHING: Tokenised = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.bool_))
 
 
-def start_writing(tokenizer: Path, sentences: SentenceMode, words: WordMode) -> Callable[[tuple[Path, list[str]]], None]:
-    """Make a worker's :class:`ShardWriter`; its tokenizer stays on one core, since every core has a worker."""
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    return ShardWriter(tokenizer, sentences, words)
-
-
 class ShardWriter:
-    """Turns documents into shard files; lives in a worker, where it keeps the tokenizer and its memory of words."""
+    """Turns documents into shard files; each worker has its own, which remembers words."""
 
-    def __init__(self, tokenizer: Path, sentences: SentenceMode, words: WordMode) -> None:
+    def __init__(self, tokenizer: Tokenizer, sentences: SentenceMode, words: WordMode) -> None:
         self._sentences = sentences
-        loaded = Tokenizer.load(tokenizer)
-        self._dtype = store.token_dtype(loaded.vocabulary_size)
-        self._tokenise = _with_chinese_words(loaded) if words == "zh" else _with_own_words(loaded)
+        self._dtype = store.token_dtype(tokenizer.vocabulary_size)
+        self._tokenise = _with_chinese_words(tokenizer) if words == "zh" else _with_own_words(tokenizer)
 
-    def __call__(self, task: tuple[Path, list[str]]) -> None:
+    def __call__(self, task: ShardTask) -> None:
         """Write the texts of documents as a shard to a path."""
         path, texts = task
         contents = save(self.make(texts))

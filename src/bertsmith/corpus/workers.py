@@ -6,34 +6,37 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
-from typing import Any, Generic, TypeAlias, TypeVar
+from multiprocessing.context import ForkProcess
+from typing import Any, Generic, TypeVar
 
 from bertsmith.errors import BertsmithError
 from bertsmith.signals import STOP_SIGNALS
 
 TaskT = TypeVar("TaskT")
-Start: TypeAlias = Callable[..., Callable[[TaskT], None]]
-
-_GUARD = "a script that uses workers needs `if __name__ == '__main__':` around its work, since they import it"
 
 
 class WorkerPool(Generic[TaskT]):
-    """Worker processes, each of which calls ``start(*arguments)`` once and its result with every task it is given.
+    """Worker processes, each of which calls ``do`` with every task that it is given.
 
-    A context manager; on leaving it, the workers are killed, whatever they are doing. ``start`` and its arguments reach
-    freshly started interpreters, so a script that uses a pool needs ``if __name__ == "__main__":`` around its work.
+    A context manager; on leaving it, the workers are killed, whatever they are doing. They are forks of this process, so that
+    ``do`` and all that it has loaded are theirs at once; they should be made before threads are.
     """
 
-    def __init__(self, n_workers: int, start: Start[TaskT], *arguments: Any) -> None:
-        self._context = multiprocessing.get_context("spawn")
-        self._n_workers, self._start, self._arguments = n_workers, start, arguments
-        self._processes: dict[Connection, SpawnProcess] = {}
+    def __init__(self, n_workers: int, do: Callable[[TaskT], None]) -> None:
+        self._context = multiprocessing.get_context("fork")
+        self._n_workers, self._do = n_workers, do
+        self._processes: dict[Connection, ForkProcess] = {}
         self._idle: set[Connection] = set()
 
     def __enter__(self) -> "WorkerPool[TaskT]":
+        # A worker inherits the blocked signals, so that Ctrl-C, which reaches the whole process group, is left to us.
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        try:
+            for _ in range(self._n_workers):
+                self._add_worker()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -49,8 +52,6 @@ class WorkerPool(Generic[TaskT]):
         Raises:
             BertsmithError: a worker was killed; or whatever an earlier task raised.
         """
-        if not self._idle and len(self._processes) < self._n_workers:
-            self._add_worker()
         while not self._idle:
             self._collect()
         connection = self._idle.pop()
@@ -66,20 +67,14 @@ class WorkerPool(Generic[TaskT]):
 
     def _add_worker(self) -> None:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(theirs, self._start, self._arguments), daemon=True)
-        # A worker inherits the blocked signals, so that Ctrl-C, which reaches the whole process group, is left to us.
-        # The helper process of multiprocessing unblocks them when it is started, so that has to come first.
-        resource_tracker.ensure_running()
-        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-        try:
-            process.start()
-            self._processes[ours] = process
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+        process = self._context.Process(target=_work, args=(theirs, self._do), daemon=True)
+        process.start()
+        self._processes[ours] = process
+        self._idle.add(ours)
         theirs.close()
 
     def _collect(self) -> None:
-        """Wait for messages of busy workers: None when ready for a task, else the exception that the last one raised."""
+        """Wait for messages of busy workers: None when a task is done, else the exception that it raised."""
         for connection in wait(self._processes.keys() - self._idle):
             assert isinstance(connection, Connection)
             try:
@@ -91,27 +86,26 @@ class WorkerPool(Generic[TaskT]):
             self._idle.add(connection)
 
 
-def _death(process: SpawnProcess) -> BertsmithError:
+def _death(process: ForkProcess) -> BertsmithError:
     process.join()
     code = process.exitcode or 0
     reason = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    # A worker sends its errors; what ends it without is the system, or the script of a caller, which it imports at first.
-    hints = {-signal.SIGKILL: "; memory may have run out: try fewer workers", 1: f"; {_GUARD}"}
-    return BertsmithError(f"a worker process {reason}{hints.get(code, '')}. What is finished is kept: the same call resumes")
+    hint = "; memory may have run out: try fewer workers" if code == -signal.SIGKILL else ""
+    return BertsmithError(f"a worker process {reason}{hint}. What is finished is kept: the same call resumes")
 
 
-def _work(connection: Connection, start: Start[Any], arguments: tuple[Any, ...]) -> None:
+def _work(connection: Connection, do: Callable[[Any], None]) -> None:
     """Run in a worker: do one task after another until the process that started it is gone."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # every core has a worker
     try:
-        do = start(*arguments)
         while True:
-            connection.send(None)
             try:
                 task = connection.recv()
             except EOFError:
                 return
             do(task)
+            connection.send(None)
     except Exception as error:
         if not isinstance(error, BertsmithError):
             error.add_note("".join(traceback.format_exception(error)))

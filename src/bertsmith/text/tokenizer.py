@@ -41,6 +41,7 @@ class Tokenizer:
         added = {token.content: token.id for token in specification.added}
         self._ids = specification.ids() | added
         self._backend = _build_backend(specification, self._ids)
+        self._model = self._backend.model
         tokens = list(specification.vocabulary)
         tokens += [""] * (max(added.values()) + 1 - len(tokens))
         for content, index in added.items():
@@ -107,6 +108,10 @@ class Tokenizer:
         found = self._encode([text], special=False)[0]
         token_ids = np.array(found.ids, np.uint32)
         return token_ids, np.fromiter((start for start, _ in found.offsets), np.int64, len(token_ids))
+
+    def word_ids(self, word: str) -> list[int]:
+        """Return the ids of a word as BERT's clean-up leaves it: without white space, punctuation, capitals if those go."""
+        return [token.id for token in self._model.tokenize(word)]
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Return the text of the tokens, special ones left out."""
