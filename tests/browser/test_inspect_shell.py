@@ -168,9 +168,9 @@ def test_the_walk_waits_for_a_layer_that_is_slow_to_come(live: Any) -> None:
         live.page.evaluate("beat()")
     live.page.evaluate("beat()")
     assert "depth=1" in live.page.url
-    live.page.unroute("**/api/similarity")
     for route in held:
         route.continue_()
+    live.page.unroute("**/api/similarity")
     live.settle().page.evaluate("beat()")
     live.expect("depth=2")
 
