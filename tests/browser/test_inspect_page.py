@@ -99,6 +99,8 @@ def test_attention_from_one_text_to_the_other(reader: Any, seen: Any) -> None:
     shown = reader.open(view="attention", layer=1, filter="ab").numbers("attention-matrix")
     assert shown["columns"][1:] == TOKENS[10:]
     np.testing.assert_allclose(_matrix(shown), seen.attention[0][0].mean(0)[:10, 10:], atol=CLOSE)
+    assert "each row sums to 1" not in reader.text
+    assert "each row sums to 1" in reader.open(view="attention", layer=1).text
 
 
 def test_a_head_of_the_whole_model_opens(reader: Any, seen: Any) -> None:

@@ -158,6 +158,23 @@ def test_the_walk_through_the_layers_stops_at_the_last(live: Any) -> None:
     assert "Cosines at layer 2" in live.text
 
 
+def test_the_walk_waits_for_a_layer_that_is_slow_to_come(live: Any) -> None:
+    live.open(view="similarity", depth=0)
+    held: list[Any] = []
+    live.page.route("**/api/similarity", lambda route: held.append(route))
+    live.page.evaluate("window.setInterval = beat => { window.beat = beat; return 1; }")
+    live.page.locator('[data-key="play-depth"]').click()
+    with live.page.expect_request("**/api/similarity"):
+        live.page.evaluate("beat()")
+    live.page.evaluate("beat()")
+    assert "depth=1" in live.page.url
+    for route in held:
+        route.continue_()
+    live.page.unroute("**/api/similarity")
+    live.settle().page.evaluate("beat()")
+    live.expect("depth=2")
+
+
 @pytest.mark.parametrize(
     ("place", "figure"),
     [

@@ -77,3 +77,11 @@ def test_layers_of_two_models_are_aligned_over_shared_tokens(make_subject: Calla
 def test_too_few_tokens_to_align(subject: Subject) -> None:
     with pytest.raises(Refusal, match="2 tokens of these texts alike; at least 8"):
         alignment(subject, subject, ["the cat"])
+
+
+def test_no_more_texts_are_read_than_are_compared(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bertsmith.inspection.subject.TOKENS_AT_ONCE", 1)  # one text at a time
+    asked = []
+    found = alignment(subject, subject, ["the " * 30] * 64, lambda: bool(asked.append(True)))
+    assert found.n_tokens == 512
+    assert len(asked) == 2 * 18  # of 30 tokens each, by either model

@@ -1,7 +1,9 @@
 """Which models there are, what each can show, the checkpoints of runs, and bounded caches."""
 
+import gc
 import json
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +49,16 @@ def test_checkpoints_of_a_run_are_a_film(run: Path) -> None:
         assert (model.n_layers, model.n_heads, model.width, model.mask_token) == (3, 4, 24, "[MASK]")
     states = Subject.load(run / "checkpoints" / "step-1000").read("the moon").layers
     assert (gallery.read("a/step-1000", "the moon").layers == states).all()
+
+
+def test_readings_of_checkpoints_do_not_keep_all_of_them(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bertsmith.inspection.gallery._CHECKPOINTS_LOADED", 1)
+    one = Subject.load(run / "checkpoints" / "step-500").read("the moon")
+    monkeypatch.setattr("bertsmith.inspection.gallery._CACHED_BYTES", 10 * one.n_bytes)  # less than a model
+    gallery = Gallery.open([run], START)
+    models = [weakref.ref(gallery.read(name, "the moon").subject.model) for name in gallery.checkpoint_ids("a")]
+    gc.collect()
+    assert [model() is not None for model in models] == [False, False, True]
 
 
 def test_an_unfinished_run_shows_its_newest_checkpoint(run: Path, make_subject: Callable[..., Subject], tmp_path: Path) -> None:

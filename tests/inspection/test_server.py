@@ -24,9 +24,8 @@ pytest.importorskip("fastapi")
 from bertsmith.errors import UsageError
 from bertsmith.inspection import server
 from bertsmith.inspection.gallery import Gallery
-from bertsmith.inspection.probes import never
 from bertsmith.inspection.questions import all_questions
-from bertsmith.inspection.refusal import Cancelled
+from bertsmith.inspection.refusal import Cancelled, never
 from bertsmith.inspection.views import VIEWS
 from bertsmith.tasks.fill import fill
 
@@ -173,7 +172,8 @@ def test_requests_that_are_none(client: Client) -> None:
     assert code(body=b"[]") == (422, "invalid")
     assert code(content_type="text/plain") == (422, "invalid")  # what another page may send without asking
     assert code(content_length="") == (422, "invalid")
-    assert code(content_length="2000000") == (413, "too_long")
+    assert code(transfer_encoding="chunked") == (422, "invalid")  # whose body may be longer than it says
+    assert code(content_length="2000000") == (413, "too_large")
     assert client.post("input", model="z", text="x").status == 404
     answer = client.post("attention", model="a", text=TEXT, layer=9)
     assert answer.json["error"] == {
@@ -251,6 +251,29 @@ def test_a_long_request_keeps_no_short_one_waiting(client: Client, stuck: tuple[
     quick, slow, waiting = asyncio.run(both())
     assert (quick.status, slow.status, waiting.status) == (200, 499, 499)
     assert len(stuck[1]) == 1  # the one that waited was never begun
+
+
+def test_answers_about_long_passages_keep_no_short_one_waiting(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, ends = threading.Event(), threading.Event()
+
+    def answer(*_: Any) -> None:
+        begun.set()
+        ends.wait()
+        raise Cancelled
+
+    monkeypatch.setattr("bertsmith.inspection.views.task_answer", answer)
+    body = json.dumps({"model": "a", "text": TEXT}).encode()
+
+    async def all_three() -> Answer:
+        long = [asyncio.create_task(client.converse("POST", "/api/task", body, None)) for _ in range(2)]
+        await asyncio.to_thread(begun.wait)
+        try:
+            return await asyncio.wait_for(client.converse("POST", "/api/heads", body, None), 60)
+        finally:
+            ends.set()
+            await asyncio.gather(*long)
+
+    assert asyncio.run(all_three()).status == 200
 
 
 def test_no_more_wait_than_can_be_answered(

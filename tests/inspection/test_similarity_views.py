@@ -7,7 +7,8 @@ import pytest
 from scipy.spatial.distance import cosine
 from sklearn.decomposition import PCA
 
-from bertsmith.inspection.refusal import Refusal
+from bertsmith.inspection.comparison import alignment
+from bertsmith.inspection.refusal import Cancelled, Refusal
 from bertsmith.inspection.similarity import context, neighbours, projection, similarity
 from bertsmith.inspection.subject import Subject
 
@@ -28,7 +29,7 @@ def test_cells_are_cosines_of_states(subject: Subject) -> None:
 
 
 def test_two_texts_read_apart_do_not_see_each_other(subject: Subject) -> None:
-    found = similarity(subject.read_apart([TEXT, PAIR]), 2)
+    found = similarity(list(subject.read_apart([TEXT, PAIR])), 2)
     first, second = (subject.read(text).layers[2] for text in (TEXT, PAIR))
     assert [token.text for token in found.tokens] == [0] * len(first) + [1] * len(second)
     assert found.cosines[3, len(first) + 4] == pytest.approx(1 - cosine(first[3], second[4]), abs=1e-5)
@@ -103,7 +104,8 @@ def test_points_are_principal_components_of_steady_sign(subject: Subject) -> Non
             assert ((found.points[layer] * found.points[layer - 1]).sum(0) >= 0).all()
 
 
-def test_too_many_tokens_to_project(subject: Subject) -> None:
+def test_too_many_tokens_to_project(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Subject, "read_apart", None)  # they are counted before the model reads them
     with pytest.raises(Refusal, match="have 544 tokens; at most 512") as caught:
         projection(subject, ["the " * 40] * 17)
     assert caught.value.code == "too_many_tokens"
@@ -125,3 +127,30 @@ def test_neighbours_are_the_nearest_tokens(subject: Subject) -> None:
     for one, (similar, number, row) in zip(found[2], ranked, strict=True):
         assert (one.sentence, one.position) == (number, row) and one.cosine == pytest.approx(similar, abs=1e-5)
         assert sentences[number][one.start : one.end] == one.token
+
+
+def test_many_texts_are_read_in_parts_until_nobody_waits(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [TEXT, "the cat", PAIR, "the moon sees some bread"]
+    at_once = list(subject.read_apart(texts))
+    monkeypatch.setattr("bertsmith.inspection.subject.TOKENS_AT_ONCE", at_once[0].n_tokens + at_once[1].n_tokens)
+    asked = []
+    in_parts = list(subject.read_apart(texts, lambda: bool(asked.append(True))))
+    assert len(asked) == 3 and [one.text for one in in_parts] == texts
+    for one, other in zip(at_once, in_parts, strict=True):
+        np.testing.assert_allclose(one.layers, other.layers, atol=1e-5)
+    for ask in (
+        lambda: context(subject, "the", texts, lambda: True),
+        lambda: projection(subject, texts, lambda: True),
+        lambda: neighbours(at_once[0], texts, 1, lambda: True),
+        lambda: alignment(subject, subject, texts, lambda: True),
+    ):
+        with pytest.raises(Cancelled):
+            ask()
+
+
+def test_a_model_that_diverged_projects_nothing(make_subject: Callable[..., Subject]) -> None:
+    broken = make_subject(seed=7)
+    broken.model.encoder.embeddings.norm.weight.fill_(np.nan)
+    with pytest.raises(Refusal, match="NaN or infinite") as caught:
+        projection(broken, [TEXT])
+    assert caught.value.code == "diverged"

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from bertsmith.inspection.arrays import Floats, Grid, Listed, Number
-from bertsmith.inspection.probes import IsCancelled, Probe, in_parts, never, next_sentence_probe, run, task_probe, token_probe
-from bertsmith.inspection.refusal import Refusal
+from bertsmith.inspection.probes import Probe, in_parts, next_sentence_probe, run, task_probe, token_probe
+from bertsmith.inspection.refusal import IsCancelled, Refusal, never
 from bertsmith.inspection.subject import Reading
 
 MOST_ABLATED = 128

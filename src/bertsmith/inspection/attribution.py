@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from bertsmith.inspection.arrays import Floats, Listed, Number
-from bertsmith.inspection.probes import IsCancelled, Probe, in_parts, never, run, task_probe, token_probe
-from bertsmith.inspection.refusal import Cancelled, Refusal
+from bertsmith.inspection.probes import Probe, in_parts, run, task_probe, token_probe
+from bertsmith.inspection.refusal import Cancelled, IsCancelled, Refusal, never
 from bertsmith.inspection.subject import Reading
 
 MOST_ATTRIBUTED = 256

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from bertsmith.inspection.arrays import Floats, Grid
-from bertsmith.inspection.refusal import Refusal
+from bertsmith.inspection.refusal import IsCancelled, Refusal, never
 from bertsmith.inspection.subject import Reading, Subject
 
 _MOST_TOKENS, _FEWEST_TOKENS = 512, 8
@@ -70,18 +70,22 @@ class Alignment:
     cka: Grid
 
 
-def alignment(subject: Subject, other: Subject, texts: list[str]) -> Alignment:
+def alignment(subject: Subject, other: Subject, texts: list[str], is_cancelled: IsCancelled = never) -> Alignment:
     """Return how alike the layers of two models are, over the tokens that both cut alike out of the texts.
 
     Raises:
         Refusal: there are too few such tokens.
     """
     first, second = [], []
-    for reading, theirs in zip(subject.read_apart(texts), other.read_apart(texts), strict=True):
+    n_tokens = 0
+    for reading, theirs in zip(subject.read_apart(texts, is_cancelled), other.read_apart(texts, is_cancelled), strict=True):
         mine, their = _places(reading), _places(theirs)
         shared = sorted(mine.keys() & their.keys())
         first.append(reading.layers[:, [mine[place] for place in shared]])
         second.append(theirs.layers[:, [their[place] for place in shared]])
+        n_tokens += len(shared)
+        if n_tokens >= _MOST_TOKENS:
+            break
     states, other_states = (np.concatenate(parts, axis=1)[:, :_MOST_TOKENS] for parts in (first, second))
     n_tokens = states.shape[1]
     if n_tokens < _FEWEST_TOKENS:

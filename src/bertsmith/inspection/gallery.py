@@ -112,7 +112,7 @@ class Gallery:
         self._runs, self._start = runs, start
         self._loading = threading.Lock()
         self._loaded: Cache[Subject] = Cache(_CHECKPOINTS_LOADED, lambda _: 1)
-        self._readings: Cache[Reading] = Cache(_CACHED_BYTES, lambda reading: reading.n_bytes)
+        self._readings: Cache[Reading] = Cache(_CACHED_BYTES, self._weight)
 
     @classmethod
     def open(cls, paths: list[Path], start: Start) -> "Gallery":
@@ -155,6 +155,12 @@ class Gallery:
     def read(self, name: str, text: str, pair: str | None = None) -> Reading:
         """Return what a model makes of a text or a pair."""
         return self._readings.get((name, text, pair), lambda: self.subject(name).read(text, pair))
+
+    def _weight(self, reading: Reading) -> int:
+        """Return the memory that a reading takes, with the model of a checkpoint, which it may be the last to hold."""
+        if any(reading.subject is subject for subject in self._subjects.values()):
+            return reading.n_bytes
+        return reading.n_bytes + sum(parameter.nbytes for parameter in reading.subject.model.parameters())
 
     def describe(self, *, is_export: bool = False) -> Models:
         """Return what there is."""

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from bertsmith.inspection.arrays import Number
-from bertsmith.inspection.probes import IsCancelled, in_parts, masked_ids, never, next_sentence_probe
-from bertsmith.inspection.refusal import Refusal
+from bertsmith.inspection.probes import in_parts, masked_ids, next_sentence_probe
+from bertsmith.inspection.refusal import IsCancelled, Refusal, never
 from bertsmith.inspection.subject import Reading
 from bertsmith.types import PackedBatch
 

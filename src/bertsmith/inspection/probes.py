@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bertsmith.inspection.refusal import Cancelled, Refusal
-from bertsmith.inspection.subject import Reading
+from bertsmith.inspection.refusal import Cancelled, IsCancelled, Refusal
+from bertsmith.inspection.subject import TOKENS_AT_ONCE, Reading
 from bertsmith.model.attention import Attended, AttentionPlan, plan_attention
 from bertsmith.model.bert import Bert
 from bertsmith.tasks.answer import Answer, Answered
@@ -23,15 +23,7 @@ from bertsmith.tasks.regress import Regress
 from bertsmith.tasks.tag import Tag
 from bertsmith.types import PackedBatch
 
-TOKENS_AT_ONCE = 4096
-
 Integers = npt.NDArray[np.int64]
-IsCancelled = Callable[[], bool]
-
-
-def never() -> bool:
-    """Say that somebody waits for the answer."""
-    return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,16 @@
-"""What cannot be shown, in a form that a page can say in any language."""
+"""What cannot be shown, in a form that a page can say in any language; and answers that nobody waits for."""
 
+from collections.abc import Callable
 from typing import Any
 
 from bertsmith.errors import InputError
+
+IsCancelled = Callable[[], bool]
+
+
+def never() -> bool:
+    """Say that somebody waits for the answer."""
+    return False
 
 
 class Refusal(InputError):

@@ -25,8 +25,7 @@ from bertsmith.errors import BertsmithError, UsageError
 from bertsmith.inspection.cache import Cache
 from bertsmith.inspection.gallery import Gallery, Models
 from bertsmith.inspection.page_files import MEDIA_TYPES, page_files
-from bertsmith.inspection.probes import IsCancelled
-from bertsmith.inspection.refusal import Cancelled, Refusal
+from bertsmith.inspection.refusal import Cancelled, IsCancelled, Refusal
 from bertsmith.inspection.requests import refusal_of
 from bertsmith.inspection.views import VIEWS, View, as_json
 
@@ -44,7 +43,15 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-_STATUS = {"unknown_model": 404, "not_found": 404, "too_long": 413, "wrong_host": 421, "failed": 500, "busy": 503}
+_STATUS = {
+    "unknown_model": 404,
+    "not_found": 404,
+    "too_long": 413,
+    "too_large": 413,
+    "wrong_host": 421,
+    "failed": 500,
+    "busy": 503,
+}
 _LEFT = 499
 
 log = logging.getLogger("bertsmith")
@@ -242,9 +249,9 @@ def _objection(scope: MutableMapping[str, Any]) -> Refusal | None:
     if not headers.get("content-type", "").startswith("application/json"):
         return Refusal("invalid", "a request is JSON: send Content-Type: application/json")
     length = headers.get("content-length", "")
-    if not length.isdecimal():
-        return Refusal("invalid", "a request says its length: send Content-Length")
+    if not length.isdecimal() or "transfer-encoding" in headers:  # which would end elsewhere than it says
+        return Refusal("invalid", "a request says its length: send Content-Length, and no chunks")
     if int(length) > _MOST_BYTES:
         message = f"the request has {int(length):,} bytes; at most {_MOST_BYTES:,} are read: shorten the text"
-        return Refusal("too_long", message, field="request", limit=_MOST_BYTES, found=int(length))
+        return Refusal("too_large", message, limit=_MOST_BYTES, found=int(length))
     return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bertsmith.inspection.arrays import Blocks, Floats, Grid, Listed, Number, Reduction
-from bertsmith.inspection.refusal import Refusal
+from bertsmith.inspection.refusal import IsCancelled, Refusal, never
 from bertsmith.inspection.subject import Reading, Subject
 from bertsmith.text.words import is_chinese
 
@@ -95,7 +95,7 @@ class Context:
     baseline: Listed
 
 
-def context(subject: Subject, word: str, texts: list[str]) -> Context:
+def context(subject: Subject, word: str, texts: list[str], is_cancelled: IsCancelled = never) -> Context:
     """Return how alike the first occurrences of a word in several texts are, layer by layer.
 
     A word's vector is the mean of its pieces'. Case counts for nothing.
@@ -103,7 +103,7 @@ def context(subject: Subject, word: str, texts: list[str]) -> Context:
     Raises:
         Refusal: a text does not hold the word, or only beyond what the model reads.
     """
-    readings = subject.read_apart(texts)
+    readings = list(subject.read_apart(texts, is_cancelled))
     found = [_find(reading, word) for reading in readings]
     vectors_L1nD = np.stack(
         [reading.layers[:, rows].mean(axis=1) for reading, (_, _, rows) in zip(readings, found, strict=True)], axis=1
@@ -183,7 +183,7 @@ class Projection:
     explained: Listed
 
 
-def projection(subject: Subject, texts: list[str]) -> Projection:
+def projection(subject: Subject, texts: list[str], is_cancelled: IsCancelled = never) -> Projection:
     """Return the first two principal components of the tokens of all texts, layer by layer.
 
     Components have no sign of their own; each gets that which keeps the points closest to where the layer before had them.
@@ -191,11 +191,11 @@ def projection(subject: Subject, texts: list[str]) -> Projection:
     Raises:
         Refusal: there are more tokens than can be drawn.
     """
-    readings = subject.read_apart(texts)
+    encodings = [subject.encode(text, None)[0] for text in texts]
     tokens = [
         Point(number, token, position, word, word is None)
-        for number, reading in enumerate(readings)
-        for position, (token, word) in enumerate(zip(reading.encoding.tokens, reading.encoding.word_ids, strict=True))
+        for number, encoding in enumerate(encodings)
+        for position, (token, word) in enumerate(zip(encoding.tokens, encoding.word_ids, strict=True))
     ]
     if len(tokens) > MOST_PROJECTED:
         raise Refusal(
@@ -204,7 +204,7 @@ def projection(subject: Subject, texts: list[str]) -> Projection:
             limit=MOST_PROJECTED,
             found=len(tokens),
         )
-    layers = np.concatenate([reading.layers for reading in readings], axis=1)
+    layers = np.concatenate([reading.layers for reading in subject.read_apart(texts, is_cancelled)], axis=1)
     points: list[Floats] = []
     explained: list[Floats] = []
     for states_nD in layers:
@@ -243,20 +243,25 @@ class Neighbours:
     neighbours: list[list[Neighbour]]
 
 
-def neighbours(reading: Reading, sentences: list[str], layer: int) -> Neighbours:
+def neighbours(reading: Reading, sentences: list[str], layer: int, is_cancelled: IsCancelled = never) -> Neighbours:
     """Return which tokens of some sentences are most like each token of a text at a layer, by cosine."""
     reading.check_layer(layer)
-    others = reading.subject.read_apart(sentences)
-    rows = [(number, row) for number, other in enumerate(others) for row in range(other.n_tokens) if not other.is_special[row]]
+    rows: list[tuple[int, int]] = []
+    encodings, states = [], []
+    for number, other in enumerate(reading.subject.read_apart(sentences, is_cancelled)):
+        own = np.flatnonzero(~np.array(other.is_special))
+        rows += [(number, row) for row in own.tolist()]
+        encodings.append(other.encoding)
+        states.append(other.layers[layer, own])
     if not rows:
         return Neighbours(layer, [[] for _ in range(reading.n_tokens)])
-    units_nD = _units(np.stack([others[number].layers[layer][row] for number, row in rows]))
+    units_nD = _units(np.concatenate(states))
     cosines_Tn = _units(reading.layers[layer]) @ units_nD.T
     nearest_TK = np.argsort(-cosines_Tn, axis=1, kind="stable")[:, :_NEIGHBOURS]
 
     def neighbour(place: int, cosine: float) -> Neighbour:
         number, row = rows[place]
-        encoding = others[number].encoding
+        encoding = encodings[number]
         return Neighbour(number, row, encoding.tokens[row], *encoding.offsets[row], cosine)
 
     return Neighbours(

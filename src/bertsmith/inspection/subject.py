@@ -3,6 +3,7 @@
 Dimensions: T tokens, L layers, N heads, D width.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -15,11 +16,13 @@ from bertsmith.artifacts.directory import TASK, load_model
 from bertsmith.inference.engine import Engine
 from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.inspection.arrays import Floats
-from bertsmith.inspection.refusal import Refusal
+from bertsmith.inspection.refusal import Cancelled, IsCancelled, Refusal, never
 from bertsmith.model.bert import Bert
 from bertsmith.tasks.saved import load_task_model
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.types import Encoding, PackedBatch
+
+TOKENS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +70,6 @@ class Subject:
         rows = [*range(1 + kept_a), first, *range(first + 1, first + 1 + kept_b), last]
         return _rows(whole, rows), n_tokens
 
-    def states(self, batch: PackedBatch) -> list[Floats]:
-        """Return for each sequence of a batch the hidden states, (L+1, T, D)."""
-        with torch.inference_mode():
-            layers = self.model.encoder(batch, want_layers=True).layers
-        stacked = torch.stack(layers).numpy()
-        return np.split(stacked, batch.cu_seqlens[1:-1].tolist(), axis=1)
-
     def read(self, text: str, pair: str | None = None) -> "Reading":
         """Return what the model makes of a text or a pair."""
         encoding, n_whole = self.encode(text, pair)
@@ -81,21 +77,27 @@ class Subject:
             encoded = self.model.encoder(PackedBatch.from_encodings([encoding]), want_layers=True, want_attention=True)
         layers_L1TD = torch.stack(encoded.layers).numpy()
         attention_LNTT = torch.stack([found for (found,) in encoded.attention]).numpy()
-        if not np.isfinite(layers_L1TD).all():
-            raise Refusal(
-                "diverged", "the model's states are NaN or infinite, so it cannot be looked into: take an earlier checkpoint"
-            )
+        _check_finite(layers_L1TD)
         return Reading(self, text, pair, encoding, n_whole, layers_L1TD, attention_LNTT)
 
-    def read_apart(self, texts: list[str]) -> list["Reading"]:
-        """Return what the model makes of each of several texts, without attention."""
-        encodings = [self.encode(text, None) for text in texts]
-        states = self.states(PackedBatch.from_encodings([encoding for encoding, _ in encodings]))
+    def read_apart(self, texts: list[str], is_cancelled: IsCancelled = never) -> Iterator["Reading"]:
+        """Yield what the model makes of each of several texts, without attention; of many, a part is read at a time.
+
+        Raises:
+            Cancelled: nobody waits for it any more.
+        """
+        cut = [self.encode(text, None) for text in texts]
         nothing = np.zeros((0, 0, 0, 0), np.float32)
-        return [
-            Reading(self, text, None, encoding, n_whole, found, nothing)
-            for text, (encoding, n_whole), found in zip(texts, encodings, states, strict=True)
-        ]
+        for part in _parts([len(encoding.token_ids) for encoding, _ in cut]):
+            if is_cancelled():
+                raise Cancelled
+            batch = PackedBatch.from_encodings([encoding for encoding, _ in cut[part]])
+            with torch.inference_mode():
+                layers_L1TD = torch.stack(self.model.encoder(batch, want_layers=True).layers).numpy()
+            _check_finite(layers_L1TD)
+            states = np.split(layers_L1TD, batch.cu_seqlens[1:-1].tolist(), axis=1)
+            for text, (encoding, n_whole), found in zip(texts[part], cut[part], states, strict=True):
+                yield Reading(self, text, None, encoding, n_whole, found, nothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,24 @@ class Reading:
         """Raise :class:`Refusal` unless the model has ``layer``."""
         if layer > self.subject.n_layers:
             raise Refusal("invalid", f"there is no layer {layer}: the model has {self.subject.n_layers}", field="layer")
+
+
+def _check_finite(layers_L1TD: Floats) -> None:
+    if not np.isfinite(layers_L1TD).all():
+        raise Refusal(
+            "diverged", "the model's states are NaN or infinite, so it cannot be looked into: take an earlier checkpoint"
+        )
+
+
+def _parts(lengths: list[int]) -> Iterator[slice]:
+    """Yield runs of sequences of these lengths that have few enough tokens to be read at once, one at least."""
+    first = n_tokens = 0
+    for number, length in enumerate(lengths):
+        if n_tokens and n_tokens + length > TOKENS_AT_ONCE:
+            yield slice(first, number)
+            first, n_tokens = number, 0
+        n_tokens += length
+    yield slice(first, len(lengths))
 
 
 def _rows(encoding: Encoding, rows: list[int]) -> Encoding:

@@ -22,8 +22,7 @@ from bertsmith.inspection.prediction import (
     predict,
     pseudo_perplexity,
 )
-from bertsmith.inspection.probes import IsCancelled, never
-from bertsmith.inspection.refusal import Refusal
+from bertsmith.inspection.refusal import IsCancelled, Refusal, never
 from bertsmith.inspection.requests import (
     AblateRequest,
     AblationRequest,
@@ -88,12 +87,14 @@ def _on_text(compute: Callable[[Reading, Any, IsCancelled], Any]) -> Callable[[G
     return answer
 
 
-def _similarity(gallery: Gallery, asked: SimilarityRequest, _: IsCancelled) -> similarity.Similarity:
+def _similarity(gallery: Gallery, asked: SimilarityRequest, is_cancelled: IsCancelled) -> similarity.Similarity:
     if not asked.apart:
         return similarity.similarity([gallery.read(asked.model, asked.text, asked.pair)], asked.layer)
     if asked.pair is None:
         raise Refusal("needs_pair", "two texts are compared apart; give the second one as the pair")
-    return similarity.similarity(gallery.subject(asked.model).read_apart([asked.text, asked.pair]), asked.layer)
+    return similarity.similarity(
+        [*gallery.subject(asked.model).read_apart([asked.text, asked.pair], is_cancelled)], asked.layer
+    )
 
 
 def _compare(gallery: Gallery, asked: CompareRequest, _: IsCancelled) -> Comparison:
@@ -145,21 +146,21 @@ VIEWS: dict[str, View] = {
         similarity.Context,
         "A word in several contexts, layer by layer",
         True,
-        lambda gallery, asked, _: similarity.context(gallery.subject(asked.model), asked.word, asked.texts),
+        lambda gallery, asked, stop: similarity.context(gallery.subject(asked.model), asked.word, asked.texts, stop),
     ),
     "projection": View(
         ProjectionRequest,
         similarity.Projection,
         "Tokens in the plane, layer by layer",
         True,
-        lambda gallery, asked, _: similarity.projection(gallery.subject(asked.model), asked.texts),
+        lambda gallery, asked, stop: similarity.projection(gallery.subject(asked.model), asked.texts, stop),
     ),
     "neighbours": View(
         NeighboursRequest,
         similarity.Neighbours,
         "The nearest tokens among some sentences",
         True,
-        _on_text(lambda it, asked, _: similarity.neighbours(it, asked.sentences, asked.layer)),
+        _on_text(lambda it, asked, stop: similarity.neighbours(it, asked.sentences, asked.layer, stop)),
     ),
     "predict": View(
         PredictRequest,
@@ -193,7 +194,7 @@ VIEWS: dict[str, View] = {
         TaskRequest,
         TaskAnswer,
         "What a fine-tuned model answers",
-        False,
+        True,  # it reads all of a long passage
         _on_text(lambda it, asked, _: task_answer(it, asked.choices)),
     ),
     "attribution": View(
@@ -223,6 +224,6 @@ VIEWS: dict[str, View] = {
         Alignment,
         "How alike the layers of two models are",
         True,
-        lambda gallery, asked, _: alignment(gallery.subject(asked.model), gallery.subject(asked.other), asked.texts),
+        lambda gallery, asked, stop: alignment(gallery.subject(asked.model), gallery.subject(asked.other), asked.texts, stop),
     ),
 }

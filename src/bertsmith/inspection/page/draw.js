@@ -257,17 +257,17 @@
     return picture;
   };
 
-  const square = (points, key) => {
+  const extent = (points, key) => {
     const values = points.map((point) => point[key]);
     return [Math.min(...values), Math.max(...values)];
   };
 
-  /** Named points {x, y, name, hue, faint} in the plane, on one scale for both axes' middle. */
+  /** Named points {x, y, name, hue, faint} in the plane; each axis is stretched to its points. */
   bertsmith.scatter = function ({ points, width, label, xTitle, yTitle }) {
     const colours = bertsmith.palette.now();
     const [w, h, margin] = [Math.min(width, 760), Math.min(width, 460), 34];
     const picture = bertsmith.picture(w, h, label);
-    const [[x0, x1], [y0, y1]] = [square(points, "x"), square(points, "y")];
+    const [[x0, x1], [y0, y1]] = [extent(points, "x"), extent(points, "y")];
     const x = (value) => margin + ((w - 3 * margin) * (value - x0)) / (x1 - x0 || 1);
     const y = (value) => h - margin - ((h - 2 * margin) * (value - y0)) / (y1 - y0 || 1);
     picture.svg.append(

@@ -92,7 +92,10 @@
     }, shown);
   };
 
-  /** A button that walks a slider's value through its range, one step a beat, and stops at the end or when pressed again. */
+  /**
+   * A button that walks a slider's value through its range, one step a beat, and stops at the end or when pressed again. It
+   * waits for what is slow to be drawn.
+   */
   bertsmith.player = function ({ key, low, high, otherwise, label, shown, beat = 900 }) {
     let timer = 0;
     const stop = () => {
@@ -104,6 +107,7 @@
     const step = () => {
       const value = state.integer(key, otherwise, low, high);
       if (value >= high || !button.isConnected) return stop();
+      if (document.querySelector(".panel[aria-busy]")) return undefined;
       return state.set({ [key]: value + 1 });
     };
     const button = html("button", {

@@ -70,7 +70,7 @@
         const answer = (data ? fromFile(key) : request(`/api/${view}`, options)).then(unfold);
         // What failed, or what nobody waited for, is asked again the next time.
         let settled = false;
-        const forget = () => !settled && kept.delete(key);
+        const forget = () => !settled && kept.get(key) === answer && kept.delete(key);
         answer.then(() => { settled = true; }, forget);
         signal.addEventListener("abort", forget);
         kept.set(key, answer);

@@ -38,9 +38,11 @@
     const mean = average(shown.map((one) => one.weights));
     const title = head === 0 ? t("attention.all", { layer }) : place(layer - 1, head - 1);
     const note = bertsmith.reduced(answer);
+    const rowsAre = note || columns.length < names.length ? "attention.from.part" : "attention.from";
     return [
       linesFigure({ left, right, shown, mean, title, note, width: context.half }),
-      matrixFigure({ left, right, mean, title: t(head === 0 ? "attention.mean" : "attention.matrix"), note, width: context.half }),
+      matrixFigure({ left, right, mean, title: t(head === 0 ? "attention.mean" : "attention.matrix"), note, width: context.half,
+        rowsAre }),
     ];
   }
 
@@ -56,8 +58,7 @@
       rows: shown.flatMap((one) => one.weights.map((row, i) => [one.number, left[i], ...row])) }) });
   }
 
-  function matrixFigure({ left, right, mean, title, note, width, name = "attention-matrix", rowsAre = "attention.from",
-    wide = false }) {
+  function matrixFigure({ left, right, mean, title, note, width, name = "attention-matrix", rowsAre, wide = false }) {
     const picture = bertsmith.heatmap({
       values: mean, rows: left, columns: right, colour: bertsmith.palette.ramp(0, Math.max(...mean.flat())), width, label: title,
       describe: (i, j) => `${left[i]} → ${right[j]}: ${number(mean[i][j], 4)}`,
