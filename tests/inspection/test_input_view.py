@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from bertsmith.batches.masking import Masking
+from bertsmith.inspection import subject as subject_module
 from bertsmith.inspection.refusal import Refusal
 from bertsmith.inspection.subject import Subject
 from bertsmith.inspection.tokens import input_of, masking, tokens_of
@@ -70,6 +71,13 @@ def test_a_text_that_is_too_long_is_cut_and_says_so(
     assert (sum(token.token == "the" for token in found.tokens), sum(token.token == "moon" for token in found.tokens)) == kept
     assert found.tokens[0].token == "[CLS]" and found.tokens[-1].token == "[SEP]"
     assert sum(token.is_special for token in found.tokens) == 2 + (pair is not None)
+
+
+def test_a_text_is_cut_to_what_there_is_memory_for(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = subject.model.config
+    monkeypatch.setattr(subject_module, "_ATTENTION_BYTES", 4 * config.n_layers * config.n_heads * 12**2)
+    found = input_of(subject.read("the " * 50, None))
+    assert (found.shown, found.of) == (12, 52)
 
 
 @pytest.mark.parametrize(

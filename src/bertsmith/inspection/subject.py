@@ -3,6 +3,7 @@
 Dimensions: T tokens, L layers, N heads, D width.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.types import Encoding, PackedBatch
 
 TOKENS_AT_ONCE = 4096
+
+_ATTENTION_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +57,9 @@ class Subject:
         return self.model.config.n_layers
 
     def encode(self, text: str, pair: str | None) -> tuple[Encoding, int]:
-        """Return a text or a pair cut to what the model reads, the longer of two first, and how many tokens it has in all."""
+        """Return a text or a pair cut to what is read of it, the longer of two first, and how many tokens it has in all."""
         whole = self.tokenizer.encode(text, pair)
-        n_tokens, room = len(whole.token_ids), self.model.config.max_positions
+        n_tokens, room = len(whole.token_ids), self._room()
         if n_tokens <= room:
             return whole, n_tokens
         borders = [row for row, token_id in enumerate(whole.word_ids) if token_id is None and row]
@@ -69,6 +72,11 @@ class Subject:
         kept_b = min(lengths[1], room - kept_a)
         rows = [*range(1 + kept_a), first, *range(first + 1, first + 1 + kept_b), last]
         return _rows(whole, rows), n_tokens
+
+    def _room(self) -> int:
+        """Return the most tokens that the model has positions, and the page memory for the attention, for."""
+        config = self.model.config
+        return min(config.max_positions, math.isqrt(_ATTENTION_BYTES // (4 * config.n_layers * config.n_heads)))
 
     def read(self, text: str, pair: str | None = None) -> "Reading":
         """Return what the model makes of a text or a pair."""
