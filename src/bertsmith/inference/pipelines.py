@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bertsmith.artifacts.configuration import read_configuration
 from bertsmith.artifacts.directory import TASK, load_model, verify_directory
+from bertsmith.batches.look_ahead import prepared_ahead
 from bertsmith.batches.packing import pack
 from bertsmith.errors import ArtifactError, InputError, UsageError
 from bertsmith.inference.engine import Engine, choose_precision
@@ -119,9 +120,8 @@ class VectorPipeline:
     def stream(self, texts: Iterable[str]) -> Iterator[Floats]:
         """Yield the vectors (D,) in order; any number of texts in bounded memory."""
         _refuse_single(texts)
-        remaining = iter(texts)
-        while chunk := list(islice(remaining, _LOOK_AHEAD)):
-            yield from self._vectors(self._sequences(chunk))
+        for _, sequences in prepared_ahead(texts, _LOOK_AHEAD, self._sequences):
+            yield from self._vectors(sequences)
 
     def _sequences(self, texts: Sequence[str]) -> list[list[int]]:
         token_ids = self.tokenizer.token_ids(texts)

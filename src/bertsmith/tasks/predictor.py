@@ -4,14 +4,13 @@ While one window is computed, the next is tokenised.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bertsmith.batches.look_ahead import prepared_ahead
 from bertsmith.batches.packing import pack
 from bertsmith.tasks.task import Logits, Sample, SampleBatch, Task
 from bertsmith.text.tokenizer import Tokenizer
@@ -35,15 +34,8 @@ class Predictor:
 
     def predict(self, examples: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         """Yield each example with its prediction, in order, in memory bounded by the look-ahead."""
-        remaining = iter(examples)
-        chunk = list(islice(remaining, _LOOK_AHEAD))
-        with ThreadPoolExecutor(1, thread_name_prefix="samples") as pool:
-            samples = self._samples(chunk) if chunk else []
-            while chunk:
-                following = list(islice(remaining, _LOOK_AHEAD)) if len(chunk) == _LOOK_AHEAD else []
-                coming = pool.submit(self._samples, following) if following else None
-                yield from zip(chunk, self._predict(chunk, samples), strict=True)
-                chunk, samples = following, [] if coming is None else coming.result()
+        for chunk, samples in prepared_ahead(examples, _LOOK_AHEAD, self._samples):
+            yield from zip(chunk, self._predict(chunk, samples), strict=True)
 
     def _samples(self, examples: Sequence[Any]) -> list[list[Sample]]:
         return self.task.samples(examples, self.tokenizer, labelled=False)
