@@ -43,7 +43,9 @@ bench: bench-inputs .venv/.installed-for-bench  ## every measurement on a CPU: m
 	$(call RUN,pretraining_step,$(BENCH)/corpus,pretraining-step)
 	$(call RUN,training_equality,$(BENCH)/corpus,training-equality)
 	$(call RUN,corpus_building,$(TEXT) --tokenizer $(MODEL),corpus-building)
-	$(call RUN,examples,$(BENCH)/corpus,examples)
+	$(call RUN,examples,,examples)
+	$(call RUN,corpus_growth,$(TEXT) --tokenizer $(MODEL) --svg $(BENCH)/corpus-growth.svg,corpus-growth)
+	$(call RUN,data_path,$(TEXT) --tokenizer $(MODEL),data-path)
 	$(BIN)/python benchmarks/growth.py $(TEXT) --model $(MODEL) --out $(BENCH)/growth
 	$(BIN)/python benchmarks/startup.py
 

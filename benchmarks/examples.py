@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -86,7 +86,7 @@ def open_corpus(directory: Path) -> TokenStore:
     return Corpus.open(directory)
 
 
-def measure(corpus: TokenStore, objective: Objective, masking: Masking) -> dict[str, object]:
+def measure(corpus: TokenStore, objective: Objective, masking: Masking) -> dict[str, Any]:
     """Return million tokens/s of each stage over the whole corpus, and how full the micro-batches are."""
     documents = np.arange(corpus.n_documents)
     order = DocumentOrder(corpus, documents, seed=1)
