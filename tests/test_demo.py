@@ -22,6 +22,9 @@ class Thing:
 
 def function():
     """The first sentence of a module is here. The second sentence follows it."""
+
+def strange():
+    """A sentence with a NUL byte \\0 in it, which no text file may have."""
 '''
 
 

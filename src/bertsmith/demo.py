@@ -120,7 +120,8 @@ def _prose(source: Path) -> Iterator[str]:
             continue
         for paragraph in _PARAGRAPH.split(inspect.cleandoc(ast.get_docstring(node, clean=False) or "")):
             line = " ".join(paragraph.split())
-            if line[:1].isalpha() and line[-1:] in ".!?" and len(line.split()) >= _FEWEST_WORDS and ">>>" not in line:
+            is_sentence = line[:1].isalpha() and line[-1:] in ".!?" and len(line.split()) >= _FEWEST_WORDS
+            if is_sentence and line.isprintable() and ">>>" not in line:
                 yield line
 
 
