@@ -11,8 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from bertsmith.artifacts.configuration import read_configuration
 from bertsmith.artifacts.directory import TASK, load_model, verify_directory
@@ -20,6 +18,7 @@ from bertsmith.batches.look_ahead import prepared_ahead
 from bertsmith.batches.packing import pack
 from bertsmith.errors import ArtifactError, InputError, UsageError
 from bertsmith.inference.engine import Engine, choose_precision
+from bertsmith.model.heads.pooling import pool
 from bertsmith.tasks.fill import Filled, fill
 from bertsmith.tasks.predictor import Predictor
 from bertsmith.tasks.saved import load_task_model
@@ -139,16 +138,8 @@ class VectorPipeline:
             places = order[part]
             token_ids = np.concatenate([sequences[place] for place in places])
             batch = PackedBatch.from_arrays(token_ids, np.zeros_like(token_ids), lengths[places])
-            vectors[places] = _means(self.engine(batch).hidden, batch.cu_seqlens).cpu().numpy()
+            vectors[places] = pool(self.engine(batch).hidden, batch.cu_seqlens, "mean").cpu().numpy()
         return vectors
-
-
-def _means(hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
-    """Return (B, D), the mean over the tokens of each sequence."""
-    lengths_B = cu_seqlens.diff().to(hidden_TD.device)
-    owners_T = torch.repeat_interleave(lengths_B)
-    sums_BD = torch.zeros(len(lengths_B), hidden_TD.shape[1], device=hidden_TD.device)
-    return sums_BD.index_add_(0, owners_T, hidden_TD.float()) / lengths_B[:, None]
 
 
 def _refuse_single(inputs: Iterable[Any]) -> None:

@@ -3,11 +3,33 @@
 Dimensions: T tokens, B sequences, D width.
 """
 
-from jaxtyping import Float
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from bertsmith.model.config import ModelConfig
 from bertsmith.types import PackedBatch
+
+Pooling = Literal["cls", "mean", "max"]
+
+
+def pool(hidden_TD: Float[Tensor, "T D"], cu_seqlens: Int[Tensor, " bounds"], pooling: Pooling) -> Float[Tensor, "B D"]:
+    """Return one vector a sequence, in float32: of its first token, or the mean or the most of each figure over all tokens.
+
+    ``[CLS]`` and ``[SEP]`` count as tokens (Reimers and Gurevych 2019, section 3).
+    """
+    starts_B = cu_seqlens[:-1].long().to(hidden_TD.device)
+    if pooling == "cls":
+        return hidden_TD[starts_B].float()
+    lengths_B = cu_seqlens.diff().long().to(hidden_TD.device)
+    owners_T = torch.repeat_interleave(lengths_B)
+    pooled_BD = torch.zeros(len(lengths_B), hidden_TD.shape[1], device=hidden_TD.device)
+    if pooling == "mean":
+        return pooled_BD.index_add(0, owners_T, hidden_TD.float()) / lengths_B[:, None]
+    owners_TD = owners_T[:, None].expand_as(hidden_TD)
+    return pooled_BD.scatter_reduce(0, owners_TD, hidden_TD.float(), "amax", include_self=False)
 
 
 class Pooler(nn.Module):
