@@ -26,7 +26,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-EPOCHS, RATE, BATCH, MAX_LENGTH = 2, 5e-5, 32, 128
+EPOCHS, RATE, BATCH, MAX_LENGTH = 1, 1e-4, 32, 128
 WARMUP, WEIGHT_DECAY, EPSILON, MAX_NORM = 0.1, 0.01, 1e-6, 1.0
 PEER = "sentence-transformers"
 SYSTEMS = ("bertsmith", PEER, f"{PEER} bf16", "bertsmith pairwise", "bertsmith listwise")

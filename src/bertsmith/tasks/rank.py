@@ -88,7 +88,7 @@ class Rank(Task):
     def check(self, examples: Sequence[RankExample]) -> None:
         """Refuse queries of which none has a relevant candidate; say how many have none."""
         n_without = sum(not any(_known(example)) for example in examples)
-        if n_without == len(examples):
+        if examples and n_without == len(examples):
             raise InputError(
                 f"none of the {n_without:,} queries to be scored, the first at {examples[0].source}, has a relevant candidate; "
                 "label relevant candidates 1 or more"
