@@ -63,6 +63,14 @@ def choices(n: int, seed: int) -> str:
     return "".join(json.dumps(record) + "\n" for record in records)
 
 
+def queries(n: int, seed: int) -> str:
+    records = (
+        {"query": subject, "candidates": [verb, thing, "moon"], "labels": [number % 2, 1 - number % 2, 0]}
+        for number, (subject, verb, thing) in enumerate(sentences(n, seed))
+    )
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
 DATA: dict[str, tuple[str, Callable[[int, int], str]]] = {
     "classify": ("tsv", lambda n, seed: table(n, seed, lambda verb, _: VERBS.index(verb) % 2)),
     "multilabel": ("tsv", lambda n, seed: table(n, seed, lambda verb, thing: f"{verb},{thing.split()[-1]}")),
@@ -70,6 +78,7 @@ DATA: dict[str, tuple[str, Callable[[int, int], str]]] = {
     "tag": ("conll", tags),
     "answer": ("jsonl", questions),
     "choose": ("jsonl", choices),
+    "rank": ("jsonl", queries),
 }
 
 
@@ -124,7 +133,8 @@ def test_every_task_from_a_file_to_a_model_that_predicts(make: Make, tmp_path: P
     assert final == config.out / "final"
     (result,) = results(config.out).values()
     metric = TASKS[task]().main_metric
-    assert result["steps"] == 6 and result["trial"]["batch_size"] == 8
+    n_steps = 18 if task == "rank" else 6  # batches are of candidates, three a query
+    assert result["steps"] == n_steps and result["trial"]["batch_size"] == 8
     assert metric in result["dev"] and result["test"].keys() == result["dev"].keys()
 
     card, page = (final / "README.md").read_text(encoding="utf-8"), (config.out / "report.html").read_text(encoding="utf-8")
