@@ -10,9 +10,10 @@ import torch
 from bertsmith.errors import InputError, UsageError
 from bertsmith.inference import features as module
 from bertsmith.inference.engine import Engine
-from bertsmith.inference.features import FeaturePipeline, Layers, TextFeatures
+from bertsmith.inference.features import FeaturePipeline, TextFeatures
 from bertsmith.inference.pipelines import VectorPipeline
 from bertsmith.model.bert import Heads
+from bertsmith.model.mixing import Layers
 
 CPU = torch.device("cpu")
 TEXTS = ["a b", "", "hello world", "x" * 29 + " y", "a bird sings, " * 9, "", "q " * 200, "z"]
@@ -21,54 +22,6 @@ TEXTS = ["a b", "", "hello world", "x" * 29 + " y", "a bird sings, " * 9, "", "q
 @pytest.fixture
 def engine(random_model):
     return Engine(random_model(Heads()), CPU, "float32")
-
-
-@pytest.mark.parametrize(
-    ("text", "numbers", "how"),
-    [
-        ("all", (1, 2, 3, 4, 5, 6), "apart"),
-        ("-1,-2", (6, 5), "apart"),
-        ("0,6", (0, 6), "apart"),
-        ("-7", (0,), "apart"),
-        ("concat-last-4", (3, 4, 5, 6), "concatenated"),
-        ("sum-last-2", (5, 6), "summed"),
-        ("sum-all", (1, 2, 3, 4, 5, 6), "summed"),
-    ],
-)
-def test_layers(text, numbers, how):
-    assert Layers.parse(text, 6) == Layers(numbers, how)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("7", r"no layer 7; it has 0 \(the embeddings\) to 6, which are also -7 to -1"),
-        ("-1,-8", "no layer -8"),
-        ("concat-last-7", "the model has 6 layers"),
-        ("sum-last-0", "means no layers"),
-        ("last", "means no layers; give all"),
-        ("", "means no layers"),
-        ("1,", "means no layers"),
-    ],
-)
-def test_layers_that_do_not_exist(text, message):
-    with pytest.raises(UsageError, match=message):
-        Layers.parse(text, 6)
-
-
-def test_combinations_of_layers():
-    layers = [torch.full((2, 3), float(number), dtype=torch.bfloat16) for number in range(4)]
-    for text, expected in {
-        "all": [[1] * 3, [2] * 3, [3] * 3],
-        "0,-1": [[0] * 3, [3] * 3],
-        "sum-all": [[6] * 3],
-        "concat-last-2": [[2, 2, 2, 3, 3, 3]],
-    }.items():
-        chosen = Layers.parse(text, 3)
-        found = chosen.of(layers)
-        assert found.dtype == torch.float32
-        assert found[:, 0].tolist() == expected
-        assert chosen.shape(3) == (found.shape[0], found.shape[2])
 
 
 def _slowly(engine, tokenizer, text, max_length, stride):

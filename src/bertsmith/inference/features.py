@@ -3,15 +3,12 @@
 Dimensions: T tokens of a batch, S tokens of a text, W words of it, L layers that were chosen, D width.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from bertsmith.batches.look_ahead import prepared_ahead
 from bertsmith.batches.packing import pack
@@ -19,71 +16,16 @@ from bertsmith.batches.windows import Part, Window, make_windows
 from bertsmith.errors import InputError, UsageError
 from bertsmith.inference.engine import Engine
 from bertsmith.model.heads.pooling import Pooling
+from bertsmith.model.mixing import Layers as Layers
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.types import Encoding, PackedBatch
 
 Floats = npt.NDArray[np.float32]
 OfWords = Literal["first", "last", "mean"]
 
-_LAST = re.compile(r"(concat|sum)-last-([1-9]\d*)")
 # Texts are tokenised ahead this many characters at a time, and windows of this many batches are sorted by length at a time.
 _CHARACTERS_AHEAD = 1 << 17
 _BATCHES_AT_ONCE = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Layers:
-    """Which layers of a model, 0 being the embeddings, and whether they are kept apart, concatenated or summed."""
-
-    numbers: tuple[int, ...]
-    how: Literal["apart", "concatenated", "summed"] = "apart"
-
-    @classmethod
-    def parse(cls, text: str, n_layers: int) -> Self:
-        """Read what a user says of layers.
-
-        Args:
-            text: ``all`` Transformer layers, apart; numbers such as ``0,6`` or ``-1,-2``, apart; ``concat-last-4`` or
-                ``sum-last-4``, with any number of layers for 4; ``sum-all`` Transformer layers. ``all`` and ``sum-all`` leave
-                out the embeddings, as the feature-based table of Devlin et al. (2019) does.
-            n_layers: Transformer layers of the model.
-
-        Raises:
-            UsageError: that means no layers, or some that the model does not have.
-        """
-        if text in ("all", "sum-all"):
-            return cls(tuple(range(1, n_layers + 1)), "apart" if text == "all" else "summed")
-        if found := _LAST.fullmatch(text):
-            count = int(found[2])
-            if count > n_layers:
-                raise UsageError(f"--layers {text}: the model has {n_layers} layers; give at most that number")
-            return cls(tuple(range(n_layers - count + 1, n_layers + 1)), "summed" if found[1] == "sum" else "concatenated")
-        if not re.fullmatch(r"-?\d+(,-?\d+)*", text):
-            raise UsageError(
-                f"--layers {text!r} means no layers; give all, numbers such as -1,-2 or 0,6, concat-last-4, sum-last-4 "
-                "or sum-all"
-            )
-        numbers = [int(number) for number in text.split(",")]
-        for number in numbers:
-            if not -n_layers - 1 <= number <= n_layers:
-                raise UsageError(
-                    f"--layers {text}: the model has no layer {number}; it has 0 (the embeddings) to {n_layers}, "
-                    f"which are also -{n_layers + 1} to -1"
-                )
-        return cls(tuple(number % (n_layers + 1) for number in numbers))
-
-    def of(self, layers: Sequence[Tensor]) -> Tensor:
-        """Return the chosen ones of a model's L+1 layers (T, D) as float32: (L, T, D), or (1, T, D) of a combination."""
-        chosen = [layers[number].float() for number in self.numbers]
-        if self.how == "apart":
-            return torch.stack(chosen)
-        return (torch.cat(chosen, dim=1) if self.how == "concatenated" else torch.stack(chosen).sum(0))[None]
-
-    def shape(self, width: int) -> tuple[int, int]:
-        """Return L and D of what :meth:`of` makes of layers of this width."""
-        if self.how == "apart":
-            return len(self.numbers), width
-        return 1, width * (len(self.numbers) if self.how == "concatenated" else 1)
 
 
 @dataclass(frozen=True, slots=True)
