@@ -1,12 +1,13 @@
 """``task.json``: what a model directory was fine-tuned for."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bertsmith.artifacts.configuration import read_configuration
-from bertsmith.artifacts.directory import TASK, load_model, verify_directory
+from bertsmith.artifacts.directory import SEVERAL, TASK, load_model, save_model, verify_directory
 from bertsmith.errors import ArtifactError, ConfigError, DamagedError, InputError, MismatchError
-from bertsmith.files import read_json
+from bertsmith.files import atomic_directory, read_json, write_manifest
 from bertsmith.model.bert import Bert, Heads, TaskHead
 from bertsmith.model.heads.sequence import ChoiceScores, SequenceScores
 from bertsmith.model.heads.span import SpanScores
@@ -20,6 +21,7 @@ from bertsmith.tasks.regress import Regress
 from bertsmith.tasks.schemes import scheme_of
 from bertsmith.tasks.tag import Scheme, Tag
 from bertsmith.tasks.task import Task
+from bertsmith.text.tokenizer import Tokenizer
 
 TASKS: dict[str, type[Task]] = {kind.kind: kind for kind in (Classify, Multilabel, Regress, Tag, Answer, Choose, Rank)}
 
@@ -27,6 +29,24 @@ TASKS: dict[str, type[Task]] = {kind.kind: kind for kind in (Classify, Multilabe
 def task_values(task: Task) -> dict[str, Any]:
     """Return what ``task.json`` holds for a task."""
     return {"task": task.kind, "format": 1, "settings": task.model_dump(mode="json", exclude_none=True)}
+
+
+def save_task_models(models: Mapping[str, tuple[Task, Bert, str]], tokenizer: Tokenizer, path: Path) -> None:
+    """Write a directory with a model directory for each task, by its name, whole or not at all.
+
+    Args:
+        models: Each task with its model and its card.
+        tokenizer: That of all models.
+        path: The directory to make.
+
+    Raises:
+        ArtifactError: ``path`` exists and is not empty.
+        StorageError: the disk is full or refuses.
+    """
+    with atomic_directory(path) as directory:
+        for name, (task, model, card) in models.items():
+            save_model(model, tokenizer, directory / name, card, task_values(task))
+        write_manifest(directory, SEVERAL, {"tasks": {name: task.kind for name, (task, _, _) in models.items()}})
 
 
 def load_task_model(path: Path, kind: type[Task] | None = None) -> tuple[Task, Bert]:
