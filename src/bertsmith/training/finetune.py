@@ -83,7 +83,7 @@ def _finetune(config: FinetuneConfig, device: torch.device, progress: Progress) 
     if not directory.config.exists():
         check_settings(material)
     with exclusive(config.out):
-        directory.begin(config, {**environment(device, material.dtype), **_digests(config)})
+        directory.begin(config, {**environment(device, material.dtype), **data_digests(config)})
         if directory.final.exists():
             log.warning("%s is finished already; begin a new run with another --out", directory.path)
             return directory.final
@@ -136,7 +136,8 @@ def _held_out(examples: Sequence[Any], config: FinetuneConfig) -> tuple[list[Any
     return [examples[place] for place in sorted(order[n_dev:])], [examples[place] for place in sorted(order[:n_dev])]
 
 
-def _digests(config: FinetuneConfig) -> dict[str, str]:
+def data_digests(config: FinetuneConfig) -> dict[str, str]:
+    """Return the SHA-256 of the model that a run starts from and of each of its files."""
     named = {"training file": config.train, "dev file": config.dev, "test file": config.test}
     digests = {"model": sha256(config.model / WEIGHTS)}
     for name, path in named.items():
