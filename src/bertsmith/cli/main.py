@@ -19,6 +19,7 @@ VERBS = {
     "evaluate": "score a fine-tuned model on a labelled file, or compare two",
     "predict": "apply a fine-tuned model to a file of any size",
     "rank": "rank the candidates in a file by their relevance to a query",
+    "senses": "cluster the occurrences of a word by what they mean in their contexts",
     "compare": "compare ways to use a model on the same data, over several seeds",
     "features": "write the contextual vectors of a file of texts: of tokens, of words, of texts",
     "inspect": "show in the browser what a model does inside",
