@@ -8,8 +8,12 @@ import pytest
 import torch
 
 from bertsmith.artifacts.directory import load_model, save_model
+from bertsmith.artifacts.sentence_modules import read_sentence_modules
 from bertsmith.inference.pipelines import vector_pipeline
-from bertsmith.model.bert import Heads
+from bertsmith.model.bert import Bert, Heads
+from bertsmith.model.heads.pooling import SentenceVectors
+from bertsmith.tasks.embed import Embed
+from bertsmith.tasks.saved import task_values
 from bertsmith.text.tokenizer import Tokenizer
 
 with warnings.catch_warnings():
@@ -39,15 +43,34 @@ def test_a_published_model(minilm: Path) -> None:
     assert_equal_vectors(minilm, TEXTS)
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean", "max"])
-@pytest.mark.parametrize("normalised", [False, True])
-def test_what_the_library_writes(minilm: Path, tmp_path: Path, pooling: str, normalised: bool) -> None:
-    tokenizer = Tokenizer.load(minilm)
-    model = load_model(minilm, Heads())
+each_kind = pytest.mark.parametrize(
+    "vectors", [SentenceVectors(pooling, normalised) for pooling in ("cls", "mean", "max") for normalised in (False, True)]
+)
+
+
+def first_layer(minilm: Path, heads: Heads) -> Bert:
+    model = load_model(minilm, heads)
     model.encoder.layers = torch.nn.ModuleList(list(model.encoder.layers)[:1])
     model.config = model.config.model_copy(update={"n_layers": 1})
-    save_model(model, tokenizer, tmp_path / "plain")
+    return model
+
+
+@each_kind
+def test_what_the_library_writes(minilm: Path, tmp_path: Path, vectors: SentenceVectors) -> None:
+    save_model(first_layer(minilm, Heads()), Tokenizer.load(minilm), tmp_path / "plain")
     transformer = modules.Transformer(str(tmp_path / "plain"), max_seq_length=40)
-    parts = [transformer, modules.Pooling(384, pooling), *([modules.Normalize()] if normalised else [])]
+    parts = [transformer, modules.Pooling(384, vectors.pooling)]
+    parts += [modules.Normalize()] if vectors.normalised else []
     library.SentenceTransformer(modules=parts, device="cpu").save(str(tmp_path / "theirs"))
+    assert read_sentence_modules(tmp_path / "theirs") == (vectors, 40)
     assert_equal_vectors(tmp_path / "theirs", TEXTS)
+
+
+@each_kind
+def test_the_library_opens_what_is_written_here(minilm: Path, tmp_path: Path, vectors: SentenceVectors) -> None:
+    task = Embed(pooling=vectors.pooling, normalised=vectors.normalised, max_length=40)
+    model = first_layer(minilm, Heads(task=task.head()))
+    save_model(model, Tokenizer.load(minilm), tmp_path / "ours", task=task_values(task))
+    theirs = library.SentenceTransformer(str(tmp_path / "ours"), device="cpu")
+    assert theirs.max_seq_length == 40
+    assert_equal_vectors(tmp_path / "ours", TEXTS)

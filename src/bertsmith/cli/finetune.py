@@ -15,6 +15,7 @@ TASKS = {
     "tag": "a label for every word (CoNLL, CoNLL-U, one character a line)",
     "answer": "a span of a context that answers a question (SQuAD 1.1 and 2.0)",
     "choose": "one of several choices (SWAG)",
+    "embed": "a vector for a text, from pairs, triplets or scored pairs (STS-B)",
 }
 
 

@@ -18,6 +18,8 @@ VERBS = {
     "finetune": "train a model for a task: classes, numbers, tags, answers, choices",
     "evaluate": "score a fine-tuned model on a labelled file, or compare two",
     "predict": "apply a fine-tuned model to a file of any size",
+    "similar": "say how alike texts are, by the vectors of a model",
+    "search": "find the lines of a file that are nearest to a query",
     "inspect": "show in the browser what a model does inside",
     "convert": "turn a pytorch_model.bin directory into a safe one",
     "info": "say what a directory is and what is in it",

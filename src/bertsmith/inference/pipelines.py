@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from bertsmith.artifacts.configuration import read_configuration
 from bertsmith.artifacts.directory import TASK, load_model, verify_directory
-from bertsmith.artifacts.sentence_modules import read_sentence_modules
+from bertsmith.artifacts.sentence_modules import MODULES, read_sentence_modules
 from bertsmith.batches.look_ahead import prepared_ahead
 from bertsmith.batches.packing import pack
 from bertsmith.errors import ArtifactError, InputError, UsageError
@@ -173,8 +173,8 @@ def pipeline(
             model has positions.
 
     Returns:
-        A :class:`TaskPipeline`; of a model with a masked-token head a :class:`FillPipeline`, and of an encoder alone a
-        :class:`VectorPipeline`.
+        A :class:`TaskPipeline`; of a model with a masked-token head a :class:`FillPipeline`, and of an encoder alone or a
+        directory of sentence-transformers a :class:`VectorPipeline`.
 
     Raises:
         ArtifactError: no model directory, or one whose model has no head to predict with.
@@ -183,7 +183,10 @@ def pipeline(
     path = Path(path)
     verify_directory(path)
     _, heads = read_configuration(path)
-    if task is not None or (path / TASK).exists() or (heads is not None and heads.task is not None):
+    has_task_head = heads is not None and heads.task is not None
+    if task is None and not has_task_head and (path / MODULES).exists():
+        return vector_pipeline(path, device=device, precision=precision, max_length=max_length)
+    if task is not None or has_task_head or (path / TASK).exists():
         return task_pipeline(path, task, device, precision)
     heads = heads or load_model(path).heads  # where no architecture is named, the tensors tell
     if heads.masked_token:

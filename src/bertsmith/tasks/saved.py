@@ -14,13 +14,14 @@ from bertsmith.model.heads.token import TokenScores
 from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import Choose
 from bertsmith.tasks.classify import Classify
+from bertsmith.tasks.embed import Embed
 from bertsmith.tasks.multilabel import Multilabel
 from bertsmith.tasks.regress import Regress
 from bertsmith.tasks.schemes import scheme_of
 from bertsmith.tasks.tag import Scheme, Tag
 from bertsmith.tasks.task import Task
 
-TASKS: dict[str, type[Task]] = {kind.kind: kind for kind in (Classify, Multilabel, Regress, Tag, Answer, Choose)}
+TASKS: dict[str, type[Task]] = {kind.kind: kind for kind in (Classify, Multilabel, Regress, Tag, Answer, Choose, Embed)}
 
 
 def task_values(task: Task) -> dict[str, Any]:

@@ -98,6 +98,8 @@ def _prepare(config: FinetuneConfig, device: torch.device) -> tuple[Material, Da
     tokenizer, dtype = Tokenizer.load(config.model), choose_dtype(config.machine.precision, device)
     data = read_data(config)
     log.info("%s", _announcement(config, data))
+    task, train = data.task.prepared(data.train, data.dev, config.model, tokenizer, device)
+    data = dataclasses.replace(data, task=task, train=train)
     samples = data.task.samples(data.train, tokenizer, labelled=True)
     training = [sample for own in samples for sample in own]
     if not training:

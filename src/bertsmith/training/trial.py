@@ -209,7 +209,9 @@ class TrialRun:
     def _step(self, step: int, samples: Sequence[Sample]) -> tuple[float, float, float]:
         """Make a step and return its loss, the gradient's norm and the learning rate."""
         n_targets = max(1, sum(self._task.n_targets(sample) for sample in samples))
-        parts = [[samples[index] for index in part] for part in pack_samples(samples, self._config.recipe.batch_tokens)]
+        parts = [samples]
+        if not self._task.compares_samples:
+            parts = [[samples[index] for index in part] for part in pack_samples(samples, self._config.recipe.batch_tokens)]
         losses = self._accumulate(step, parts, n_targets)
         if self._config.recipe.fgm:
             with _adversarial(self.engine.master, self._config.recipe.fgm):
