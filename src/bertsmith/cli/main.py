@@ -22,6 +22,8 @@ VERBS = {
     "senses": "cluster the occurrences of a word by what they mean in their contexts",
     "compare": "compare ways to use a model on the same data, over several seeds",
     "features": "write the contextual vectors of a file of texts: of tokens, of words, of texts",
+    "similar": "say how alike texts are, by the vectors of a model",
+    "search": "find the lines of a file that are nearest to a query",
     "inspect": "show in the browser what a model does inside",
     "convert": "turn a pytorch_model.bin directory into a safe one",
     "info": "say what a directory is and what is in it",
