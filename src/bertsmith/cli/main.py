@@ -18,6 +18,7 @@ VERBS = {
     "finetune": "train a model for a task: classes, numbers, tags, answers, choices",
     "evaluate": "score a fine-tuned model on a labelled file, or compare two",
     "predict": "apply a fine-tuned model to a file of any size",
+    "answer": "answer questions from a folder of documents",
     "inspect": "show in the browser what a model does inside",
     "convert": "turn a pytorch_model.bin directory into a safe one",
     "info": "say what a directory is and what is in it",

@@ -1,15 +1,11 @@
 """The paragraphs of an article among which an answer is looked for."""
 
 from functools import lru_cache
-from typing import Annotated, Literal
 
 import numpy as np
-import pydantic
 
-from bertsmith.tasks.questions import Question
+from bertsmith.tasks.questions import Candidates, Question
 from bertsmith.text.search import WordIndex
-
-Candidates = Annotated[int, pydantic.Field(ge=1)] | Literal["all"]
 
 
 def nearest(question: Question, wanted: Candidates) -> tuple[int, ...]:

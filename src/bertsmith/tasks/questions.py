@@ -6,10 +6,15 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import pydantic
 
 from bertsmith.errors import InputError, UsageError
 from bertsmith.text.streams import extension, input_name, read_input, read_lines
+
+Candidates = Annotated[int, pydantic.Field(ge=1)] | Literal["all"]
+"""How many paragraphs of an article."""
 
 _FORMATS = {".json": "squad", ".jsonl": "jsonl"}
 _EXPECTED = {
