@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bertsmith.errors import ArtifactError, InputError
+from bertsmith.errors import ArtifactError, DivergedError, InputError
 from bertsmith.inference.engine import Engine, choose_precision
 from bertsmith.inference.passages import Finder, Passage
 from bertsmith.inference.pipelines import TaskPipeline, Wanted
@@ -80,6 +80,8 @@ class DocumentReader:
         if not passages:
             return Reply(question, "", 1.0, ())
         (found,) = self._pipe([(question, [passage.text for passage in passages])])
+        if not math.isfinite(found.no_answer):
+            raise DivergedError("the model's scores are NaN or infinite, so it cannot be used: take an earlier checkpoint")
         may_be_none = getattr(self._pipe.task, "has_no_answers", True)
         return Reply(question, found.text, _no_answer(found) if may_be_none else 0.0, _located(found, passages))
 
