@@ -24,6 +24,7 @@ VERBS = {
     "features": "write the contextual vectors of a file of texts: of tokens, of words, of texts",
     "similar": "say how alike texts are, by the vectors of a model",
     "search": "find the lines of a file that are nearest to a query",
+    "answer": "answer questions from a folder of documents",
     "inspect": "show in the browser what a model does inside",
     "convert": "turn a pytorch_model.bin directory into a safe one",
     "info": "say what a directory is and what is in it",
