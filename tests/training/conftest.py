@@ -84,6 +84,14 @@ def choices(n: int, seed: int) -> str:
     return "".join(json.dumps(record) + "\n" for record in records)
 
 
+def queries(n: int, seed: int) -> str:
+    records = (
+        {"query": subject, "candidates": [verb, thing, "moon"], "labels": [number % 2, 1 - number % 2, 0]}
+        for number, (subject, verb, thing) in enumerate(sentences(n, seed))
+    )
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
 DATA: dict[str, tuple[str, Callable[[int, int], str]]] = {
     "classify": ("tsv", lambda n, seed: table(n, seed, lambda verb, _: VERBS.index(verb) % 2)),
     "multilabel": ("tsv", lambda n, seed: table(n, seed, lambda verb, thing: f"{verb},{thing.split()[-1]}")),
@@ -91,6 +99,7 @@ DATA: dict[str, tuple[str, Callable[[int, int], str]]] = {
     "tag": ("conll", tags),
     "answer": ("jsonl", questions),
     "choose": ("jsonl", choices),
+    "rank": ("jsonl", queries),
 }
 
 

@@ -19,6 +19,7 @@ TASKS = {
     "tag": "a label for every word (CoNLL, CoNLL-U, one character a line)",
     "answer": "a span of a context that answers a question (SQuAD 1.1 and 2.0)",
     "choose": "one of several choices (SWAG)",
+    "rank": "candidates by their relevance to a query (WikiQA, MS MARCO)",
     "multi": "several of these on one encoder, as a file of tables says: bertsmith finetune multi tasks.toml",
 }
 

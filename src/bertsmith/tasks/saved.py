@@ -16,13 +16,14 @@ from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import Choose
 from bertsmith.tasks.classify import Classify
 from bertsmith.tasks.multilabel import Multilabel
+from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.regress import Regress
 from bertsmith.tasks.schemes import scheme_of
 from bertsmith.tasks.tag import Scheme, Tag
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
 
-TASKS: dict[str, type[Task]] = {kind.kind: kind for kind in (Classify, Multilabel, Regress, Tag, Answer, Choose)}
+TASKS: dict[str, type[Task]] = {kind.kind: kind for kind in (Classify, Multilabel, Regress, Tag, Answer, Choose, Rank)}
 
 
 def task_values(task: Task) -> dict[str, Any]:
@@ -52,6 +53,7 @@ def load_task_model(path: Path, kind: type[Task] | None = None) -> tuple[Task, B
     """Return the task that the model directory ``path`` was fine-tuned for, and its model.
 
     A directory without ``task.json``, such as one of transformers', has the task that its head is for, with its usual settings.
+    With one score a sequence it is also a ranker, where that is asked for, and reads as much as the model has positions for.
 
     Args:
         path: The model directory.
@@ -69,7 +71,7 @@ def load_task_model(path: Path, kind: type[Task] | None = None) -> tuple[Task, B
         model = load_model(path, Heads(task=task.head()), may_be_new=False)
     else:
         model = load_model(path)
-        task = _check_kind(_task_of_heads(path, model.heads), kind, path)
+        task = _check_kind(_task_of_heads(path, model, kind), kind, path)
     # No sequence may have more tokens than the model has positions, however long those of the task usually are.
     return task.model_copy(update={"max_length": min(task.max_length, model.config.max_positions)}), model
 
@@ -99,8 +101,10 @@ def _check_kind(task: Task, kind: type[Task] | None, path: Path) -> Task:
     return task
 
 
-def _task_of_heads(path: Path, heads: Heads) -> Task:
-    match heads.task:
+def _task_of_heads(path: Path, model: Bert, kind: type[Task] | None) -> Task:
+    match model.heads.task:
+        case SequenceScores((_,)) if kind is Rank:
+            return Rank(max_length=model.config.max_positions)
         case SequenceScores(labels, "single_label_classification"):
             return Classify(labels=labels)
         case SequenceScores(labels, "multi_label_classification"):

@@ -18,6 +18,7 @@ from bertsmith.training.tuning import Trial
 _NOT_SHARES = frozenset({"mcc", "pearson", "spearman", "mse"})
 LESS_IS_BETTER = frozenset({"mse"})
 _WORDS = {"f1": "F1", "mcc": "MCC", "mse": "MSE", "pearson": "Pearson", "spearman": "Spearman"}
+_WORDS |= {name: name.upper() for name in ("map", "mrr", "p@1", "ndcg@1", "ndcg@3", "ndcg@5", "ndcg@10")}
 NO_SCORE = "–"
 RESULT = "result.json"
 
