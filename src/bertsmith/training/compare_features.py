@@ -1,7 +1,7 @@
 """Feature-based training against fine-tuning: the table of Devlin et al. (2019), section 5.3, for any encoder and any tags."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -94,7 +94,7 @@ class CompareFeaturesConfig(RunConfig):
         return config
 
 
-Scores = dict[str, dict[str, float]]
+Scores = dict[str, Mapping[str, float]]
 """Scores by name, of each file: "dev" and, where there is one, "test"."""
 
 
@@ -136,7 +136,7 @@ def compare_features(config: CompareFeaturesConfig, progress: Progress = SILENT)
     return rows
 
 
-def _layers(variant: Variant, n_layers: int) -> Layers:
+def _layers(variant: str, n_layers: int) -> Layers:
     if variant == "scalar-mix":
         return Layers(tuple(range(n_layers + 1)))
     return Layers.parse(_LAYERS.get(variant, variant), n_layers)
@@ -204,7 +204,7 @@ def _read_scores(path: Path, metric: str) -> Scores:
         values = read_json(path)
     except DamagedError as error:
         raise DamagedError(f"{error}; {remedy}") from None
-    scores = {split: values[split] for split in ("dev", "test") if split in values}
+    scores: Scores = {split: values[split] for split in ("dev", "test") if split in values}
     if not all(isinstance(found, dict) and metric in found for found in scores.values()) or "dev" not in scores:
         raise DamagedError(f"{path} lacks the {metric} on the dev set; {remedy}")
     return scores

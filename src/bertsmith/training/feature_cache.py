@@ -102,9 +102,9 @@ def _compute(
     shape = n_words, loaded.config.n_layers + 1, loaded.config.width
     precision = apply_precision(loaded.to(device), device, dtype)
     precision.compute.eval()
-    vectors = np.lib.format.open_memmap(path, "w+", np.float16, shape)  # type: ignore[no-untyped-call]
+    vectors = np.lib.format.open_memmap(path, "w+", np.float16, shape)
     first = 0
-    with progress.task(f"Reading {path.parent.name}", len(examples), "sentences") as shown:
+    with progress.task("Computing features", len(examples), "sentences") as shown:
         for at in range(0, len(examples), _SENTENCES_AT_ONCE):
             chunk = examples[at : at + _SENTENCES_AT_ONCE]
             samples = [sample for own in task.samples(chunk, tokenizer, labelled=False) for sample in own]
