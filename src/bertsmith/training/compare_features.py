@@ -22,11 +22,12 @@ from bertsmith.tasks.tag import Tag
 from bertsmith.training.config import Machine, RunConfig
 from bertsmith.training.feature_based import BiLstm, TaggedVectors, score_tagger, train_tagger
 from bertsmith.training.feature_cache import cached_vectors
-from bertsmith.training.finetune import Data, data_digests, finetune, read_data
+from bertsmith.training.finetune import finetune
 from bertsmith.training.hardware import choose_device, choose_dtype, environment, keep_pages
+from bertsmith.training.labelled import Data, digests, read_data
 from bertsmith.training.results import Spread, best_course, read_courses, score_name, spread_text
 from bertsmith.training.run import RunDirectory
-from bertsmith.training.tuning import Counts, FinetuneConfig, Numbers, config_of
+from bertsmith.training.tuning import ALONE, Counts, FinetuneConfig, Numbers, config_of
 
 Variant = Literal["embeddings", "second-to-last", "last", "sum-last-4", "concat-last-4", "sum-all", "scalar-mix", "fine-tuned"]
 _LAYERS = {"embeddings": "0", "second-to-last": "-2", "last": "-1"}
@@ -122,11 +123,14 @@ def compare_features(config: CompareFeaturesConfig, progress: Progress = SILENT)
     device = choose_device(config.machine.device, 0)
     dtype = choose_dtype(config.machine.precision, device)
     shape, _ = read_configuration(config.model)
-    layers = {variant: _layers(variant, shape.n_layers) for variant in config.variants if variant != "fine-tuned"}
-    data = read_data(config.finetuning(config.seed))
+    layers: dict[str, Layers] = {
+        variant: _layers(variant, shape.n_layers) for variant in config.variants if variant != "fine-tuned"
+    }
+    finetuning = config.finetuning(config.seed)
+    data = read_data(*finetuning.by_task()[ALONE])
     with interruptible("stopped; the same command goes on behind the last result"), exclusive(config.out):
         remove_leftovers(config.out)
-        RunDirectory(config.out).begin(config, {**environment(device, dtype), **data_digests(config.finetuning(config.seed))})
+        RunDirectory(config.out).begin(config, {**environment(device, dtype), **digests(finetuning)})
         run = _Run(config, data, device, dtype, progress)
         rows: list[Row] = []
         for variant in config.variants:

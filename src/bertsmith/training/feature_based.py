@@ -22,7 +22,7 @@ from bertsmith.randomness import key
 from bertsmith.tasks.tag import Tag, TagExample, Tagged
 from bertsmith.training.config import Share
 from bertsmith.training.feature_cache import Halves
-from bertsmith.training.trial import epoch_batches
+from bertsmith.training.turns import epoch_batches
 
 _SENTENCES_AT_ONCE = 256
 
