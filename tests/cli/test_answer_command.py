@@ -19,7 +19,7 @@ from bertsmith.inference.reading import DocumentReader
 from bertsmith.model.bert import Bert, Heads, initialise, uninitialised
 from bertsmith.model.config import ModelConfig
 from bertsmith.tasks.answer import Answer
-from bertsmith.tasks.regress import Regress
+from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.saved import task_values
 from bertsmith.tasks.task import Task
 from bertsmith.text.search import WordIndex
@@ -170,14 +170,14 @@ def test_a_ranker_chooses_what_is_read(save: Save) -> None:
 def test_a_model_that_ranks(run_command: Any, save: Save, documents: Path, toy_directory: Path, tmp_path: Path) -> None:
     from bertsmith.artifacts.directory import load_model
 
-    source, task = toy_directory / "model", Regress(max_length=32)
+    source, task = toy_directory / "model", Rank(max_length=32)
     ranker = load_model(source, Heads(task=task.head()))
     save_model(ranker, Tokenizer.load(source), tmp_path / "ranker", "", task_values(task))
     reader = save()
     code, out, err = run_command("answer", reader, "--documents", documents, "--ranker", tmp_path / "ranker", "--json", "who?")
     assert (code, len(json.loads(out)["answers"]) > 0) == (0, True), err
     code, _, err = run_command("answer", reader, "--documents", documents, "--ranker", reader, "who?")
-    assert code == 1 and "is a model of the task 'answer'; one that gives a pair one score is needed to rank" in err
+    assert code == 1 and "is a model of the task 'answer'; one of 'rank' is needed here" in err
 
 
 def test_refusals(run_command: Any, save: Save, documents: Path, toy_directory: Path, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_refusals(run_command: Any, save: Save, documents: Path, toy_directory: 
         ((reader, "--documents", tmp_path / "empty", "who?"), 1, "holds no text to look for answers in"),
         ((reader, "--documents", tmp_path / "nowhere", "who?"), 1, "does not exist"),
         ((headless, "--documents", documents, "who?"), 1, "a model without the head of a known task; fine-tune it first"),
-        ((reader, "--documents", documents, "--retriever", headless, "who?"), 1, "is no model of sentence vectors"),
+        ((reader, "--documents", documents, "--retriever", tmp_path / "empty", "who?"), 1, "is not a model directory"),
         ((reader, "--documents", documents / "table.jsonl", "--field", "body", "who?"), 1, "no field 'body'"),
     ):
         found, _, err = run_command("answer", *arguments)
@@ -236,8 +236,8 @@ def test_finetune_and_evaluate_with_paragraphs(run_command: Any, save: Save, tmp
 def test_candidates_are_for_answers(run_command: Any, toy_directory: Path, tmp_path: Path) -> None:
     from bertsmith.artifacts.directory import load_model
 
-    source, task = toy_directory / "model", Regress(max_length=32)
+    source, task = toy_directory / "model", Rank(max_length=32)
     model = load_model(source, Heads(task=task.head()))
-    save_model(model, Tokenizer.load(source), tmp_path / "regress", "", task_values(task))
-    code, _, err = run_command("predict", tmp_path / "regress", "a.tsv", "--candidates", "all")
-    assert (code, err) == (2, "error: --candidates means nothing to a model of the task 'regress'\n")
+    save_model(model, Tokenizer.load(source), tmp_path / "ranker", "", task_values(task))
+    code, _, err = run_command("predict", tmp_path / "ranker", "a.tsv", "--candidates", "all")
+    assert (code, err) == (2, "error: --candidates means nothing to a model of the task 'rank'\n")

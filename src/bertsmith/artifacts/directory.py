@@ -15,12 +15,16 @@ from torch import Tensor
 
 from bertsmith.artifacts.configuration import configuration_values, read_configuration
 from bertsmith.artifacts.keymap import belongs_to_task, canonical, sources
+from bertsmith.artifacts.sentence_modules import write_sentence_modules
 from bertsmith.errors import ArtifactError, DamagedError, MismatchError
-from bertsmith.files import MANIFEST, atomic_directory, read_manifest, verify_manifest, write_json, write_manifest
+from bertsmith.files import MANIFEST, atomic_directory, read_json, read_manifest, verify_manifest, write_json, write_manifest
 from bertsmith.model.bert import Bert, Heads, initialise_heads
+from bertsmith.model.heads.pooling import SentenceVectors
 from bertsmith.text.tokenizer import Tokenizer
 
 WEIGHTS, TASK = "model.safetensors", "task.json"
+SEVERAL = "multi"
+"""The kind of directory that holds a model directory for each of several tasks."""
 _DECODER = "masked_token.decoder"
 _SHOWN_KEYS = 8
 
@@ -90,6 +94,9 @@ def verify_directory(path: Path) -> None:
     if not path.is_dir():
         raise ArtifactError(f"{path} is not a directory; a model directory is needed here")
     if (path / MANIFEST).exists():
+        if read_json(path / MANIFEST).get("kind") == SEVERAL:
+            listed = ", ".join(str(directory) for directory in task_directories(path).values())
+            raise ArtifactError(f"{path} holds a model for each of several tasks; name one of them: {listed}")
         verify_manifest(path, read_manifest(path, "model"))
     if (path / WEIGHTS).exists():
         return
@@ -99,6 +106,19 @@ def verify_directory(path: Path) -> None:
             f"run: bertsmith convert {path} NEW_DIRECTORY"
         )
     raise ArtifactError(f"{path} is not a model directory: it has no {WEIGHTS}")
+
+
+def task_directories(path: Path) -> dict[str, Path]:
+    """Return the model directories by task that a directory of several tasks holds.
+
+    Raises:
+        ArtifactError: it is none.
+        DamagedError: its manifest does not name directories in it.
+    """
+    names = read_manifest(path, SEVERAL).get("tasks")
+    if not isinstance(names, dict) or not names or not all(Path(name).name == name != ".." for name in names):
+        raise DamagedError(f"{path / MANIFEST} does not list its tasks; it is damaged")
+    return {name: path / name for name in names}
 
 
 def read_tensors(weights: Path) -> dict[str, Tensor]:
@@ -191,6 +211,9 @@ def write_model_files(
     write_json(directory / "config.json", configuration_values(model.config, model.heads, tokenizer.pad_id, model.is_tied))
     write_tensors(_stored_tensors(model), directory / WEIGHTS)
     tokenizer.save(directory, max_length=model.config.max_positions)
+    if isinstance(model.heads.task, SentenceVectors):
+        length = model.config.max_positions if task is None else task["settings"]["max_length"]
+        write_sentence_modules(directory, model.heads.task, model.config.width, length)
     (directory / "README.md").write_text(card, encoding="utf-8")
     if task is not None:
         write_json(directory / TASK, task)
@@ -207,7 +230,8 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def _stored_tensors(model: Bert) -> dict[str, Tensor]:
-    prefix = "bert." if model.heads.pooler or model.heads == Heads() else ""
+    is_encoder = model.heads == Heads() or isinstance(model.heads.task, SentenceVectors)
+    prefix = "bert." if model.heads.pooler or is_encoder else ""
     tensors = {}
     for name, parameter in model.state_dict().items():
         if name == _DECODER and model.is_tied:

@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 
 from bertsmith.cli.flags import parse
 from bertsmith.config import Config
-from bertsmith.errors import ArtifactError, UsageError
+from bertsmith.errors import UsageError
 from bertsmith.progress import TerminalProgress
 from bertsmith.text.streams import input_name, read_input, read_lines
 
@@ -36,9 +36,9 @@ class AnswerConfig(Config):
     passages: int = pydantic.Field(default=20, ge=1)
     """Passages read for each question."""
     retriever: str = "bm25"
-    """What finds them: bm25, or the directory of a model of sentence vectors."""
+    """What finds them: bm25, or a model directory, by whose vectors they are found."""
     ranker: Path | None = None
-    """Directory of a model that scores pairs of texts, which chooses the passages to read among those found."""
+    """Directory of a ranker, which chooses the passages to read among those found."""
     ranked: int = pydantic.Field(default=100, ge=1)
     """Passages found for the ranker to choose from."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -79,11 +79,9 @@ def _finder(config: AnswerConfig, texts: Sequence[str]) -> "Finder":
         return WordIndex(texts)
 
     from bertsmith.inference.passages import VectorFinder
-    from bertsmith.inference.pipelines import VectorPipeline, pipeline
+    from bertsmith.inference.pipelines import vector_pipeline
 
-    pipe = pipeline(config.retriever, device=config.device, precision=config.precision)
-    if not isinstance(pipe, VectorPipeline):
-        raise ArtifactError(f"--retriever {config.retriever} is no model of sentence vectors: it has a head of its own")
+    pipe = vector_pipeline(config.retriever, device=config.device, precision=config.precision)
     return VectorFinder(pipe, texts, TerminalProgress())
 
 

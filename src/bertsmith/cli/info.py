@@ -45,6 +45,10 @@ def describe(path: Path) -> dict[str, Any]:
     if kind == "vocabulary":
         manifest = files.read_manifest(path, "vocabulary")
         return {name: value for name, value in manifest.items() if name not in ("format", "files")}
+    if kind == "multi":
+        from bertsmith.artifacts.directory import task_directories
+
+        return {"kind": kind, "tasks": {name: _describe_model(directory) for name, directory in task_directories(path).items()}}
     if (path / "config.toml").exists() and (path / "environment.json").exists():
         return _describe_finetuning(path) if (path / "trials").exists() else _describe_run(path)
     if kind == "model" or (path / "config.json").exists():

@@ -21,6 +21,10 @@ class ColumnFlags(Config):
     """Column of the text."""
     pair: str | None = None
     """Column of the second text."""
+    query: str | None = None
+    """Column of the query."""
+    candidate: str | None = None
+    """Column of the candidate."""
     label: str | None = None
     """Column of the label."""
     word_column: int | None = pydantic.Field(default=None, ge=1)

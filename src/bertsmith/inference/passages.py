@@ -16,6 +16,7 @@ import numpy as np
 from bertsmith.errors import InputError
 from bertsmith.inference.pipelines import VectorPipeline
 from bertsmith.progress import SILENT, Progress
+from bertsmith.tasks.neighbours import unit
 from bertsmith.text.readers import WHOLE_FORMATS, Document, read_whole
 from bertsmith.text.sentences import sentence_pieces
 from bertsmith.text.streams import COMPRESSIONS, extension
@@ -60,8 +61,7 @@ class VectorFinder:
             for vector in pipe.stream(texts):
                 vectors.append(vector)
                 shown.advance(1)
-        vectors_nD = np.stack(vectors)
-        self._unit_nD = vectors_nD / np.linalg.norm(vectors_nD, axis=1, keepdims=True)
+        self._unit_nD = unit(np.stack(vectors))
 
     def search(self, question: str, n: int) -> list[int]:
         """Return the places of the ``n`` passages whose vectors are nearest to the question's."""

@@ -5,16 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bertsmith.errors import ArtifactError, DivergedError, InputError
-from bertsmith.inference.engine import Engine, choose_precision
+from bertsmith.errors import DivergedError, InputError
 from bertsmith.inference.passages import Finder, Passage
-from bertsmith.inference.pipelines import TaskPipeline, Wanted
-from bertsmith.model.heads.sequence import SequenceScores
-from bertsmith.tasks.regress import Regress
-from bertsmith.tasks.saved import load_task_model
+from bertsmith.inference.pipelines import TaskPipeline, Wanted, task_pipeline
+from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.spans import Answered
-from bertsmith.text.tokenizer import Tokenizer
-from bertsmith.training.hardware import choose_device
 
 Scorer = Callable[[str, Sequence[str]], Sequence[float]]
 """From a question and passages to how well each fits it; more is better."""
@@ -112,19 +107,15 @@ def _located(found: Answered, passages: Sequence[Passage]) -> tuple[Found, ...]:
 
 
 def ranker(path: Path, device: str = "cpu", precision: Wanted = "float32") -> Scorer:
-    """Return the scorer of a model directory that gives one number for a pair of texts.
+    """Return the scorer of the directory of a ranker, one of sentence-transformers' cross-encoders too.
 
     Raises:
-        ArtifactError: the directory's model does not.
+        ArtifactError: the directory's model does not rank.
     """
-    task, model = load_task_model(path)
-    match task.head():
-        case SequenceScores((_,), _):
-            chosen = choose_device(device, 0)
-            reading = Regress(max_length=task.max_length, stride=task.stride)
-            pipe = TaskPipeline(reading, Tokenizer.load(path), Engine(model, chosen, choose_precision(precision, chosen)))
-        case _:
-            raise ArtifactError(
-                f"{path} is a model of the task {task.kind!r}; one that gives a pair one score is needed to rank"
-            )
-    return lambda question, texts: [found.score for found in pipe([(question, text) for text in texts])]
+    pipe = task_pipeline(path, Rank, device, precision)
+
+    def scores(question: str, texts: Sequence[str]) -> list[float]:
+        (ranking,) = pipe([(question, list(texts))])
+        return [one.score for one in sorted(ranking.candidates, key=lambda one: one.number)]
+
+    return scores

@@ -113,6 +113,17 @@ class Tokenizer:
         """Return the ids of a word as BERT's clean-up leaves it: without white space, punctuation, capitals if those go."""
         return [token.id for token in self._model.tokenize(word)]
 
+    def normalise(self, text: str) -> str:
+        """Return text without the capitals and accents that make no difference here, so that equal words are equal strings.
+
+        Chinese characters may have blanks between them; of control characters and blanks nothing is promised.
+        """
+        if text.isascii():  # many times faster
+            return (text.lower() if self.lowercase else text).strip()
+        with _panics_as_errors():
+            normalised: str = self._backend.normalizer.normalize_str(_SURROGATE.sub("\ufffd", text))
+        return normalised.strip()
+
     def decode(self, token_ids: Sequence[int]) -> str:
         """Return the text of the tokens, special ones left out."""
         with _panics_as_errors():

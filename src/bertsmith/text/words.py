@@ -66,6 +66,17 @@ def _word() -> re.Pattern[str]:
     )
 
 
+def segmented(text: str) -> list[str]:
+    """Return the words of raw text without marks; in text with Chinese characters, as the segmenter parts them."""
+    if any(map(is_chinese, text)):
+        import rjieba  # reads its dictionary when imported
+
+        words = rjieba.cut(_SURROGATE.sub("\ufffd", text))
+    else:
+        words = [text[start:end] for start, end in word_spans(text)]
+    return [word for word in words if any(map(str.isalnum, word))]
+
+
 def _combining_marks() -> str:
     """Return as a class of ``re`` what belongs to the character before it: accents, vowel signs, joiners, skin tones."""
     planes = (*range(0x300, 0x1F000), *range(0xE0100, 0xE01F0))
