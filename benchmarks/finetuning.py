@@ -148,11 +148,12 @@ def _run(name: str, task: Task, system: str, seed: int, arguments: argparse.Name
         return finetune(task, arguments.model, paths, seed)
     settings = {"task": asdict(task), "model": arguments.model, **paths, "seed": seed, "bf16": system == "transformers bf16"}
     peer = Path(__file__).with_name("finetuning_transformers.py")
-    seconds, output = _timed([sys.executable, peer, json.dumps(settings, default=str)])
+    seconds, output = timed([sys.executable, peer, json.dumps(settings, default=str)])
     return {"seconds": seconds, **json.loads(output.splitlines()[-1])}
 
 
-def _timed(command: Iterable[Any]) -> tuple[float, str]:
+def timed(command: Iterable[Any]) -> tuple[float, str]:
+    """Run a command and return its seconds and its output; end this process if it fails."""
     started = time.perf_counter()
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     finished = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, env=environment, text=True)
@@ -170,7 +171,7 @@ def finetune(task: Task, model: Path, paths: dict[str, Path], seed: int) -> dict
         settings |= {"warmup": WARMUP, "weight-decay": WEIGHT_DECAY, "adam-epsilon": EPSILON, "max-gradient-norm": MAX_NORM}
         settings["evaluate-every"] = 1_000_000  # at the end alone, as transformers is
         flags = [part for name, value in settings.items() for part in (f"--{name}", value)]
-        seconds, _ = _timed([sys.executable, "-m", "bertsmith", "finetune", task.verb, *flags, *task.flags])
+        seconds, _ = timed([sys.executable, "-m", "bertsmith", "finetune", task.verb, *flags, *task.flags])
         (path,) = Path(directory).glob("run/trials/*/result.json")
         result = json.loads(path.read_text(encoding="utf-8"))
     return {"seconds": seconds, "training_seconds": result["seconds"], "scores": result["dev"]}

@@ -11,7 +11,16 @@ import bertsmith
 
 
 def test_names() -> None:
-    assert set(bertsmith.__all__) == {"Encoding", "PackedBatch", "Tokenizer", "inspect", "load", "pipeline", "save"}
+    assert set(bertsmith.__all__) == {
+        "Encoding",
+        "PackedBatch",
+        "Tokenizer",
+        "inspect",
+        "load",
+        "pipeline",
+        "pipelines",
+        "save",
+    }
     assert set(bertsmith.__all__) <= set(dir(bertsmith))
     assert all(callable(getattr(bertsmith, name)) for name in bertsmith.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'Tokeniser'"):

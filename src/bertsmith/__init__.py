@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bertsmith.artifacts.directory import load_model as load
     from bertsmith.artifacts.directory import save_model as save
-    from bertsmith.inference.pipelines import pipeline
+    from bertsmith.inference.pipelines import pipeline, pipelines
     from bertsmith.inspection.notebook import inspect
     from bertsmith.text.tokenizer import Tokenizer
     from bertsmith.types import Encoding, PackedBatch
 
 __version__ = "0.1.0"
-__all__ = ["Encoding", "PackedBatch", "Tokenizer", "inspect", "load", "pipeline", "save"]
+__all__ = ["Encoding", "PackedBatch", "Tokenizer", "inspect", "load", "pipeline", "pipelines", "save"]
 
 _HOMES = {
     "Encoding": ("bertsmith.types", "Encoding"),
@@ -31,6 +31,7 @@ _HOMES = {
     "inspect": ("bertsmith.inspection.notebook", "inspect"),
     "load": ("bertsmith.artifacts.directory", "load_model"),
     "pipeline": ("bertsmith.inference.pipelines", "pipeline"),
+    "pipelines": ("bertsmith.inference.pipelines", "pipelines"),
     "save": ("bertsmith.artifacts.directory", "save_model"),
 }
 

@@ -26,6 +26,7 @@ def squad(answer: str, start: int) -> str:
 
 CHOICES = swag((["sees", "likes"], 0), (["a song", "the moon", "some bread"], 2))
 QUESTIONS = squad("the cat", 0)
+RANKED = "question\tanswer\tlabel\nthe cat\tsees\t1\nthe cat\tlikes\t0\nthe moon\ta song\t0\nthe moon\tsees\t1\n"
 USUAL = {
     "classify": ("tsv", TABLE),
     "multilabel": ("tsv", TABLE),
@@ -33,6 +34,7 @@ USUAL = {
     "tag": ("conll", TAGGED),
     "answer": ("json", QUESTIONS),
     "choose": ("jsonl", CHOICES),
+    "rank": ("tsv", RANKED),
 }
 
 
@@ -92,6 +94,13 @@ REFUSED: list[Any] = [
     ("answer", QUESTIONS[:-5], None, [], 1, "train.json"),
     ("choose", swag((["sees", "likes"], 2)), None, [], 1, "train.jsonl:1"),
     ("choose", swag((["sees"], 0)), None, [], 1, "train.jsonl:1"),
+    # Queries.
+    ("rank", RANKED.replace("\t1", "\t0"), None, [], 1, "none of the 2 training queries has a relevant candidate"),
+    ("rank", RANKED, RANKED.replace("\t1", "\t0"), [], 1, "dev.tsv:2, has a relevant candidate; label"),
+    ("rank", RANKED.replace("label", "colour"), None, [], 1, "say which with --query, --candidate and --label"),
+    ("rank", RANKED + "the moon\tlikes\tred\n", None, [], 1, "train.tsv:6: the label 'label' is 'red'; write a number"),
+    ("rank", RANKED + "\tlikes\t1\n", None, [], 1, "train.tsv:6: the query 'question' is ''; write a text"),
+    ("rank", RANKED, None, ["--loss", "hinge"], 2, "hinge"),
     # Settings.
     ("classify", TABLE, None, ["--metric", "f2"], 2, "choose from"),
     ("regress", TABLE, None, ["--metric", "mse"], 2, "choose from"),

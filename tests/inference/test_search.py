@@ -15,7 +15,7 @@ from bertsmith.inference import search
 from bertsmith.inference.pipelines import VectorPipeline, vector_pipeline
 from bertsmith.inference.search import KIND, TextIndex, build_index, digest
 from bertsmith.model.bert import Heads
-from bertsmith.tasks.candidates import unit
+from bertsmith.tasks.neighbours import unit
 from bertsmith.text.tokenizer import Tokenizer
 
 LINES = [f"{'abcdefghij'[number % 10]} {'klmnopqrst'[number // 10]} 北" for number in range(100)]

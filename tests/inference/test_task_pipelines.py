@@ -22,6 +22,7 @@ from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import Choose
 from bertsmith.tasks.classify import Classified, Classify
 from bertsmith.tasks.multilabel import Labelled, Multilabel
+from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.regress import Estimated, Regress
 from bertsmith.tasks.saved import task_values
 from bertsmith.tasks.tag import Entity, Tag
@@ -46,6 +47,7 @@ RANDOM_TASKS: dict[str, tuple[Task, Sequence[Any]]] = {
         list(zip(TEXTS[::-1], TEXTS, strict=True)),
     ),
     "choose": (Choose(max_length=16), [(text, TEXTS[: 2 + number % 3]) for number, text in enumerate(TEXTS)]),
+    "rank": (Rank(max_length=16), [(text, TEXTS[: 1 + number % 3]) for number, text in enumerate(TEXTS)]),
 }
 each_random = pytest.mark.parametrize("pipe", RANDOM_TASKS, indirect=True)
 
@@ -184,7 +186,7 @@ def test_the_look_ahead_changes_nothing(pipe, monkeypatch):
     inputs = [*inputs, *reversed(inputs)]
     expected = predict(inputs)
     for look_ahead in (1, 4):
-        monkeypatch.setattr(predictor, "_LOOK_AHEAD", look_ahead)
+        monkeypatch.setattr(Task, "look_ahead", look_ahead)
         for one, other in zip(predict(inputs), expected, strict=True):
             _assert_alike(one, other)
 
@@ -196,7 +198,7 @@ def test_predictions_differ(pipe):
 
 
 def test_order_is_kept_over_very_different_lengths(tagger, monkeypatch):
-    monkeypatch.setattr(predictor, "_LOOK_AHEAD", 4)
+    monkeypatch.setattr(Task, "look_ahead", 4)
     monkeypatch.setattr(predictor, "TOKEN_BUDGET", 40)
     texts = [" ".join("ap"[(number + word) % 2] for word in range(number * 37 % 101)) for number in range(23)]
     for text, found in zip(texts, tagger()(texts), strict=True):
@@ -205,7 +207,7 @@ def test_order_is_kept_over_very_different_lengths(tagger, monkeypatch):
 
 
 def test_a_stream_has_no_end(tagger, monkeypatch):
-    monkeypatch.setattr(predictor, "_LOOK_AHEAD", 4)
+    monkeypatch.setattr(Task, "look_ahead", 4)
     asked = 0
 
     def endless() -> Iterator[str]:

@@ -14,6 +14,7 @@ from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import Choose
 from bertsmith.tasks.classify import Classify
 from bertsmith.tasks.multilabel import Multilabel
+from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.regress import Regress
 from bertsmith.tasks.tag import Tag
 from bertsmith.tasks.task import Task
@@ -39,6 +40,9 @@ def test_labels_and_numbers(save_task: SaveTask) -> None:
     path = save_task(Regress())
     (number,) = bertsmith.pipeline(path)([TEXT])
     assert task_answer(Subject.load(path).read(TEXT)).value == pytest.approx(number.score)
+    path = save_task(Rank())
+    (ranking,) = bertsmith.pipeline(path)([(TEXT, [PAIR])])
+    assert task_answer(Subject.load(path).read(TEXT, PAIR)).value == pytest.approx(ranking.candidates[0].score)
 
 
 @pytest.mark.parametrize("decoder", ["linear", "crf"])
@@ -88,6 +92,7 @@ def test_what_is_needed_is_said(save_task: SaveTask, subject: Subject) -> None:
         (subject.read(TEXT), "missing"),
         (Subject.load(save_task(Choose())).read(TEXT), "needs_choices"),
         (Subject.load(save_task(Answer(scorer="squad"))).read(TEXT), "needs_pair"),
+        (Subject.load(save_task(Rank())).read(TEXT), "needs_pair"),
     ):
         with pytest.raises(Refusal) as caught:
             task_answer(reading)

@@ -16,6 +16,7 @@ from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import Choose
 from bertsmith.tasks.classify import Classify
 from bertsmith.tasks.multilabel import Multilabel
+from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.regress import Regress
 from bertsmith.tasks.tag import Tag
 from bertsmith.tasks.task import Task
@@ -94,6 +95,8 @@ def test_attribution_of_tags_numbers_labels_and_answers(save_task: SaveTask) -> 
         attribution(tags, "erasure")
     number = Subject.load(save_task(Regress())).read(TEXT)
     assert attribution(number, "erasure").value == pytest.approx(float(_logits(number)[0, 0]), abs=1e-4)
+    relevance = Subject.load(save_task(Rank())).read(TEXT, PAIR)
+    assert attribution(relevance, "erasure").value == pytest.approx(float(_logits(relevance)[0, 0]), abs=1e-4)
     labels = Subject.load(save_task(Multilabel(labels=("a", "b")))).read(TEXT)
     assert attribution(labels, "erasure", "b").value == pytest.approx(float(_logits(labels)[0, 1]), abs=1e-4)
     answer = Subject.load(save_task(Answer(scorer="squad", has_no_answers=False))).read(TEXT, PAIR)

@@ -20,6 +20,7 @@ from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import Choose
 from bertsmith.tasks.classify import Classify
 from bertsmith.tasks.multilabel import Multilabel
+from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.regress import Regress
 from bertsmith.tasks.saved import task_values
 from bertsmith.tasks.tag import Tag
@@ -37,6 +38,7 @@ CASES = {
     "tag": ("BertForTokenClassification", {}, Tag(labels=TAGS, scheme="iob2", units="words")),
     "answer": ("BertForQuestionAnswering", {}, Answer(scorer="squad", has_no_answers=True)),
     "choose": ("BertForMultipleChoice", {}, Choose()),
+    "rank": ("BertForSequenceClassification", {"problem_type": "regression"}, Rank()),
 }
 each_case = pytest.mark.parametrize(("architecture", "settings", "task"), CASES.values(), ids=CASES.keys())
 each_task = pytest.mark.parametrize("task", [task for *_, task in CASES.values()], ids=CASES.keys())

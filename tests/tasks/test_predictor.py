@@ -11,6 +11,7 @@ from bertsmith.tasks import predictor as module
 from bertsmith.tasks.choose import ChoiceExample, Choose
 from bertsmith.tasks.classify import Classify
 from bertsmith.tasks.predictor import Predictor, pack_samples
+from bertsmith.tasks.task import Task
 from bertsmith.tasks.texts import TextExample
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.types import PackedBatch
@@ -41,7 +42,7 @@ def test_order_and_batches_do_not_matter(
         windows = [sample.windows[0] for sample in task.samples([example], letter_tokenizer, labelled=False)[0]]
         logits_WC = np.cos(np.array([[window.token_ids.sum() * factor for factor in (1, 2, 3)] for window in windows]))
         expected.append(logits_WC.mean(axis=0))
-    monkeypatch.setattr(module, "_LOOK_AHEAD", look_ahead)
+    monkeypatch.setattr(Task, "look_ahead", look_ahead)
     monkeypatch.setattr(module, "TOKEN_BUDGET", budget)
     found = list(Predictor(task, letter_tokenizer, lambda batch: sums(batch, 3), nn.Identity()).predict(examples))
     assert [example for example, _ in found] == examples
@@ -59,7 +60,7 @@ def test_choices_find_their_questions(letter_tokenizer: Tokenizer) -> None:
 
 
 def test_examples_are_read_as_predictions_are_asked_for(letter_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_LOOK_AHEAD", 4)
+    monkeypatch.setattr(Task, "look_ahead", 4)
     task = Classify(labels=("a", "b"))
     asked = 0
 

@@ -21,6 +21,7 @@ from bertsmith.tasks.choose import Choose
 from bertsmith.tasks.classify import Classify
 from bertsmith.tasks.embed import Embed
 from bertsmith.tasks.multilabel import Multilabel
+from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.regress import Regress
 from bertsmith.tasks.saved import TASKS, load_task_model, task_values
 from bertsmith.tasks.tag import Tag
@@ -41,6 +42,7 @@ EXAMPLES: list[Task] = [
     Answer(scorer="chinese", has_no_answers=True, threshold=-1.5, max_answer=7, max_question=9, max_length=32, stride=5),
     Answer(scorer="squad", has_no_answers=False, max_length=32),
     Choose(label_smoothing=0.2, max_length=32),
+    Rank(loss_kind="listwise", negatives=3, highest_relevance=2.0, max_length=32),
     Embed(pooling="max", normalised=True, loss_kind="cosent", top_score=5.0, mine=2, max_length=16, metric="pearson"),
 ]
 each_task = pytest.mark.parametrize("task", EXAMPLES, ids=lambda task: f"{task.kind}-{getattr(task, 'decoder', '')}")
@@ -142,6 +144,16 @@ def test_a_directory_without_task_has_that_of_its_head(save, head, expected):
         load_task_model(path, Choose if expected.kind != "choose" else Tag)
 
 
+def test_one_score_is_a_ranker_s_where_that_is_asked_for(save):
+    for name, labels, problem in [("a", ("LABEL_0",), "regression"), ("b", ("x",), "single_label_classification")]:
+        path = save(None, SequenceScores(labels, problem), name)
+        assert load_task_model(path, Rank)[0] == Rank(max_length=32)
+    with pytest.raises(ArtifactError, match="is a model of the task 'classify'; one of 'rank' is needed here"):
+        load_task_model(save(None, SequenceScores(("a", "b")), "c"), Rank)
+    with pytest.raises(ArtifactError, match="is a model of the task 'regress'; one of 'rank' is needed here"):
+        load_task_model(save(Regress(max_length=16), name="d"), Rank)
+
+
 def test_texts_are_never_longer_than_the_model_has_positions(save):
     assert load_task_model(save(Classify(labels=("a", "b"), max_length=512), name="long"))[0].max_length == 32
     assert load_task_model(save(Classify(labels=("a", "b"), max_length=20), name="short"))[0].max_length == 20
@@ -166,7 +178,8 @@ def test_an_unknown_task(save, name):
     with pytest.raises(ArtifactError) as refusal:
         load_task_model(path)
     assert str(refusal.value) == (
-        f"{path} is a model of the task {name!r}, which is none of classify, multilabel, regress, tag, answer, choose, embed"
+        f"{path} is a model of the task {name!r}, which is none of "
+        "classify, multilabel, regress, tag, answer, choose, rank, embed"
     )
 
 

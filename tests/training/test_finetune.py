@@ -2,10 +2,10 @@
 
 import json
 import os
-import random
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,68 +17,13 @@ from bertsmith.inference.pipelines import VectorPipeline, task_pipeline
 from bertsmith.model.heads.pooling import SentenceVectors
 from bertsmith.tasks.saved import TASKS
 from bertsmith.training import finetune as module
-from bertsmith.training.finetune import finetune, read_data
+from bertsmith.training.finetune import finetune
+from bertsmith.training.labelled import read_data
 from bertsmith.training.tuning import FinetuneConfig, config_of
 
 Make = Callable[..., FinetuneConfig]
 N_TRAIN, N_DEV = 24, 12
-SUBJECTS, VERBS, OBJECTS = ("the cat", "my teacher", "the king"), ("sees", "likes", "finds"), ("a song", "some bread")
-
-
-def sentences(n: int, seed: int) -> Iterator[tuple[str, str, str]]:
-    """Yield subject, verb and object of sentences."""
-    draw = random.Random(seed)
-    return ((draw.choice(SUBJECTS), draw.choice(VERBS), draw.choice(OBJECTS)) for _ in range(n))
-
-
-def table(n: int, seed: int, label: Callable[[str, str], object]) -> str:
-    rows = (f"{subject} {verb} {thing}\t{label(verb, thing)}\n" for subject, verb, thing in sentences(n, seed))
-    return "sentence\tlabel\n" + "".join(rows)
-
-
-def tags(n: int, seed: int) -> str:
-    def tagged(subject: str, verb: str, thing: str) -> Iterator[str]:
-        yield from (f"{word} {'BI'[bool(place)]}-WHO" for place, word in enumerate(subject.split()))
-        yield from (f"{word} O" for word in (verb, *thing.split()))
-
-    return "".join("\n".join(tagged(*parts)) + "\n\n" for parts in sentences(n, seed))
-
-
-def questions(n: int, seed: int) -> str:
-    records = (
-        {
-            "id": f"q{number}",
-            "question": verb,
-            "context": f"{subject} {verb} {thing}",
-            "answers": [{"text": subject, "answer_start": 0}],
-        }
-        for number, (subject, verb, thing) in enumerate(sentences(n, seed))
-    )
-    return "".join(json.dumps(record) + "\n" for record in records)
-
-
-def choices(n: int, seed: int) -> str:
-    records = (
-        {"prompt": subject, "choices": [verb, thing, "moon"][: 2 + number % 2], "label": number % 2}
-        for number, (subject, verb, thing) in enumerate(sentences(n, seed))
-    )
-    return "".join(json.dumps(record) + "\n" for record in records)
-
-
-def scored_pairs(n: int, seed: int) -> str:
-    rows = (f"{subject} {verb}\t{verb} {thing}\t{VERBS.index(verb)}\n" for subject, verb, thing in sentences(n, seed))
-    return "sentence1\tsentence2\tscore\n" + "".join(rows)
-
-
-DATA: dict[str, tuple[str, Callable[[int, int], str]]] = {
-    "classify": ("tsv", lambda n, seed: table(n, seed, lambda verb, _: VERBS.index(verb) % 2)),
-    "multilabel": ("tsv", lambda n, seed: table(n, seed, lambda verb, thing: f"{verb},{thing.split()[-1]}")),
-    "regress": ("tsv", lambda n, seed: table(n, seed, lambda verb, _: VERBS.index(verb) / 2)),
-    "tag": ("conll", tags),
-    "answer": ("jsonl", questions),
-    "choose": ("jsonl", choices),
-    "embed": ("tsv", scored_pairs),
-}
+TOY_KINDS = ("classify", "multilabel", "regress", "tag", "answer", "choose", "rank", "embed")
 
 
 @pytest.fixture(autouse=True)
@@ -88,18 +33,15 @@ def _no_flushing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def make(toy_directory: Path, tmp_path: Path) -> Make:
+def make(toy_directory: Path, tmp_path: Path, toy_data: Callable[..., dict[str, str]]) -> Make:
     """Make the configuration of a run of 6 steps on toy data; keyword arguments change or add settings."""
 
     def configuration(task: str = "classify", /, **changes: Any) -> FinetuneConfig:
-        suffix, write = DATA[task]
-        for name, n in (("train", N_TRAIN), ("dev", N_DEV), ("test", N_DEV)):
-            if not (tmp_path / f"{name}.{suffix}").exists():
-                (tmp_path / f"{name}.{suffix}").write_text(write(n, len(name)), encoding="utf-8")
+        data = toy_data(task, tmp_path, N_TRAIN, N_DEV)
         values: dict[str, Any] = {
             "model": str(toy_directory / "model"),
-            "train": str(tmp_path / f"train.{suffix}"),
-            "dev": str(tmp_path / f"dev.{suffix}"),
+            "train": data["train"],
+            "dev": data["dev"],
             "out": str(tmp_path / "run"),
             "lr": [1e-3],
             "epochs": [2],
@@ -124,15 +66,16 @@ def results(run: Path) -> dict[str, Any]:
     return {path.parent.name: json.loads(path.read_text()) for path in run.glob("trials/*/result.json")}
 
 
-@pytest.mark.parametrize("task", DATA)
-def test_every_task_from_a_file_to_a_model_that_predicts(make: Make, tmp_path: Path, task: str) -> None:
-    suffix = DATA[task][0]
-    config = make(task, test=str(tmp_path / f"test.{suffix}"))
+@pytest.mark.parametrize("task", TOY_KINDS)
+def test_every_task_from_a_file_to_a_model_that_predicts(make: Make, task: str) -> None:
+    train = Path(make(task).train)
+    suffix, config = train.suffix[1:], make(task, test=str(train.with_stem("test")))
     final = finetune(config)
     assert final == config.out / "final"
     (result,) = results(config.out).values()
     metric = TASKS[task]().main_metric
-    assert result["steps"] == 6 and result["trial"]["batch_size"] == 8
+    n_steps = 18 if task == "rank" else 6  # batches are of candidates, three a query
+    assert result["steps"] == n_steps and result["trial"]["batch_size"] == 8
     assert metric in result["dev"] and result["test"].keys() == result["dev"].keys()
 
     card, page = (final / "README.md").read_text(encoding="utf-8"), (config.out / "report.html").read_text(encoding="utf-8")
@@ -177,25 +120,27 @@ def test_without_a_dev_file_a_share_is_held_out_and_said(make: Make, caplog: pyt
     assert f"{N_TRAIN - 6} examples to train on, 6 to choose by" in caplog.text
     card = (final / "README.md").read_text(encoding="utf-8")
     assert f"train.tsv, {N_TRAIN - 6} examples" in card and "train.tsv, 6 examples" in card
-    data = module.read_data(config)
+    data = read_data(config, config.task)  # type: ignore[attr-defined]
     sources = [{example.source for example in part} for part in (data.train, data.dev)]
     assert not sources[0] & sources[1] and len(sources[0] | sources[1]) == N_TRAIN
-    again = module.read_data(config)
+    again = read_data(config, config.task)  # type: ignore[attr-defined]
     assert (again.train, again.dev) == (data.train, data.dev)
 
 
 def test_a_label_of_which_every_example_is_held_out_is_known(make: Make, tmp_path: Path) -> None:
     rows = "".join(f"the cat {number}\t{number}\n" for number in range(12))
     (tmp_path / "train.tsv").write_text("sentence\tlabel\n" + rows)
-    data = module.read_data(make(dev=None, dev_share=0.5))
+    config = make(dev=None, dev_share=0.5)
+    data = read_data(config, config.task)  # type: ignore[attr-defined]
     assert len(data.dev) == 6 and len(data.task.labels) == 12
 
 
 def test_one_example_is_too_few_to_hold_some_out(make: Make, tmp_path: Path) -> None:
     (tmp_path / "train.tsv").write_text("sentence\tlabel\nthe cat\t0.5\n")
     (tmp_path / "one.conll").write_text("the O\ncat B-WHO\n")
+    config = make("tag", train=str(tmp_path / "one.conll"), dev=None)
     with pytest.raises(InputError, match=r"one\.conll has 1 example\(s\): too few to hold some out; give a --dev file"):
-        module.read_data(make("tag", train=str(tmp_path / "one.conll"), dev=None))
+        read_data(config, config.task)  # type: ignore[attr-defined]
 
 
 def test_the_best_of_a_grid_is_kept_alone(make: Make) -> None:
@@ -257,9 +202,10 @@ def test_thresholds_tuned_on_dev_are_in_the_model(make: Make) -> None:
 
 @pytest.fixture
 def triplets(tmp_path: Path) -> str:
+    subjects, verbs, things = ("the cat", "my teacher", "the king"), ("sees", "likes", "finds"), ("a song", "some bread")
     records = (
         {"anchor": f"{subject} {verb}", "positive": f"{verb} {thing}", "negative": f"{subject} {thing}"}
-        for subject, verb, thing in sentences(N_TRAIN, 0)
+        for subject, verb, thing in product(subjects, verbs, things)
     )
     (tmp_path / "triplets.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     return str(tmp_path / "triplets.jsonl")
@@ -321,7 +267,9 @@ def test_a_dev_set_that_is_gone_or_another_is_refused(
 ) -> None:
     config = make()
     finetune(config)
-    monkeypatch.setattr(module, "read_data", lambda changed: read_data(changed.model_copy(update={"dev": config.dev})))
+    monkeypatch.setattr(
+        module, "read_data", lambda changed, task: read_data(changed.model_copy(update={"dev": config.dev}), task)
+    )
     with pytest.raises(MismatchError, match=r"the dev file is not the one that .*run was begun on"):
         finetune(make(**changes))
 

@@ -119,7 +119,7 @@ def add_grid(run: Path) -> None:
 
 
 def report(run: Path, metric: str = "accuracy", review: Review | None = None) -> Page:
-    write_finetune_report(run, metric, review)
+    write_finetune_report(run, metric, None if review is None else {"": review})
     return Page((run / "report.html").read_text(encoding="utf-8"))
 
 

@@ -183,16 +183,16 @@ def test_crashed_while_the_best_weights_are_replaced(
 ) -> None:
     whole, config = make("whole", **SETTINGS), make(**SETTINGS)
     finetune(whole)
-    save = trial_module.TrialRun.save_model
+    write = trial_module.TrialRun._write
 
-    def remove_and_stop(self: Any, path: Path, *given: Any) -> None:
+    def remove_and_stop(self: Any, model: Any, path: Path, *given: Any) -> None:
         if path.name == "best" and path.exists():
             shutil.rmtree(path)
             raise crash
-        save(self, path, *given)
+        write(self, model, path, *given)
 
     with monkeypatch.context() as patch, pytest.raises(crash):
-        patch.setattr(trial_module.TrialRun, "save_model", remove_and_stop)
+        patch.setattr(trial_module.TrialRun, "_write", remove_and_stop)
         scores = iter([0.1, 0.2])
         patch.setattr(Classify, "scores", lambda *_: {"accuracy": next(scores)})
         finetune(config)

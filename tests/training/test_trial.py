@@ -21,8 +21,10 @@ from bertsmith.tasks.regress import Regress
 from bertsmith.tasks.task import SampleBatch
 from bertsmith.tasks.texts import TextExample
 from bertsmith.text.tokenizer import Tokenizer
-from bertsmith.training.trial import Material, TrialRun, check_settings, epoch_batches
-from bertsmith.training.tuning import config_of
+from bertsmith.training.lessons import Lesson, Material, check_settings
+from bertsmith.training.trial import TrialRun
+from bertsmith.training.tuning import ALONE, config_of
+from bertsmith.training.turns import epoch_batches
 from bertsmith.training.vocabulary import UsedEmbedding
 
 CPU = torch.device("cpu")
@@ -61,7 +63,7 @@ def material(toy_directory: Path, toy_tokenizer: Tokenizer, tmp_path: Path) -> M
         train = examples(n)
         task = config.task.fitted(train)
         samples = [sample for own in task.samples(train, toy_tokenizer, labelled=True) for sample in own]
-        return Material(config, task, toy_tokenizer, samples, train, CPU, dtype)
+        return Material(config, {ALONE: Lesson(task, samples, train)}, toy_tokenizer, CPU, dtype)
 
     return make
 
@@ -103,7 +105,7 @@ def train_records(run: TrialRun) -> list[dict[str, Any]]:
 def loss_by_hand(model: Bert, material: Material, weight: Sequence[float] = (1.0, 1.0)) -> Tensor:
     """Return the mean loss of the examples, each put through the model alone."""
     losses = []
-    for sample in material.training:
+    for sample in material.lessons[ALONE].training:
         batch = SampleBatch.collate([sample])
         logits = model(batch.inputs).task_logits
         losses.append(weight[sample.target] * F.cross_entropy(logits, torch.tensor([sample.target])))
@@ -111,7 +113,7 @@ def loss_by_hand(model: Bert, material: Material, weight: Sequence[float] = (1.0
 
 
 def starting_model(material: Material) -> Bert:
-    model = load_model(material.config.model, Heads(task=material.task.head()), seed=0)
+    model = load_model(material.config.model, Heads(task=material.lessons[ALONE].task.head()), seed=0)
     set_dropout(model, 0.0)
     return model.train()
 

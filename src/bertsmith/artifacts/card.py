@@ -55,6 +55,7 @@ _EXAMPLES = {
     "tag": '"a text", ["a", "text", "as", "words"]',
     "answer": '("a question", "the context that answers it")',
     "choose": '("a prompt", ["a choice", "another"])',
+    "rank": '("a query", ["a candidate", "another"])',
     "embed": '"a text", "another"',
 }
 

@@ -17,12 +17,14 @@ from bertsmith.artifacts.configuration import configuration_values, read_configu
 from bertsmith.artifacts.keymap import belongs_to_task, canonical, sources
 from bertsmith.artifacts.sentence_modules import write_sentence_modules
 from bertsmith.errors import ArtifactError, DamagedError, MismatchError
-from bertsmith.files import MANIFEST, atomic_directory, read_manifest, verify_manifest, write_json, write_manifest
+from bertsmith.files import MANIFEST, atomic_directory, read_json, read_manifest, verify_manifest, write_json, write_manifest
 from bertsmith.model.bert import Bert, Heads, initialise_heads
 from bertsmith.model.heads.pooling import SentenceVectors
 from bertsmith.text.tokenizer import Tokenizer
 
 WEIGHTS, TASK = "model.safetensors", "task.json"
+SEVERAL = "multi"
+"""The kind of directory that holds a model directory for each of several tasks."""
 _DECODER = "masked_token.decoder"
 _SHOWN_KEYS = 8
 
@@ -92,6 +94,9 @@ def verify_directory(path: Path) -> None:
     if not path.is_dir():
         raise ArtifactError(f"{path} is not a directory; a model directory is needed here")
     if (path / MANIFEST).exists():
+        if read_json(path / MANIFEST).get("kind") == SEVERAL:
+            listed = ", ".join(str(directory) for directory in task_directories(path).values())
+            raise ArtifactError(f"{path} holds a model for each of several tasks; name one of them: {listed}")
         verify_manifest(path, read_manifest(path, "model"))
     if (path / WEIGHTS).exists():
         return
@@ -101,6 +106,19 @@ def verify_directory(path: Path) -> None:
             f"run: bertsmith convert {path} NEW_DIRECTORY"
         )
     raise ArtifactError(f"{path} is not a model directory: it has no {WEIGHTS}")
+
+
+def task_directories(path: Path) -> dict[str, Path]:
+    """Return the model directories by task that a directory of several tasks holds.
+
+    Raises:
+        ArtifactError: it is none.
+        DamagedError: its manifest does not name directories in it.
+    """
+    names = read_manifest(path, SEVERAL).get("tasks")
+    if not isinstance(names, dict) or not names or not all(Path(name).name == name != ".." for name in names):
+        raise DamagedError(f"{path / MANIFEST} does not list its tasks; it is damaged")
+    return {name: path / name for name in names}
 
 
 def read_tensors(weights: Path) -> dict[str, Tensor]:

@@ -36,7 +36,7 @@ def run(arguments: Sequence[str]) -> None:
         raise UsageError("a text is empty; there is nothing to compare")
 
     from bertsmith.inference.pipelines import vector_pipeline
-    from bertsmith.tasks.candidates import unit
+    from bertsmith.tasks.neighbours import unit
 
     vectors_nD = unit(vector_pipeline(config.model, device=config.device, precision=config.precision)(config.texts))
     cosines_nn = (vectors_nD @ vectors_nD.T).tolist()

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from bertsmith.errors import UsageError
 from bertsmith.inference.kernels import Activation, Int8Linear, PackedLinear, PlainLinear
 from bertsmith.model.attention import Attended, AttentionPlan
-from bertsmith.model.bert import Bert, BertOutput
+from bertsmith.model.bert import Bert, BertOutput, TaskHead, with_task
+from bertsmith.model.encoder import Encoded
 from bertsmith.model.layer import Layer
 from bertsmith.tasks.predictor import TOKEN_BUDGET
 from bertsmith.training.hardware import has_bf16, has_int8
@@ -83,6 +84,21 @@ class Engine:
             logits = self.model.logits(batch.to(self.device)).task_logits
         assert logits is not None
         return logits
+
+    @torch.inference_mode()
+    def layers(self, batch: PackedBatch) -> tuple[Tensor, ...]:
+        """Return the output of the embeddings and of every layer, L+1 tensors (T, D)."""
+        self._check(batch)
+        with self._context():
+            encoded: Encoded = self.model.encoder(batch.to(self.device), want_layers=True)
+        assert encoded.layers is not None
+        return encoded.layers
+
+    def with_task(self, described: TaskHead, head: nn.Module) -> "Engine":
+        """Return an engine of the same encoder, of which there is one in memory, with another task's head."""
+        other = copy.copy(self)
+        other.model = with_task(self.model, described, head.to(self.device).eval())
+        return other
 
     def _check(self, batch: PackedBatch) -> None:
         """Say, at the first batch in int8, how much it changes what the model makes of these texts."""

@@ -11,15 +11,17 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import nn
 
 from bertsmith.artifacts.configuration import read_configuration
-from bertsmith.artifacts.directory import TASK, load_model, verify_directory
+from bertsmith.artifacts.directory import TASK, load_model, task_directories, verify_directory
 from bertsmith.artifacts.sentence_modules import MODULES, read_sentence_modules
 from bertsmith.batches.look_ahead import prepared_ahead
 from bertsmith.batches.packing import pack
 from bertsmith.errors import ArtifactError, InputError, UsageError
 from bertsmith.inference.engine import Engine, choose_precision
-from bertsmith.model.bert import Heads
+from bertsmith.model.bert import Bert, Heads
 from bertsmith.tasks.fill import Filled, fill
 from bertsmith.tasks.predictor import Predictor
 from bertsmith.tasks.saved import load_task_model
@@ -216,6 +218,42 @@ def vector_pipeline(
     pipe = VectorPipeline(Engine(model, chosen, choose_precision(precision, chosen)), tokenizer, max_length or own_length)
     pipe.warns_of_cuts = max_length is None  # who chooses a length knows of it
     return pipe
+
+
+def pipelines(path: str | Path, *, device: str = "cpu", precision: Wanted = "float32") -> dict[str, TaskPipeline]:
+    """Return the pipelines, by task, of the directory of a run of several tasks; their encoder is in memory once.
+
+    A model whose encoder is another, such as one that was trained on alone, has its own.
+
+    Args:
+        path: The directory, ``final`` of a run of ``bertsmith finetune multi``.
+        device: As for :func:`pipeline`.
+        precision: As for :func:`pipeline`.
+
+    Raises:
+        ArtifactError: no such directory.
+        UsageError: as for :func:`pipeline`.
+    """
+    chosen = choose_device(device, 0)
+    wanted = choose_precision(precision, chosen)
+    found: dict[str, TaskPipeline] = {}
+    engines: list[tuple[Bert, Engine]] = []
+    for name, directory in task_directories(Path(path)).items():
+        task, model = load_task_model(directory)
+        assert model.task is not None and model.heads.task is not None
+        shared = next((engine for other, engine in engines if _equal(other.encoder, model.encoder)), None)
+        if shared is None:
+            engine = Engine(model, chosen, wanted)
+            engines.append((model, engine))
+        else:
+            engine = shared.with_task(model.heads.task, model.task)
+        found[name] = TaskPipeline(task, Tokenizer.load(directory), engine)
+    return found
+
+
+def _equal(one: nn.Module, other: nn.Module) -> bool:
+    tensors, others = one.state_dict(), other.state_dict()
+    return tensors.keys() == others.keys() and all(torch.equal(tensor.cpu(), others[name]) for name, tensor in tensors.items())
 
 
 def task_pipeline(

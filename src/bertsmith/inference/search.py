@@ -23,7 +23,7 @@ from bertsmith.errors import DamagedError, InputError, MismatchError, UsageError
 from bertsmith.files import atomic_directory, read_manifest, sha256, verify_manifest, write_manifest
 from bertsmith.inference.pipelines import Floats, VectorPipeline
 from bertsmith.progress import SILENT, Progress, Task
-from bertsmith.tasks.candidates import unit
+from bertsmith.tasks.neighbours import unit
 from bertsmith.text.streams import read_lines, read_text
 
 KIND = "text-index"

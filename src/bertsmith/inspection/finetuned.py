@@ -12,11 +12,12 @@ import torch
 from bertsmith.inspection.arrays import Listed, Number
 from bertsmith.inspection.refusal import Refusal
 from bertsmith.inspection.subject import Reading
-from bertsmith.tasks.answer import Answered
 from bertsmith.tasks.choose import Chosen
 from bertsmith.tasks.classify import Classified
 from bertsmith.tasks.multilabel import Labelled, Multilabel
+from bertsmith.tasks.rank import Ranking
 from bertsmith.tasks.regress import Estimated
+from bertsmith.tasks.spans import Answered
 from bertsmith.tasks.tag import Tag, Tagged
 
 
@@ -146,6 +147,8 @@ def task_answer(reading: Reading, choices: list[str] | None = None) -> TaskAnswe
             return LabelsAnswer(list(probabilities), list(probabilities.values()), thresholds, list(given))
         case Estimated(value):
             return NumberAnswer(value)
+        case Ranking((candidate,)):
+            return NumberAnswer(candidate.score)
         case Tagged():
             return _tags(reading, found)
         case Answered():
@@ -165,7 +168,9 @@ def _value(kind: str, reading: Reading, choices: list[str] | None) -> object:
             raise Refusal("needs_choices", "this model chooses between texts: give two or more choices")
         return reading.text, choices
     if reading.pair is not None:
-        return reading.text, reading.pair
+        return reading.text, [reading.pair] if kind == "rank" else reading.pair
+    if kind == "rank":
+        raise Refusal("needs_pair", "a query needs a text that may be relevant to it: give it as the pair")
     if kind == "answer":
         raise Refusal("needs_pair", "a question needs a text to be answered from: give it as the pair")
     return reading.text

@@ -16,10 +16,12 @@ from bertsmith.inspection.refusal import Cancelled, IsCancelled, Refusal
 from bertsmith.inspection.subject import TOKENS_AT_ONCE, Reading
 from bertsmith.model.attention import Attended, AttentionPlan, plan_attention
 from bertsmith.model.bert import Bert
-from bertsmith.tasks.answer import Answer, Answered
+from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import Choose
 from bertsmith.tasks.multilabel import Multilabel
+from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.regress import Regress
+from bertsmith.tasks.spans import Answered
 from bertsmith.tasks.tag import Tag
 from bertsmith.types import PackedBatch
 
@@ -109,7 +111,7 @@ def task_probe(reading: Reading, position: int | None) -> Probe:
             return _task_probe(reading, (text,), torch.Tensor.clone, span)
         case Multilabel():
             return _task_probe(reading, labels, torch.sigmoid)
-        case Regress():
+        case Regress() | Rank():
             return _task_probe(reading, ("value",), torch.Tensor.clone)
         case Choose():
             message = "a model that chooses compares several texts, so it has no score of one"

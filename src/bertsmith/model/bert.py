@@ -3,6 +3,7 @@
 Dimensions: T tokens, B sequences, M positions to predict, D width, V vocabulary.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -152,6 +153,13 @@ def uninitialised(config: ModelConfig, heads: Heads) -> Bert:
     model.to_empty(device="cpu")
     model.tie_decoder()
     return model
+
+
+def with_task(model: Bert, described: TaskHead, head: nn.Module) -> Bert:
+    """Return a model of the same encoder, whose weights it shares, with another task's head in place of its own."""
+    sibling = copy.deepcopy(model, memo={id(model.encoder): model.encoder, id(model.task): head})
+    sibling.heads = Heads(task=described)
+    return sibling
 
 
 def set_dropout(model: Bert, rate: float) -> None:

@@ -1,98 +1,228 @@
-"""Which text of many belongs to another: what a batch, or a file, of pairs and triplets is compared by.
+"""Queries with the candidates to be ranked for them, from tables: a row a candidate, triples, or lists in one row."""
 
-Dimensions: n anchors, C candidates, D width.
-"""
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
 
-from collections.abc import Hashable, Iterator, Sequence
-from typing import TypeVar
+from bertsmith.config import Config
+from bertsmith.errors import InputError
+from bertsmith.tasks.records import Record, Table, read_table
 
-import numpy as np
-import numpy.typing as npt
+# Names of columns, compared without capitals and underscores; the first that a table has is taken.
+_QUERIES = ("query", "question", "anchor")
+_CANDIDATES: tuple[str, ...] = ("candidate", "candidates", "passage", "passages", "answer", "answers", "document", "documents")
+_CANDIDATES += ("docs", "sentence", "text")
+_LABELS = ("label", "labels", "relevance", "relevances", "score", "scores", "isselected")
+_POSITIVES, _NEGATIVES = ("positive", "positives", "pos"), ("negative", "negatives", "neg")
+_QUERY_IDS = ("qid", "queryid", "questionid")
+_CANDIDATE_IDS = ("pid", "docid", "candidateid", "passageid", "answerid", "sentenceid")
+# MS MARCO's files have no header: triples.train.*.tsv, and top1000.*.tsv where a label may follow.
+_TRIPLE = ("query", "positive", "negative")
+_RETRIEVED = ("qid", "pid", "query", "passage", "label")
 
-Vectors = npt.NDArray[np.float32]
-_ROWS_AT_ONCE = 1024
 
-K = TypeVar("K", bound=Hashable)
+class RankColumns(Config):
+    """Which columns of the data hold what."""
+
+    query: str | None = None
+    """Column of the query; found by itself under the usual names."""
+    candidate: str | None = None
+    """Column of a candidate, or of JSON of the list of them; found by itself under the usual names."""
+    label: str | None = None
+    """Column of how relevant a candidate is, 0 for not at all, or the list of that; found by itself under the usual names."""
 
 
-class Candidates:
-    """The different texts that anchors are compared with: all positives and negatives.
+@dataclass(frozen=True, slots=True)
+class RankExample:
+    """A query, its candidates, and how relevant each is, 0 for not at all (None where it is not known).
 
-    A text counts once however often it stands there. What an anchor must not be told from its positive is left out for it:
-    its own text, and the positives of the same anchor elsewhere.
-
-    Args:
-        rows: Of each anchor its text, its positive's, and its negatives'; equal texts are equal keys.
+    ``id`` and ``candidate_ids`` are what the file says, or else numbers from 0. ``source`` is ``file:line`` of its beginning.
     """
 
-    def __init__(self, rows: Sequence[tuple[Hashable, ...]]) -> None:
-        columns: dict[Hashable, int] = {}
-        self.places: list[tuple[int, int]] = []
-        """(C,) where each candidate stands first: which row, and which text of it."""
-        positives: dict[Hashable, set[int]] = {}
-        for row, (anchor, *others) in enumerate(rows):
-            for place, key in enumerate(others, 1):
-                if key not in columns:
-                    columns[key] = len(columns)
-                    self.places.append((row, place))
-            positives.setdefault(anchor, set()).add(columns[others[0]])
-        self.right: list[int] = [columns[row[1]] for row in rows]
-        """(n,) the candidate that belongs to each anchor."""
-        self.excluded: list[list[int]] = [
-            sorted((positives[row[0]] | {columns[row[0]]} if row[0] in columns else positives[row[0]]) - {right})
-            for row, right in zip(rows, self.right, strict=True)
-        ]
-        """(n) the candidates left out for each anchor; never its own positive."""
-
-    def excluded_pairs(self, start: int = 0, stop: int | None = None) -> tuple[list[int], list[int]]:
-        """Return the rows, counted from ``start``, and columns of what is left out for the anchors ``start`` to ``stop``."""
-        pairs = [(row, column) for row, columns in enumerate(self.excluded[start:stop]) for column in columns]
-        return [row for row, _ in pairs], [column for _, column in pairs]
+    query: str
+    candidates: tuple[str, ...]
+    relevances: tuple[float, ...] | None
+    id: str
+    candidate_ids: tuple[str, ...]
+    source: str
 
 
-def similarities(candidates: Candidates, vectors: Sequence[Vectors]) -> Iterator[tuple[int, Vectors]]:
-    """Yield the cosines of some anchors at a time with all candidates, -inf where one is left out, and the first's number.
+def read_queries(
+    path: str | Path,
+    columns: RankColumns,
+    *,
+    labelled: bool,
+    format: str | None = None,  # noqa: A002
+) -> Iterator[RankExample]:
+    """Open a table (see :func:`~bertsmith.tasks.records.read_table`) and return its queries.
 
-    Args:
-        candidates: The texts.
-        vectors: Of each row the vectors of its texts (k, D).
+    Rows of one candidate each belong to one query where they have the same id, or without ids the same text. Labelled, they
+    are gathered from the whole file; unlabelled they must stand together, and queries are read as they are asked for.
+
+    Raises:
+        InputError: as ``read_table``; columns are missing, here; from the examples, a text that is none, a missing or
+            impossible label, or rows of a query that do not stand together.
+        UsageError: as ``read_table``.
     """
-    anchors_nD = unit(np.stack([row[0] for row in vectors]))
-    candidates_CD = unit(np.stack([vectors[row][place] for row, place in candidates.places]))
-    for start in range(0, len(anchors_nD), _ROWS_AT_ONCE):
-        stop = start + _ROWS_AT_ONCE
-        cosines = anchors_nD[start:stop] @ candidates_CD.T
-        cosines[candidates.excluded_pairs(start, stop)] = -np.inf
-        yield start, cosines
+    table = _with_header(read_table(path, format))
+    chosen = _choose(table, columns, labelled)
+    parts = (_part(record, chosen) for record in table.rows)
+    groups = _gathered(parts) if labelled else _standing_together(parts)
+    return (_joined(group, number) for number, group in enumerate(groups))
 
 
-def ranks(candidates: Candidates, vectors: Sequence[Vectors]) -> list[int]:
-    """Return the rank of each anchor's positive among all candidates, from 1; behind those that are equally near."""
-    found: list[int] = []
-    for start, cosines in similarities(candidates, vectors):
-        right = np.array(candidates.right[start : start + len(cosines)])
-        of_right = np.take_along_axis(cosines, right[:, None], axis=1)
-        found += (cosines >= of_right).sum(axis=1).tolist()
-    return found
+# Which columns.
 
 
-def hard_negatives(candidates: Candidates, vectors: Sequence[Vectors], n: int, margin: float) -> list[list[tuple[int, int]]]:
-    """Return for each anchor the places of the ``n`` candidates nearest to it, the nearest first, that are not its positive.
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The columns to read: of candidates and their labels (None where these are not asked for), or of positives and
+    negatives."""
 
-    Those whose cosine is not ``margin`` below the positive's are passed over: they may well be right too.
-    """
-    found = []
-    for start, cosines in similarities(candidates, vectors):
-        for row, right in enumerate(candidates.right[start : start + len(cosines)]):
-            of_row = cosines[row]
-            of_row[of_row > of_row[right] - margin] = -np.inf
-            nearest = np.argsort(-of_row, kind="stable")[:n]
-            found.append([candidates.places[column] for column in nearest if of_row[column] > -np.inf and column != right])
-    return found
+    query: str
+    candidate: str | None
+    label: str | None
+    positive: str | None
+    negative: str | None
+    query_id: str | None
+    candidate_id: str | None
 
 
-def unit(vectors_nD: Vectors) -> Vectors:
-    """Return the vectors (n, D) at length 1, one that is nothing as it is."""
-    lengths_n1 = np.linalg.norm(vectors_nD, axis=1, keepdims=True).clip(1e-12)
-    unit_nD: Vectors = (vectors_nD / lengths_n1).astype(np.float32, copy=False)
-    return unit_nD
+def _with_header(table: Table) -> Table:
+    """Put the header on MS MARCO's files, whose first row is none: it holds sentences, or begins with two numbers."""
+    first = table.columns
+    if len(first) == len(_TRIPLE) and all(" " in text.strip() for text in first[1:]):
+        header: Sequence[str] = _TRIPLE
+    elif len(first) in (4, 5) and [text.isdecimal() for text in first[:3]] == [True, True, False]:
+        header = _RETRIEVED[: len(first)]
+    else:
+        return table
+    rows = ((record.values.values(), record.source) for record in table.rows)
+    all_rows = chain([(first, f"{table.path}:1")], rows)
+    records = (Record(dict(zip(header, values, strict=True)), source) for values, source in all_rows)
+    return Table(table.path, tuple(header), records)
+
+
+def _choose(table: Table, columns: RankColumns, labelled: bool) -> _Chosen:
+    known = {name.lower().replace("_", ""): name for name in table.columns}
+
+    def find(names: Sequence[str]) -> str | None:
+        return next((known[name] for name in names if name in known), None)
+
+    for name in (columns.query, columns.candidate, columns.label if labelled else None):
+        if name is not None and name not in table.columns:
+            raise InputError(f"{table.path} has no column {name!r}; its columns are {_names(table.columns)}")
+    query, positive, negative = columns.query or find(_QUERIES), find(_POSITIVES), find(_NEGATIVES)
+    candidate = columns.candidate or (None if positive and negative else find(_CANDIDATES))
+    label = (columns.label or find(_LABELS)) if labelled else None
+    if query is None or not (candidate or (positive and negative)) or (candidate and labelled and not label):
+        raise InputError(
+            f"{table.path}: its columns {_names(table.columns)} are not known to hold a query, a candidate and a label, or a "
+            "query, a positive and a negative; say which with --query, --candidate and --label"
+        )
+    if candidate:
+        return _Chosen(query, candidate, label, None, None, find(_QUERY_IDS), find(_CANDIDATE_IDS))
+    return _Chosen(query, None, None, positive, negative, find(_QUERY_IDS), None)
+
+
+def _names(columns: Sequence[str]) -> str:
+    return ", ".join(repr(column) for column in columns)
+
+
+# Examples.
+
+_Part = tuple[str, RankExample]
+"""What a row says, and what it has in common with the other rows of its query."""
+
+
+def _part(record: Record, chosen: _Chosen) -> _Part:
+    query = record.values.get(chosen.query)
+    if not isinstance(query, str) or not query.strip():
+        raise InputError(f"{record.source}: the query {chosen.query!r} is {query!r:.60}; write a text")
+    candidates, relevances = _candidates(record, chosen)
+    if not candidates:
+        raise InputError(f"{record.source}: the query {query!r:.60} has no candidates; give it one or more")
+    is_one = chosen.candidate is not None and isinstance(record.values[chosen.candidate], str)
+    query_id = _id(record, chosen.query_id) or ("" if is_one else _id(record, "id"))
+    candidate_id = _id(record, chosen.candidate_id) if is_one else ""
+    part = RankExample(query, candidates, relevances, query_id, (candidate_id,) if candidate_id else (), record.source)
+    return (query_id or query) if is_one else record.source, part
+
+
+def _candidates(record: Record, chosen: _Chosen) -> tuple[tuple[str, ...], tuple[float, ...] | None]:
+    if chosen.candidate is None:
+        positives, negatives = _texts(record, chosen.positive), _texts(record, chosen.negative)
+        return positives + negatives, (1.0,) * len(positives) + (0.0,) * len(negatives)
+    candidates = _texts(record, chosen.candidate)
+    return candidates, None if chosen.label is None else _relevances(record, chosen.label, len(candidates))
+
+
+def _id(record: Record, column: str | None) -> str:
+    value = None if column is None else record.values.get(column)
+    return "" if value is None else str(value)
+
+
+def _texts(record: Record, column: str | None) -> tuple[str, ...]:
+    value = None if column is None else record.values.get(column)
+    texts = value if isinstance(value, list) else [value]
+    for text in texts:
+        if not isinstance(text, str):
+            raise InputError(f"{record.source}: {column!r} holds {text!r:.60} where a text is expected")
+    return tuple(texts)
+
+
+def _relevances(record: Record, column: str, n_candidates: int) -> tuple[float, ...]:
+    value = record.values.get(column)
+    labels = value if isinstance(value, list) else [value]
+    if len(labels) != n_candidates:
+        raise InputError(f"{record.source} has {n_candidates} candidates and {len(labels)} labels; give each candidate one")
+    return tuple(_relevance(label, f"{record.source}: the label {column!r}") for label in labels)
+
+
+def _relevance(label: Any, place: str) -> float:
+    try:
+        value = float(label)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise InputError(f"{place} is {label!r:.60}; write a number, 0 where the candidate is not relevant")
+    return value
+
+
+def _gathered(parts: Iterable[_Part]) -> Iterable[list[RankExample]]:
+    """Return the rows of each query, wherever in the file they stand."""
+    groups: dict[str, list[RankExample]] = {}
+    for key, part in parts:
+        groups.setdefault(key, []).append(part)
+    return groups.values()
+
+
+def _standing_together(parts: Iterable[_Part]) -> Iterator[list[RankExample]]:
+    """Yield the rows of each query, one query in memory at a time."""
+    seen: set[int] = set()
+    for key, group in groupby(parts, key=itemgetter(0)):
+        rows = [part for _, part in group]
+        if hash(key) in seen:
+            raise InputError(
+                f"{rows[0].source}: the rows of the query {rows[0].query!r:.60} do not stand together; sort the file by query"
+            )
+        seen.add(hash(key))
+        yield rows
+
+
+def _joined(rows: Sequence[RankExample], number: int) -> RankExample:
+    """Return the rows of a query as one example, with ids where the file has none."""
+    first = rows[0]
+    candidates = tuple(text for row in rows for text in row.candidates)
+    names = tuple(name for row in rows for name in row.candidate_ids)
+    return replace(
+        first,
+        candidates=candidates,
+        relevances=None if first.relevances is None else tuple(value for row in rows for value in row.relevances or ()),
+        id=first.id or str(number),
+        candidate_ids=names if len(names) == len(candidates) else tuple(map(str, range(len(candidates)))),
+    )

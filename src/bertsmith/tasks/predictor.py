@@ -20,7 +20,6 @@ Forward = Callable[[PackedBatch], Tensor]
 """From a batch to the logits of the task's head, in float32."""
 
 TOKEN_BUDGET = 2048  # on a CPU what a layer makes of them stays near
-_LOOK_AHEAD = 1024
 
 
 class Predictor:
@@ -34,7 +33,7 @@ class Predictor:
 
     def predict(self, examples: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         """Yield each example with its prediction, in order, in memory bounded by the look-ahead."""
-        for chunk, samples in prepared_ahead(examples, _LOOK_AHEAD, self._samples):
+        for chunk, samples in prepared_ahead(examples, self.task.look_ahead, self._samples):
             yield from zip(chunk, self._predict(chunk, samples), strict=True)
 
     def _samples(self, examples: Sequence[Any]) -> list[list[Sample]]:

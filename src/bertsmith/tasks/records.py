@@ -1,4 +1,5 @@
-"""Tables of labelled or unlabelled examples, row by row as they come: CSV, TSV, JSON, plain text, Hugging Face datasets."""
+"""Tables of labelled or unlabelled examples, row by row as they come: CSV, TSV, JSON, Parquet, plain text, Hugging Face
+datasets."""
 
 import csv
 import importlib
@@ -43,8 +44,9 @@ def read_table(path: str | Path, format: str | None = None) -> Table:  # noqa: A
     Args:
         path: a file, also compressed; ``-`` for standard input; or ``hub:NAME[@CONFIG]:SPLIT`` for a dataset that the
             ``datasets`` package opens, of the Hugging Face hub or in a local directory.
-        format: one of csv, tsv (no quoting, as in GLUE), jsonl, json (lines, or one array of objects) and txt (one text a
-            line, column ``text``, blank lines left out). By default, the extension says it; standard input is txt.
+        format: one of csv, tsv (no quoting, as in GLUE), jsonl, json (lines, or one array of objects), parquet (of a file
+            as it stands) and txt (one text a line, column ``text``, blank lines left out). By default, the extension says
+            it; standard input is txt.
 
     Raises:
         InputError: a file that is missing, empty or of an unknown kind, here; a row that does not fit, here or from the rows.
@@ -53,8 +55,10 @@ def read_table(path: str | Path, format: str | None = None) -> Table:  # noqa: A
     source = input_name(path)
     if source.startswith(_HUB_PREFIX):
         records = _from_hub(source)
+    elif (name := table_format(path, format)) == _PARQUET:
+        records = _from_parquet(Path(path))
     else:
-        records = _READERS[table_format(path, format)](read_input(path), source)
+        records = _READERS[name](read_input(path), source)
     first = next(records, None)
     if first is None:
         raise InputError(f"{source} holds no rows; give a file with at least one example")
@@ -68,18 +72,19 @@ def table_format(path: str | Path, format: str | None = None) -> str:  # noqa: A
         InputError: the extension is unknown.
         UsageError: ``format`` is.
     """
+    formats = (*_READERS, _PARQUET)
     if format is not None:
-        if format not in _READERS:
-            raise UsageError(f"unknown format {format!r}; the formats are {', '.join(_READERS)}")
+        if format not in formats:
+            raise UsageError(f"unknown format {format!r}; the formats are {', '.join(formats)}")
         return format
     if str(path) == "-":
         return "txt"
     suffix = extension(Path(path))
-    if suffix[1:] not in _READERS:
+    if suffix[1:] not in formats:
         known = " ".join(f".{name}" for name in _READERS)
         raise InputError(
-            f"{path} has no extension that says how to read it: known are {known}, each also {' '.join(COMPRESSIONS)}; "
-            "rename the file or give its --format"
+            f"{path} has no extension that says how to read it: known are {known}, each also {' '.join(COMPRESSIONS)}, "
+            "and .parquet; rename the file or give its --format"
         )
     return suffix[1:]
 
@@ -292,6 +297,30 @@ _READERS: dict[str, Callable[[Iterator[str], str], Iterator[Record]]] = {
     "json": _from_json,
     "txt": _from_text,
 }
+
+# Parquet.
+
+_PARQUET = "parquet"
+
+
+def _from_parquet(path: Path) -> Iterator[Record]:
+    import pyarrow
+    from pyarrow import parquet
+
+    if path.suffix in COMPRESSIONS or str(path) == "-":
+        raise InputError(f"{input_name(path)}: Parquet is read from its end; give a file that is not compressed around it")
+    number = 0
+    try:
+        with parquet.ParquetFile(path) as table:
+            for batch in table.iter_batches(batch_size=256):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield Record(values, f"{path}:{number}")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a Parquet file, or is damaged: {error}") from None
+
 
 # The Hugging Face hub.
 

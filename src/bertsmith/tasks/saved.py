@@ -1,12 +1,13 @@
 """``task.json``: what a model directory was fine-tuned for."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bertsmith.artifacts.configuration import read_configuration
-from bertsmith.artifacts.directory import TASK, load_model, verify_directory
+from bertsmith.artifacts.directory import SEVERAL, TASK, load_model, save_model, verify_directory
 from bertsmith.errors import ArtifactError, ConfigError, DamagedError, InputError, MismatchError
-from bertsmith.files import read_json
+from bertsmith.files import atomic_directory, read_json, write_manifest
 from bertsmith.model.bert import Bert, Heads, TaskHead
 from bertsmith.model.heads.sequence import ChoiceScores, SequenceScores
 from bertsmith.model.heads.span import SpanScores
@@ -16,12 +17,14 @@ from bertsmith.tasks.choose import Choose
 from bertsmith.tasks.classify import Classify
 from bertsmith.tasks.embed import Embed
 from bertsmith.tasks.multilabel import Multilabel
+from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.regress import Regress
 from bertsmith.tasks.schemes import scheme_of
 from bertsmith.tasks.tag import Scheme, Tag
 from bertsmith.tasks.task import Task
+from bertsmith.text.tokenizer import Tokenizer
 
-TASKS: dict[str, type[Task]] = {kind.kind: kind for kind in (Classify, Multilabel, Regress, Tag, Answer, Choose, Embed)}
+TASKS: dict[str, type[Task]] = {kind.kind: kind for kind in (Classify, Multilabel, Regress, Tag, Answer, Choose, Rank, Embed)}
 
 
 def task_values(task: Task) -> dict[str, Any]:
@@ -29,10 +32,29 @@ def task_values(task: Task) -> dict[str, Any]:
     return {"task": task.kind, "format": 1, "settings": task.model_dump(mode="json", exclude_none=True)}
 
 
+def save_task_models(models: Mapping[str, tuple[Task, Bert, str]], tokenizer: Tokenizer, path: Path) -> None:
+    """Write a directory with a model directory for each task, by its name, whole or not at all.
+
+    Args:
+        models: Each task with its model and its card.
+        tokenizer: That of all models.
+        path: The directory to make.
+
+    Raises:
+        ArtifactError: ``path`` exists and is not empty.
+        StorageError: the disk is full or refuses.
+    """
+    with atomic_directory(path) as directory:
+        for name, (task, model, card) in models.items():
+            save_model(model, tokenizer, directory / name, card, task_values(task))
+        write_manifest(directory, SEVERAL, {"tasks": {name: task.kind for name, (task, _, _) in models.items()}})
+
+
 def load_task_model(path: Path, kind: type[Task] | None = None) -> tuple[Task, Bert]:
     """Return the task that the model directory ``path`` was fine-tuned for, and its model.
 
     A directory without ``task.json``, such as one of transformers', has the task that its head is for, with its usual settings.
+    With one score a sequence it is also a ranker, where that is asked for, and reads as much as the model has positions for.
 
     Args:
         path: The model directory.
@@ -50,7 +72,7 @@ def load_task_model(path: Path, kind: type[Task] | None = None) -> tuple[Task, B
         model = load_model(path, Heads(task=task.head()), may_be_new=False)
     else:
         model = load_model(path)
-        task = _check_kind(_task_of_heads(path, model.heads), kind, path)
+        task = _check_kind(_task_of_heads(path, model, kind), kind, path)
     # No sequence may have more tokens than the model has positions, however long those of the task usually are.
     return task.model_copy(update={"max_length": min(task.max_length, model.config.max_positions)}), model
 
@@ -80,8 +102,10 @@ def _check_kind(task: Task, kind: type[Task] | None, path: Path) -> Task:
     return task
 
 
-def _task_of_heads(path: Path, heads: Heads) -> Task:
-    match heads.task:
+def _task_of_heads(path: Path, model: Bert, kind: type[Task] | None) -> Task:
+    match model.heads.task:
+        case SequenceScores((_,)) if kind is Rank:
+            return Rank(max_length=model.config.max_positions)
         case SequenceScores(labels, "single_label_classification"):
             return Classify(labels=labels)
         case SequenceScores(labels, "multi_label_classification"):

@@ -121,6 +121,8 @@ class Task(Config, ABC):
     """The task's name on the Hugging Face hub."""
     usual_metric: ClassVar[str]
     """The score by which models are chosen unless another is asked for; more is better."""
+    look_ahead: ClassVar[int] = 1024
+    """Examples that are tokenised together for predictions: the fewer, the more sequences each has."""
 
     max_length: int = pydantic.Field(default=128, ge=8)
     """The longest sequence, special tokens included; longer texts are read in windows of it."""

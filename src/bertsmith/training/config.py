@@ -15,8 +15,8 @@ Share = Annotated[float, pydantic.Field(ge=0, lt=1)]
 class RunConfig(Config):
     """The configuration of a run that can be resumed.
 
-    ``free_on_resume`` names what may differ then: it changes where things are or how fast they come, never what they are
-    (that the data, wherever it lies, is still the same is checked by its digest).
+    ``free_on_resume`` names what may differ then, ``*`` standing for anything: it changes where things are or how fast they
+    come, never what they are (that the data, wherever it lies, is still the same is checked by its digest).
     """
 
     free_on_resume: ClassVar[frozenset[str]]

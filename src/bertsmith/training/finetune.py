@@ -12,26 +12,32 @@ from typing import Any
 import torch
 
 from bertsmith.artifacts.card import finetuned_card
-from bertsmith.artifacts.directory import WEIGHTS, save_model, verify_directory
+from bertsmith.artifacts.directory import save_model, verify_directory
 from bertsmith.errors import ArtifactError, DamagedError, DivergedError, InputError, UsageError
-from bertsmith.files import atomic_file, exclusive, remove_leftovers, sha256, write_json
+from bertsmith.files import atomic_file, exclusive, remove_leftovers, write_json
 from bertsmith.model.bert import Bert
 from bertsmith.progress import SILENT, Progress
-from bertsmith.randomness import key, permutation
 from bertsmith.signals import interruptible
 from bertsmith.tasks.predictor import Predictor
-from bertsmith.tasks.saved import load_task_model, task_values
+from bertsmith.tasks.saved import load_task_model, save_task_models, task_values
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.finetune_report import results_table, write_finetune_report
 from bertsmith.training.hardware import choose_device, choose_dtype, environment, keep_pages
+from bertsmith.training.labelled import Data, digests, facts, read_data
+from bertsmith.training.lessons import Lesson, Material, check_settings
 from bertsmith.training.loggers import TensorBoardLogger
+from bertsmith.training.multi import MultiConfig
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.precision import apply_precision, task_logits
 from bertsmith.training.results import RESULT, read_result
 from bertsmith.training.run import RunDirectory
-from bertsmith.training.trial import Material, TrialRun, check_settings
-from bertsmith.training.tuning import FinetuneConfig, Trial
+from bertsmith.training.trial import TrialRun
+from bertsmith.training.tuning import ALONE, GridConfig, LabelledFiles, Trial
+from bertsmith.training.turns import shares
+
+Predictions = Mapping[str, list[Any]]
+"""What the model says of each task's dev examples."""
 
 log = logging.getLogger("bertsmith")
 
@@ -47,18 +53,10 @@ class Result:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
-    """The labelled examples of a run, and the task with what it has learnt from those for training."""
-
-    task: Task
-    train: Sequence[Any]
-    dev: Sequence[Any]
-    test: Sequence[Any] | None
-
-
-def finetune(config: FinetuneConfig, progress: Progress = SILENT) -> Path:
+def finetune(config: GridConfig, progress: Progress = SILENT) -> Path:
     """Run, or resume, the fine-tuning that ``config`` describes and return the directory of the best model.
+
+    Of several tasks (:class:`~bertsmith.training.multi.MultiConfig`) it has a model directory for each, by its name.
 
     Raises:
         UsageError: settings that contradict each other, the task, the model or the machine.
@@ -77,13 +75,13 @@ def finetune(config: FinetuneConfig, progress: Progress = SILENT) -> Path:
         return _finetune(config, device, progress)
 
 
-def _finetune(config: FinetuneConfig, device: torch.device, progress: Progress) -> Path:
+def _finetune(config: GridConfig, device: torch.device, progress: Progress) -> Path:
     material, data = _prepare(config, device)
     directory = RunDirectory(config.out)
     if not directory.config.exists():
         check_settings(material)
     with exclusive(config.out):
-        directory.begin(config, {**environment(device, material.dtype), **_digests(config)})
+        directory.begin(config, {**environment(device, material.dtype), **digests(config)})
         if directory.final.exists():
             log.warning("%s is finished already; begin a new run with another --out", directory.path)
             return directory.final
@@ -92,71 +90,36 @@ def _finetune(config: FinetuneConfig, device: torch.device, progress: Progress) 
         return _finish(data, directory, results, predictions, material)
 
 
-def _prepare(config: FinetuneConfig, device: torch.device) -> tuple[Material, Data]:
+def _prepare(config: GridConfig, device: torch.device) -> tuple[Material, dict[str, Data]]:
     """Read everything that a run needs; nothing is written."""
     verify_directory(config.model)
     tokenizer, dtype = Tokenizer.load(config.model), choose_dtype(config.machine.precision, device)
-    data = read_data(config)
-    log.info("%s", _announcement(config, data))
-    task, train = data.task.prepared(data.train, data.dev, config.model, tokenizer, device)
-    data = dataclasses.replace(data, task=task, train=train)
-    samples = data.task.samples(data.train, tokenizer, labelled=True)
-    training = [sample for own in samples for sample in own]
-    if not training:
-        raise InputError(f"{config.train} holds nothing to train on")
-    return Material(config, data.task, tokenizer, training, data.dev, device, dtype), data
+    data: dict[str, Data] = {}
+    lessons: dict[str, Lesson] = {}
+    for name, (files, task) in config.by_task().items():
+        own = read_data(files, task)
+        prepared, train = own.task.prepared(own.train, own.dev, config.model, tokenizer, device)
+        data[name] = own = dataclasses.replace(own, task=prepared, train=train)
+        samples = own.task.samples(own.train, tokenizer, labelled=True)
+        training = [sample for of_example in samples for sample in of_example]
+        if not training:
+            raise InputError(f"{files.train} holds nothing to train on")
+        lessons[name] = Lesson(own.task, training, own.dev)
+    temperature = config.temperature if isinstance(config, MultiConfig) else 1.0
+    material = Material(config, lessons, tokenizer, device, dtype, temperature)
+    _announce(material, data)
+    return material, data
 
 
-def read_data(config: FinetuneConfig) -> Data:
-    """Read the files of a run and fit the task to the training examples.
-
-    Raises:
-        InputError: a file is empty or not what the task reads, or dev or test have labels that training lacks.
-    """
-    task: Task = config.task  # type: ignore[attr-defined]
-    train = list(task.read(config.train, labelled=True, format=config.format))
-    dev = list(task.read(config.dev, labelled=True, format=config.format)) if config.dev else None
-    test = list(task.read(config.test, labelled=True, format=config.format)) if config.test else None
-    for path, examples in ((config.train, train), (config.dev, dev), (config.test, test)):
-        if examples is not None and not examples:
-            raise InputError(f"{path} holds no examples")
-    task = task.fitted(train)
-    for examples in (dev or [], test or []):
-        task.check(examples)
-    # Held out behind the fit, which so knows labels of which all examples are held out.
-    train, dev = (train, dev) if dev is not None else _held_out(train, config)
-    return Data(task, train, dev, test)
-
-
-def _held_out(examples: Sequence[Any], config: FinetuneConfig) -> tuple[list[Any], list[Any]]:
-    """Split the examples, the same way in every run, into those to train on and those to choose the best model by."""
-    n_dev = max(1, round(config.dev_share * len(examples)))
-    if n_dev >= len(examples):
-        raise InputError(f"{config.train} has {len(examples)} example(s): too few to hold some out; give a --dev file")
-    order = permutation(key("dev"), len(examples)).tolist()
-    log.info("no --dev file: %d of the %d training examples are held out", n_dev, len(examples))
-    return [examples[place] for place in sorted(order[n_dev:])], [examples[place] for place in sorted(order[:n_dev])]
-
-
-def _digests(config: FinetuneConfig) -> dict[str, str]:
-    named = {"training file": config.train, "dev file": config.dev, "test file": config.test}
-    digests = {"model": sha256(config.model / WEIGHTS)}
-    for name, path in named.items():
-        if path is not None:  # what is no file is known by its name alone
-            digests[name] = sha256(Path(path)) if Path(path).is_file() else path
-    return {f"{name}_sha256": digest for name, digest in digests.items()}
-
-
-def _announcement(config: FinetuneConfig, data: Data) -> str:
-    trials = config.trials()
-    test = f", {len(data.test):,} to test" if data.test else ""
-    labels = f"; {len(labels)} labels" if (labels := getattr(data.task, "labels", ())) else ""
-    return f"{len(data.train):,} examples to train on, {len(data.dev):,} to choose by{test}{labels}; {len(trials)} trial(s)"
+def _announce(material: Material, data: Mapping[str, Data]) -> None:
+    drawn = shares(material.sizes, material.temperature)
+    tasks = (str(own) if name == ALONE else f"{name}: {own}; {drawn[name]:.1%} of the steps" for name, own in data.items())
+    log.info("%s; %d trial(s)", "\n".join(tasks), len(material.config.trials()))
 
 
 def _run_trials(
-    material: Material, data: Data, directory: RunDirectory, progress: Progress
-) -> tuple[list[Result], list[Any] | None]:
+    material: Material, data: Mapping[str, Data], directory: RunDirectory, progress: Progress
+) -> tuple[list[Result], Predictions | None]:
     """Run the trials that have no result yet; of all, keep the model of the best alone. One that diverges is left out.
 
     Returns:
@@ -167,7 +130,7 @@ def _run_trials(
     """
     results: list[Result] = []
     best_predictions = diverged = None
-    metric = data.task.main_metric
+    metric = material.main_metric
     for trial in material.config.trials():
         path = directory.path / "trials" / trial.name
         predictions = None
@@ -193,12 +156,12 @@ def _run_trials(
 
 def _run_trial(
     material: Material,
-    data: Data,
+    data: Mapping[str, Data],
     trial: Trial,
     path: Path,
     earlier: Sequence[Result],
     progress: Progress,
-) -> list[Any]:
+) -> Predictions:
     """Run a trial, write its result, and its model if it is the best so far; return its predictions on the dev examples."""
     loggers = [TensorBoardLogger(path / "tensorboard")] if material.config.record.tensorboard else []
     run = TrialRun(material, trial, path, loggers, progress)
@@ -210,13 +173,15 @@ def _run_trial(
     if material.config.patience is not None:
         run.load_best()
     predictions = run.dev_predictions()
-    task = data.task.tuned(data.dev, predictions)
-    dev = task.score(data.dev, predictions)
-    test = None if data.test is None else task.score(data.test, run.predict(data.test))
-    metric = data.task.main_metric
+    tasks = {name: own.task.tuned(own.dev, predictions[name]) for name, own in data.items()}
+    dev = material.scores({name: task.score(data[name].dev, predictions[name]) for name, task in tasks.items()})
+    test = {
+        name: tasks[name].score(own.test, run.predict(name, own.test)) for name, own in data.items() if own.test is not None
+    }
+    metric = material.main_metric
     if all(dev[metric] > result.dev[metric] for result in earlier):
-        run.save_model(path / "model", task, "")
-    values = dataclasses.asdict(Result(trial, dev, test, place.step, place.elapsed))
+        run.save_models(path / "model", tasks)
+    values = dataclasses.asdict(Result(trial, dev, material.scores(test) if test else None, place.step, place.elapsed))
     write_json(path / RESULT, {"setting": trial.setting, **values})
     return predictions
 
@@ -243,41 +208,54 @@ def best_of(results: Sequence[Result], metric: str) -> Result:
 
 
 def _finish(
-    data: Data, directory: RunDirectory, results: Sequence[Result], predictions: list[Any] | None, material: Material
+    data: Mapping[str, Data],
+    directory: RunDirectory,
+    results: Sequence[Result],
+    predictions: Predictions | None,
+    material: Material,
 ) -> Path:
-    """Write the best model with its card, its predictions on the dev examples, and the report."""
-    config, metric = material.config, data.task.main_metric
+    """Write the best model of each task with its card, its predictions on the dev examples, and the report."""
+    config, metric = material.config, material.main_metric
     best = best_of(results, metric)
     path = directory.path / "trials" / best.trial.name / "model"
     if not path.exists():
         raise ArtifactError(f"{path} is gone; remove {path.parent} to run that trial again")
-    task, model = load_task_model(path, type(data.task))
-    if predictions is None:
-        predictions = _predict(task, model, material)
-    predictions = [task.apply(prediction) for prediction in predictions]
-    _write_predictions(directory.path / "dev-predictions.jsonl", task, data.dev, predictions)
-    card = finetuned_card(
-        title=directory.path.resolve().name,
-        kind=task.kind,
-        pipeline_tag=task.pipeline_tag,
-        facts=_facts(config, data, best, len(results)),
-        results=results_table(directory.path, metric),
-        configuration=config.to_toml(),
-    )
-    write_finetune_report(directory.path, metric, task.review(data.dev, predictions))
+    reviews = {}
+    finished: dict[str, tuple[Task, Bert, str]] = {}
+    for name, (files, settings) in config.by_task().items():
+        own = data[name]
+        task, model = load_task_model(path / name, type(settings))
+        found = _predict(task, model, own.dev, material) if predictions is None else predictions[name]
+        found = [task.apply(prediction) for prediction in found]
+        _write_predictions(directory.path / f"dev-predictions{name and f'-{name}'}.jsonl", task, own.dev, found)
+        reviews[name] = task.review(own.dev, found)
+        card = finetuned_card(
+            title=name or directory.path.resolve().name,
+            kind=task.kind,
+            pipeline_tag=task.pipeline_tag,
+            facts=_facts(config, files, own, best, len(results)),
+            results=results_table(directory.path, metric, of=name),
+            configuration=config.to_toml(),
+        )
+        finished[name] = task, model, card
+    write_finetune_report(directory.path, metric, reviews)
     # The last of all, since a run that has it is finished.
-    save_model(model, material.tokenizer, directory.final, card, task_values(task))
+    if ALONE in finished:
+        task, model, card = finished[ALONE]
+        save_model(model, material.tokenizer, directory.final, card, task_values(task))
+    else:
+        save_task_models(finished, material.tokenizer, directory.final)
     shutil.rmtree(path)
     return directory.final
 
 
-def _predict(task: Task, model: Bert, material: Material) -> list[Any]:
-    """Return a model's predictions on the dev examples, made as those of a trial are."""
+def _predict(task: Task, model: Bert, examples: Sequence[Any], material: Material) -> list[Any]:
+    """Return a model's predictions, made as those of a trial are."""
     precision = apply_precision(model.to(material.device), material.device, material.dtype)
     head = precision.compute.task
     assert head is not None
     predictor = Predictor(task, material.tokenizer, task_logits(precision, material.device), head)
-    return [prediction for _, prediction in predictor.predict(material.dev)]
+    return [prediction for _, prediction in predictor.predict(examples)]
 
 
 def _write_predictions(path: Path, task: Task, examples: Sequence[Any], predictions: Sequence[Any]) -> None:
@@ -286,21 +264,13 @@ def _write_predictions(path: Path, task: Task, examples: Sequence[Any], predicti
             file.write(json.dumps(task.record(example, prediction), ensure_ascii=False) + "\n")
 
 
-def _facts(config: FinetuneConfig, data: Data, best: Result, n_trials: int) -> dict[str, Any]:
+def _facts(config: GridConfig, files: LabelledFiles, data: Data, best: Result, n_trials: int) -> dict[str, Any]:
     trial = best.trial
-    dev = f"{_source(config.dev)}, " if config.dev else f"held out of {_source(config.train)}, "
-    test = {"Test file": f"{_source(config.test)}, {len(data.test):,} examples"} if config.test and data.test else {}
     return {
         "Started from": config.model.resolve().name,
-        "Training file": f"{_source(config.train)}, {len(data.train):,} examples",
-        "Dev file": f"{dev}{len(data.dev):,} examples",
-        **test,
+        **facts(files, data),
         "Trials": n_trials,
         "Best": f"learning rate {trial.learning_rate:g}, {trial.epochs:g} epochs, batches of {trial.batch_size}",
         "Seed": trial.seed,
         "Steps": f"{best.steps:,}",
     }
-
-
-def _source(path: str) -> str:
-    return path if path.startswith("hub:") else Path(path).name

@@ -1,6 +1,6 @@
 """The report of a fine-tuning run: one HTML file with its trials, their curves and what the best model gets wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from bertsmith.training.page import duration, headline, plot, section, series, w
 from bertsmith.training.plots import Series
 from bertsmith.training.results import (
     NO_SCORE,
-    NOT_SHARES,
     Column,
     Course,
     Setting,
@@ -23,6 +22,7 @@ from bertsmith.training.results import (
     best_mean,
     columns_of,
     is_finite,
+    is_share,
     read_courses,
     score_name,
     settings_of,
@@ -33,7 +33,7 @@ _TRIALS_DRAWN = 6
 # The confusion of more classes takes two columns of the page.
 _FEW_CLASSES = 8
 _SCORES_DRAWN = 6
-_NOT_PERCENT = NOT_SHARES | {"kind", "step", "epoch", "seconds"}
+_NO_SCORES = frozenset({"kind", "step", "epoch", "seconds"})
 
 _STYLE = """
 :root { --wrong: #a8420a; }
@@ -68,11 +68,11 @@ _STYLE = """
 """
 
 
-def write_finetune_report(run: Path, metric: str, review: Review | None) -> None:
+def write_finetune_report(run: Path, metric: str, reviews: Mapping[str, Review] | None) -> None:
     """Write ``run/report.html`` from the files of the run and of its trials, atomically.
 
-    ``metric`` is the score by which the best trial is chosen; ``review`` is of what that trial's model says of the dev set,
-    when all trials are finished.
+    ``metric`` is the score by which the best trial is chosen; ``reviews`` are of what that trial's model says of the dev set of
+    each task, when all trials are finished. The name of a task that is alone is empty.
 
     Raises:
         ArtifactError: ``environment.json`` is missing.
@@ -81,15 +81,18 @@ def write_finetune_report(run: Path, metric: str, review: Review | None) -> None
     """
     courses = read_courses(run)
     settings, best = settings_of(courses), best_course(courses, metric)
-    body = _headline(run, courses, settings, best, metric, is_finished=review is not None)
+    body = _headline(run, courses, settings, best, metric, is_finished=reviews is not None)
     body += _trials(settings, best, metric) + _curves(courses, best, metric)
-    write_page(run, body + (_dev_set(review) + _mistakes(review.mistakes) if review else ""), _STYLE)
+    for task, review in (reviews or {}).items():
+        whose = f" of {escape(task)}" if task else ""
+        body += _dev_set(review, whose) + _mistakes(review.mistakes, whose)
+    write_page(run, body, _STYLE)
 
 
-def results_table(run: Path, metric: str) -> str:
+def results_table(run: Path, metric: str, of: str = "") -> str:
     """Return the finished trials as Markdown: a row a setting, with the mean ± standard deviation of every score over seeds.
 
-    ``metric`` comes first among the scores.
+    ``metric`` comes first among the scores; of several tasks' scores there are the main ones, or all of the task ``of``.
 
     Raises:
         DamagedError: a trial's ``result.json`` is damaged.
@@ -97,7 +100,7 @@ def results_table(run: Path, metric: str) -> str:
     settings = settings_of(read_courses(run))
     if not settings:
         return "No trial is finished yet."
-    columns = columns_of(settings, metric)
+    columns = columns_of(settings, metric, of)
     rows = [["setting", "seeds", *(f"{column.split} {score_name(column.score)}" for column in columns)]]
     for setting in settings:
         scores = [spread_text(column.score, setting.spreads.get(column)) for column in columns]
@@ -225,35 +228,47 @@ def _of_all(courses: Sequence[Course], names: Sequence[str], metric: str) -> lis
     loss = [series(name, one.train, "epoch", "loss", True) for one, name in zip(courses, names, strict=True)]
     score = score_name(metric)
     return [
-        plot(dev, f"Dev {score}", "epochs", score, percent=metric not in NOT_SHARES),
+        plot(dev, f"Dev {score}", "epochs", score, percent=is_share(metric)),
         plot(loss, "Training loss", "epochs", "loss of a batch"),
     ]
 
 
 def _of_one(course: Course, whose: str) -> list[str]:
-    """Return the plots of one trial; that of all its dev scores where there is more than one."""
-    scores = list(dict.fromkeys(name for record in course.dev for name in record if name not in _NOT_PERCENT))[:_SCORES_DRAWN]
+    """Return the plots of one trial; those of each task where there are several, of all its dev scores where there are more."""
+    names = list(dict.fromkeys(name for record in course.dev for name in record if name not in _NO_SCORES))
+    scores = [name for name in names if is_share(name) and "/" not in name][:_SCORES_DRAWN]
     dev = [series(score_name(name), course.dev, "epoch", name) for name in scores]
+    main = {task: name for name in reversed(names) if (task := name.rpartition("/")[0])}
 
     def trained(field: str, smooth: bool) -> list[Series]:
         return [series(field, course.train, "epoch", field, smooth)]
 
     return [
         plot(dev, f"Dev scores{whose}", "epochs", "score", percent=True) if len(dev) > 1 else "",
+        *(_of_task(course, task, main[task], whose) for task in reversed(main)),
         plot(trained("learning_rate", False), f"Learning rate{whose}", "epochs", "rate"),
         plot(trained("gradient_norm", True), f"Gradient norm{whose}", "epochs", "norm before clipping"),
         plot(trained("tokens_per_second", True), f"Speed{whose}", "epochs", "tokens a second"),
     ]
 
 
-def _dev_set(review: Review) -> str:
+def _of_task(course: Course, task: str, metric: str, whose: str) -> str:
+    """Return the plots of one task of several."""
+    name, percent = score_name(metric), is_share(metric)
+    trained = [record for record in course.train if record.get("task") == task]
+    return plot([series(name, course.dev, "epoch", metric)], f"Dev {name}{whose}", "epochs", name, percent=percent) + plot(
+        [series("loss", trained, "epoch", "loss", True)], f"Training loss of {task}{whose}", "epochs", "loss of a batch"
+    )
+
+
+def _dev_set(review: Review, whose: str) -> str:
     parts = []
     if review.confusion is not None and len(review.labels):
         is_small = len(review.labels) <= _FEW_CLASSES
         picture = confusion_svg(review.confusion, review.labels, (400, 340) if is_small else (720, 640))
         parts.append(picture if is_small else f'<div class="large" tabindex="0">{picture}</div>')
     curve, note = _calibration(review)
-    return section("Dev set", [*parts, curve, _classes(review.table)], note=note)
+    return section(f"Dev set{whose}", [*parts, curve, _classes(review.table)], note=note)
 
 
 def _calibration(review: Review) -> tuple[str, str]:
@@ -284,8 +299,8 @@ def _figure(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else escape(str(value))
 
 
-def _mistakes(mistakes: Sequence[Mistake]) -> str:
-    return section("The worst errors", map(_mistake, mistakes))
+def _mistakes(mistakes: Sequence[Mistake], whose: str) -> str:
+    return section(f"The worst errors{whose}", map(_mistake, mistakes))
 
 
 def _mistake(mistake: Mistake) -> str:

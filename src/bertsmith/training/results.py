@@ -14,10 +14,11 @@ from bertsmith.files import read_json
 from bertsmith.training.page import Record, read_records
 from bertsmith.training.tuning import Trial
 
-# All scores are shares of 1, written as percentages, but these.
-NOT_SHARES = frozenset({"mcc", "pearson", "spearman", "mse"})
+# All scores are shares of 1, written as percentages, but these. In a run of several tasks a score is TASK/SCORE.
+_NOT_SHARES = frozenset({"mcc", "pearson", "spearman", "mse"})
 LESS_IS_BETTER = frozenset({"mse"})
 _WORDS = {"f1": "F1", "mcc": "MCC", "mse": "MSE", "pearson": "Pearson", "spearman": "Spearman"}
+_WORDS |= {name: name.upper() for name in ("map", "mrr", "p@1", "ndcg@1", "ndcg@3", "ndcg@5", "ndcg@10")}
 NO_SCORE = "–"
 RESULT = "result.json"
 
@@ -142,16 +143,22 @@ def settings_of(courses: Sequence[Course]) -> list[Setting]:
     return [Setting.of(list(group)) for _, group in groupby(finished, key=lambda one: one.trial.setting)]
 
 
-def columns_of(settings: Sequence[Setting], metric: str) -> list[Column]:
-    """Return the scores that any setting has, dev before test and the metric first of each."""
+def columns_of(settings: Sequence[Setting], metric: str, of: str = "") -> list[Column]:
+    """Return the scores that any setting has, dev before test and the metric first of each.
+
+    Of several tasks they are the mean and the main score of each, or all of the task ``of``.
+    """
     columns = dict.fromkeys(column for setting in settings for column in setting.spreads)
-    return sorted(columns, key=lambda column: (column.split, column.score != metric))
+    tasks = {column: column.score.rpartition("/")[0] for column in columns}
+    main = {(column.split, task or column.score): column for column, task in reversed(tasks.items())}
+    shown = [column for column, task in tasks.items() if (task == of if of else column in main.values())]
+    return sorted(shown, key=lambda column: (column.split, column.score != metric))
 
 
 def best_mean(settings: Sequence[Setting], column: Column) -> float:
     """Return the best mean in a column that some setting has."""
     means = [setting.spreads[column].mean for setting in settings if column in setting.spreads]
-    return min(means) if column.score in LESS_IS_BETTER else max(means)
+    return min(means) if column.score.rpartition("/")[2] in LESS_IS_BETTER else max(means)
 
 
 def is_finite(value: Any) -> TypeGuard[float]:
@@ -159,15 +166,21 @@ def is_finite(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
+def is_share(name: str) -> bool:
+    """Say whether a score is a share of 1."""
+    return name.rpartition("/")[2] not in _NOT_SHARES
+
+
 def score_name(name: str) -> str:
-    """Return the name of a score as it is written, "macro F1" for "macro_f1"."""
-    return " ".join(_WORDS.get(word, word) for word in name.split("_"))
+    """Return the name of a score as it is written, "macro F1" for "macro_f1", behind that of its task if it has one."""
+    task, _, score = name.rpartition("/")
+    return f"{task} {' '.join(_WORDS.get(word, word) for word in score.split('_'))}".strip()
 
 
 def spread_text(name: str, spread: Spread | None) -> str:
     """Return "84.31 ± 0.42%", without ± where there was one seed; a dash for a score that there is none of."""
     if spread is None:
         return NO_SCORE
-    factor, decimals, unit = (1, 4, "") if name in NOT_SHARES else (100, 2, "%")
+    factor, decimals, unit = (100, 2, "%") if is_share(name) else (1, 4, "")
     deviation = "" if spread.deviation is None else f" ± {spread.deviation * factor:.{decimals}f}"
     return f"{spread.mean * factor:.{decimals}f}{deviation}{unit}"

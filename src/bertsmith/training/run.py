@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,9 @@ class RunDirectory:
     def _refuse_changes(self, begun: RunConfig, config: RunConfig) -> None:
         before, now = (_flat(settings.model_dump(mode="json")) for settings in (begun, config))
         changed = [
-            f"  {name} was {before[name]!r}, is now {now[name]!r}"
-            for name in before
-            if before[name] != now[name] and name not in config.free_on_resume
+            f"  {name} was {before.get(name)!r}, is now {now.get(name)!r}"
+            for name in before | now
+            if before.get(name) != now.get(name) and not any(fnmatchcase(name, free) for free in config.free_on_resume)
         ]
         if changed:
             listed = "\n".join(changed)

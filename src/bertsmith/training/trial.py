@@ -2,48 +2,41 @@
 
 import logging
 import math
-import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from bertsmith.artifacts.configuration import read_configuration
 from bertsmith.artifacts.directory import load_model, save_model
-from bertsmith.errors import DivergedError, Interrupted, MismatchError, UsageError
+from bertsmith.errors import DivergedError, Interrupted
 from bertsmith.files import remove_leftovers
-from bertsmith.model.bert import Bert, Heads, set_dropout
+from bertsmith.model.bert import Bert
 from bertsmith.progress import Progress
-from bertsmith.randomness import key, permutation
 from bertsmith.signals import collected
 from bertsmith.tasks.predictor import Predictor, pack_samples
 from bertsmith.tasks.saved import task_values
 from bertsmith.tasks.task import Sample, SampleBatch, Task
-from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.checkpoints import Place, newest_whole, remove_damaged, restore, save_checkpoint
 from bertsmith.training.engine import Engine
+from bertsmith.training.lessons import Material, head_of, model_of, rate_shares, starting_model, used_ids
 from bertsmith.training.loggers import Logger
 from bertsmith.training.optimiser import make_optimiser
 from bertsmith.training.parallel import Ranks
-from bertsmith.training.precision import FullPrecision, task_logits
-from bertsmith.training.results import LESS_IS_BETTER
+from bertsmith.training.precision import task_logits
 from bertsmith.training.run import RunDirectory
 from bertsmith.training.schedule import learning_rate
-from bertsmith.training.tuning import FinetuneConfig, Trial
+from bertsmith.training.tuning import ALONE, Trial
+from bertsmith.training.turns import Turns
 from bertsmith.training.vocabulary import train_used_rows
 
 log = logging.getLogger("bertsmith")
-
-# As many as show every score that the task has.
-_EXAMPLES_REHEARSED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,90 +48,22 @@ class TrialPlace(Place):
     stale: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Material:
-    """What all trials of a run share."""
-
-    config: FinetuneConfig
-    task: Task
-    tokenizer: Tokenizer
-    training: Sequence[Sample]
-    dev: Sequence[Any]
-    device: torch.device
-    dtype: torch.dtype
-
-
-def check_settings(material: Material) -> None:
-    """Refuse settings that the model or the task cannot have, before anything is written.
-
-    Raises:
-        UsageError: too long sequences, too many frozen layers, a score that there is none of, R-Drop without probabilities.
-        ArtifactError: the directory of the model to start from has no configuration of a BERT.
-        MismatchError: its tokenizer has tokens that its model lacks.
-    """
-    task, recipe = material.task, material.config.recipe
-    shape, _ = read_configuration(material.config.model)
-    if task.max_length > shape.max_positions:
-        raise UsageError(
-            f"--max-length {task.max_length} is beyond the {shape.max_positions} positions of {material.config.model}"
-        )
-    if material.tokenizer.vocabulary_size > shape.vocabulary_size:
-        raise MismatchError(
-            f"{material.config.model}: the tokenizer has {material.tokenizer.vocabulary_size:,} tokens and the model "
-            f"{shape.vocabulary_size:,}; they do not belong together"
-        )
-    if recipe.frozen_layers > shape.n_layers:
-        raise UsageError(
-            f"--frozen-layers {recipe.frozen_layers}: the model has {shape.n_layers} layers; -1 freezes all of them"
-        )
-    if task.metric or recipe.r_drop:
-        _rehearse(material)
-
-
-def _rehearse(material: Material) -> None:
-    """Let the untrained model say something, to see whether the task has the score and the probabilities that are wanted."""
-    task, model = material.task, _starting_model(material, material.config.trials()[0])
-    if material.config.recipe.r_drop:
-        batch = SampleBatch.collate(material.training[:1])
-        logits = model.logits(batch.inputs).task_logits
-        assert logits is not None
-        task.log_probabilities(logits, batch)
-    assert model.task is not None
-    examples = material.dev[:: -(-len(material.dev) // _EXAMPLES_REHEARSED)]
-    predictor = Predictor(task, material.tokenizer, task_logits(FullPrecision(model), torch.device("cpu")), model.task)
-    scores = task.score(examples, [prediction for _, prediction in predictor.predict(examples)])
-    if task.main_metric not in scores.keys() - LESS_IS_BETTER:
-        choices = ", ".join(name for name in scores if name not in LESS_IS_BETTER)
-        raise UsageError(
-            f"--metric {task.main_metric}: there is no such score to choose the best model by; choose from {choices}"
-        )
-
-
-def epoch_batches(n_samples: int, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Return the samples of each batch of an epoch, in random order.
-
-    Without padding nothing is gained by batches of similar lengths, and a model learns less from them.
-    """
-    order = permutation(key(seed, "order", epoch), n_samples).tolist()
-    return [order[at : at + batch_size] for at in range(0, n_samples, batch_size)]
-
-
 class TrialRun:
     """A trial at work in its directory."""
 
     def __init__(self, material: Material, trial: Trial, path: Path, loggers: Sequence[Logger], progress: Progress) -> None:
         self.material, self.trial, self.directory = material, trial, RunDirectory(path)
         self._loggers, self._progress = loggers, progress
-        self._task, self._config = material.task, material.config
-        self._epoch_steps = -(-len(material.training) // trial.batch_size)
-        self.total_steps = max(1, math.ceil(trial.epochs * self._epoch_steps))
-        self._measured: list[Any] | None = None
+        self._config = material.config
+        self._turns = Turns(material.sizes, trial.batch_size, trial.seed, trial.epochs, material.temperature)
+        self.total_steps = self._turns.total_steps
+        self._measured: dict[str, list[Any]] | None = None
         recipe = material.config.recipe
-        master = _starting_model(material, trial)
-        embedding = train_used_rows(master, _used_ids(material.training))
+        master = starting_model(material, trial)
+        embedding = train_used_rows(master, used_ids(material))
         self.engine = Engine(
             master,
-            partial(make_optimiser, config=material.config.optimisation(trial), share=_shares(material, trial, master)),
+            partial(make_optimiser, config=material.config.optimisation(trial), share=rate_shares(material, trial, master)),
             recipe.max_gradient_norm,
             trial.seed,
             Ranks(),
@@ -167,17 +92,20 @@ class TrialRun:
         task = self._progress.task(self.trial.name, self.total_steps, "steps")
         with collected() as signals, task as shown:
             shown.advance(place.step)
-            batches = self._batches(place.step)
+            turns = self._turns.beginning(place.step)
             tokens, since = 0, time.monotonic()
             while place.step < self.total_steps and not self._is_stale(place):
-                samples = [self.material.training[index] for index in next(batches)]
-                loss, norm, rate = self._step(place.step, samples)
+                turn = next(turns)
+                lesson = self.material.lessons[turn.task]
+                samples = [lesson.training[index] for index in turn.samples]
+                loss, norm, rate = self._step(place.step, turn.task, samples)
                 tokens += sum(sample.n_tokens for sample in samples)
                 place = replace(place, step=place.step + 1, elapsed=time.monotonic() - started)
                 shown.advance(1)
-                if place.step % config.record.log_every == 0 or place.step == self.total_steps:
+                if (turn.number + 1) % config.record.log_every == 0 or place.step == self.total_steps:
                     speed, tokens, since = tokens / (time.monotonic() - since), 0, time.monotonic()
-                    self._log("train", place, loss=loss, learning_rate=rate, gradient_norm=norm, tokens_per_second=speed)
+                    values = {"loss": loss, "learning_rate": rate, "gradient_norm": norm, "tokens_per_second": speed}
+                    self._log("train", place, {**({} if turn.task == ALONE else {"task": turn.task}), **values})
                     shown.note(f"loss {loss:.3f}  {speed:,.0f} tokens/s")
                 if place.step % self._evaluation_steps() == 0 or place.step == self.total_steps:
                     place = self._measure(place)
@@ -194,28 +122,23 @@ class TrialRun:
         return place
 
     def _evaluation_steps(self) -> int:
-        return self._config.record.evaluate_every or self._epoch_steps
+        return self._config.record.evaluate_every or self._turns.epoch_steps
 
     def _is_stale(self, place: TrialPlace) -> bool:
         return self._config.patience is not None and place.stale >= self._config.patience
 
-    def _batches(self, step: int) -> Iterator[list[int]]:
-        """Yield the samples of every batch from ``step`` on."""
-        epoch, done = divmod(step, self._epoch_steps)
-        while True:
-            yield from epoch_batches(len(self.material.training), self.trial.batch_size, self.trial.seed, epoch)[done:]
-            epoch, done = epoch + 1, 0
-
-    def _step(self, step: int, samples: Sequence[Sample]) -> tuple[float, float, float]:
-        """Make a step and return its loss, the gradient's norm and the learning rate."""
-        n_targets = max(1, sum(self._task.n_targets(sample) for sample in samples))
+    def _step(self, step: int, name: str, samples: Sequence[Sample]) -> tuple[float, float, float]:
+        """Make a step on a batch of one task and return its loss, the gradient's norm and the learning rate."""
+        task, head = self.material.lessons[name].task, head_of(self.engine.compute, name)
+        n_targets = max(1, sum(task.n_targets(sample) for sample in samples))
         parts = [samples]
-        if not self._task.compares_samples:
+        if not task.compares_samples:
             parts = [[samples[index] for index in part] for part in pack_samples(samples, self._config.recipe.batch_tokens)]
-        losses = self._accumulate(step, parts, n_targets)
+        share_of_loss = partial(self._loss, task, head, n_targets)
+        losses = self._accumulate(step, parts, share_of_loss)
         if self._config.recipe.fgm:
             with _adversarial(self.engine.master, self._config.recipe.fgm):
-                self._accumulate(step, parts, n_targets)
+                self._accumulate(step, parts, share_of_loss)
         norm, value = self.engine.gather(), torch.stack(losses).sum().item()
         if not (math.isfinite(value) and math.isfinite(norm)):
             raise DivergedError(
@@ -226,56 +149,61 @@ class TrialRun:
         self.engine.update(rate)
         return value, norm, rate
 
-    def _accumulate(self, step: int, parts: Sequence[Sequence[Sample]], n_targets: int) -> list[Tensor]:
+    def _accumulate(
+        self, step: int, parts: Sequence[Sequence[Sample]], share_of_loss: Callable[[SampleBatch], Tensor]
+    ) -> list[Tensor]:
         """Add the gradients of the parts of a batch, and return what each adds to the loss."""
         losses = []
         for place, part in enumerate(parts):
             batch = SampleBatch.collate(part).to(self.engine.device)
-            losses.append(self.engine.accumulate(step, place, partial(self._loss, batch, n_targets)))
+            losses.append(self.engine.accumulate(step, place, partial(share_of_loss, batch)))
         return losses
 
-    def _loss(self, batch: SampleBatch, n_targets: int) -> Tensor:
+    def _loss(self, task: Task, head: nn.Module, n_targets: int, batch: SampleBatch) -> Tensor:
         """Return the batch's share of the loss; with R-Drop that of two passes, and their disagreement."""
         weight = self._config.recipe.r_drop
-        first, own = self._pass(batch)
+        first, own = self._pass(task, head, batch)
         if not weight:
             return own / n_targets
-        second, other = self._pass(batch)
-        first, second = (self._task.log_probabilities(logits, batch) for logits in (first, second))
+        second, other = self._pass(task, head, batch)
+        first, second = (task.log_probabilities(logits, batch) for logits in (first, second))
         disagreement = ((first.exp() - second.exp()) * (first - second)).sum() / 2
         return ((own + other) / 2 + weight * disagreement) / n_targets
 
-    def _pass(self, batch: SampleBatch) -> tuple[Tensor, Tensor]:
+    def _pass(self, task: Task, head: nn.Module, batch: SampleBatch) -> tuple[Tensor, Tensor]:
         """Return the head's logits and their loss."""
-        compute = self.engine.compute
-        logits = compute.logits(batch.inputs).task_logits
-        assert compute.task is not None and logits is not None
-        return logits.float(), self._task.loss(logits.float(), batch, compute.task)
+        logits = self.engine.compute.logits(batch.inputs).task_logits
+        assert logits is not None
+        return logits.float(), task.loss(logits.float(), batch, head)
 
     def _measure(self, place: TrialPlace) -> TrialPlace:
         """Score the dev examples; keep the weights where the trial may stop early and they are the best so far."""
-        self._measured = predictions = self.predict(self.material.dev)
-        tuned = self._task.tuned(self.material.dev, predictions)
-        scores = tuned.score(self.material.dev, predictions)
-        self._log("dev", place, **scores)
-        score = scores[self._task.main_metric]
+        self._measured = predictions = self._predict_dev()
+        by_task = {}
+        for name, lesson in self.material.lessons.items():
+            tuned = lesson.task.tuned(lesson.dev, predictions[name])
+            by_task[name] = tuned.score(lesson.dev, predictions[name])
+        scores = self.material.scores(by_task)
+        self._log("dev", place, scores)
+        score = scores[self.material.main_metric]
         if score <= place.best_score:
             return replace(place, stale=place.stale + 1)
         if self._config.patience is not None:
-            self.save_model(self.best, tuned, "")
+            self._write(self.engine.master, self.best)
         return replace(place, best_score=score, best_step=place.step, stale=0)
 
-    def predict(self, examples: Sequence[Any]) -> list[Any]:
-        """Return the model's predictions, made in the precision of training."""
-        compute = self.engine.compute
-        assert compute.task is not None
-        forward = task_logits(self.engine.precision, self.engine.device)
-        predictor = Predictor(self._task, self.material.tokenizer, forward, compute.task)
+    def predict(self, name: str, examples: Sequence[Any]) -> list[Any]:
+        """Return the model's predictions for examples of a task, made in the precision of training."""
+        head, forward = head_of(self.engine.compute, name), task_logits(self.engine.precision, self.engine.device)
+        predictor = Predictor(self.material.lessons[name].task, self.material.tokenizer, forward, head)
         return [prediction for _, prediction in predictor.predict(examples)]
 
-    def dev_predictions(self) -> list[Any]:
-        """Return the predictions on the dev examples when the trial is over: those of its last measurement, if it was now."""
-        return self.predict(self.material.dev) if self._measured is None else self._measured
+    def _predict_dev(self) -> dict[str, list[Any]]:
+        return {name: self.predict(name, lesson.dev) for name, lesson in self.material.lessons.items()}
+
+    def dev_predictions(self) -> dict[str, list[Any]]:
+        """Return the predictions on each task's dev examples when the trial is over: the last measurement's, if it was now."""
+        return self._predict_dev() if self._measured is None else self._measured
 
     def load_best(self) -> None:
         """Go back to the best weights of a trial that may stop early."""
@@ -283,10 +211,16 @@ class TrialRun:
         self.engine.master.load_state_dict(load_model(self.best, self.engine.master.heads).state_dict())
         self.engine.publish()
 
-    def save_model(self, path: Path, task: Task, card: str) -> None:
-        """Write the model as it is, in place of one that may be there."""
+    def save_models(self, path: Path, tasks: Mapping[str, Task]) -> None:
+        """Write the model of each task into ``path`` by its name, in place of what may be there."""
         shutil.rmtree(path, ignore_errors=True)
-        save_model(self.engine.master, self.material.tokenizer, path, card, task_values(task))
+        for name, task in tasks.items():
+            self._write(model_of(self.engine.master, name, task), path / name, task)
+
+    def _write(self, model: Bert, path: Path, task: Task | None = None) -> None:
+        """Write a model directory, in place of one that may be there."""
+        shutil.rmtree(path, ignore_errors=True)
+        save_model(model, self.material.tokenizer, path, "", None if task is None else task_values(task))
 
     def _save(self, place: TrialPlace) -> None:
         save_checkpoint(self.directory.checkpoints, self.engine, self.material.tokenizer, place, self._config.record.keep)
@@ -304,46 +238,11 @@ class TrialRun:
             log.info("resuming from %s", checkpoint)
         return place
 
-    def _log(self, kind: str, place: TrialPlace, **values: float) -> None:
-        record = {"step": place.step, "epoch": place.step / self._epoch_steps, **values, "seconds": place.elapsed}
+    def _log(self, kind: str, place: TrialPlace, values: Mapping[str, Any]) -> None:
+        record = {"step": place.step, "epoch": place.step / self._turns.epoch_steps, **values, "seconds": place.elapsed}
         self.directory.record(kind, record)
         for logger in self._loggers:
             logger.log(kind, record)
-
-
-def _used_ids(samples: Sequence[Sample]) -> Tensor:
-    return torch.from_numpy(np.unique(np.concatenate([window.token_ids for sample in samples for window in sample.windows])))
-
-
-def _starting_model(material: Material, trial: Trial) -> Bert:
-    """Return the model to start from, with a new head and with the layers frozen that are to be."""
-    model = load_model(material.config.model, Heads(task=material.task.head()), trial.seed)
-    recipe = material.config.recipe
-    if recipe.dropout is not None:
-        set_dropout(model, recipe.dropout)
-    if recipe.frozen_layers:
-        n_frozen = model.config.n_layers if recipe.frozen_layers == -1 else recipe.frozen_layers
-        for frozen in (model.encoder.embeddings, *model.encoder.layers[:n_frozen]):
-            frozen.requires_grad_(False)
-    return model
-
-
-def _shares(material: Material, trial: Trial, model: Bert) -> Callable[[str], float]:
-    """Return what says, by the name of a parameter, at what share of the learning rate it moves."""
-    recipe, n_layers = material.config.recipe, model.config.n_layers
-    head_rate = recipe.head_lr or material.task.usual_head_rate or trial.learning_rate
-
-    def share(name: str) -> float:
-        if name.startswith("task.") and not name.startswith("task.pooler."):
-            return head_rate / trial.learning_rate
-        if match := _LAYER.match(name):
-            return recipe.layer_decay ** (n_layers - 1 - int(match[1]))
-        return recipe.layer_decay**n_layers if name.startswith("encoder.embeddings.") else 1.0
-
-    return share
-
-
-_LAYER = re.compile(r"encoder\.layers\.(\d+)\.")
 
 
 @contextmanager

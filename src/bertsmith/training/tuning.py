@@ -1,5 +1,6 @@
 """The configuration of a fine-tuning run: a grid of trials, each one training from the same model."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -91,19 +92,15 @@ class Keeping(Config):
     """Write TensorBoard event files as well (needs the extra bertsmith[tensorboard])."""
 
 
-class FinetuneConfig(RunConfig):
-    """Fine-tune a model. Subclasses made by :func:`config_of` have the task's own settings as ``task``."""
+ALONE = ""
+"""The name of the task of a run that has but one."""
 
-    free_on_resume: ClassVar[frozenset[str]] = frozenset(
-        {"model", "train", "dev", "test", "out", "record.log_every", "record.tensorboard", "record.keep", "record.save_every"}
-    )
 
-    model: Path
-    """Model directory to start from."""
+class LabelledFiles(Config):
+    """The files of a task."""
+
     train: str
     """Labelled file to learn from; of classes, labels, numbers and choices also hub:NAME:SPLIT."""
-    out: Path
-    """Directory of the run; the same command on it resumes."""
     dev: str | None = None
     """Labelled file to choose the best model by; a part of the training file unless given."""
     dev_share: float = pydantic.Field(default=0.1, gt=0, lt=1)
@@ -112,6 +109,19 @@ class FinetuneConfig(RunConfig):
     """Labelled file that every trial is scored on, and that nothing is chosen by."""
     format: str | None = None
     """What the files are, whatever their extensions say."""
+
+
+class GridConfig(RunConfig, ABC):
+    """What every fine-tuning run has, of one task or of several: a model, and the settings to try."""
+
+    free_on_resume: ClassVar[frozenset[str]] = frozenset(
+        {"model", "out", "record.log_every", "record.tensorboard", "record.keep", "record.save_every"}
+    )
+
+    model: Path
+    """Model directory to start from."""
+    out: Path
+    """Directory of the run; the same command on it resumes."""
     lr: Numbers = (5e-5,)
     """Learning rates to try, with commas between them."""
     epochs: Numbers = (3.0,)
@@ -138,6 +148,21 @@ class FinetuneConfig(RunConfig):
         """Return the optimiser's settings of a trial."""
         shared = self.recipe.model_dump(include=set(Optimisation.model_fields) & set(Recipe.model_fields))
         return Optimisation(learning_rate=trial.learning_rate, **shared)
+
+    @abstractmethod
+    def by_task(self) -> "dict[str, tuple[LabelledFiles, Task]]":
+        """Return the files and the settings of each task by its name, those of a task alone by :data:`ALONE`."""
+
+
+class FinetuneConfig(GridConfig, LabelledFiles):
+    """Fine-tune a model. Subclasses made by :func:`config_of` have the task's own settings as ``task``."""
+
+    free_on_resume: ClassVar[frozenset[str]] = GridConfig.free_on_resume | {"train", "dev", "test"}
+
+    def by_task(self) -> dict[str, tuple[LabelledFiles, Task]]:
+        """Return the one task."""
+        task: Task = self.task  # type: ignore[attr-defined]
+        return {ALONE: (self, task)}
 
 
 @dataclass(frozen=True, slots=True)

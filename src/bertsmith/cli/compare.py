@@ -1,0 +1,54 @@
+"""``bertsmith compare WHAT``."""
+
+import difflib
+from collections.abc import Callable, Sequence
+
+from bertsmith.cli.flags import parse
+from bertsmith.errors import UsageError
+from bertsmith.progress import TerminalProgress
+
+
+def _features(arguments: Sequence[str]) -> None:
+    from bertsmith.training.compare_features import CompareFeaturesConfig, compare_features
+
+    config = parse(CompareFeaturesConfig, arguments, "compare features")
+    compare_features(config, TerminalProgress())
+    print((config.out / "table.md").read_text(encoding="utf-8"), end="")
+
+
+def _words(arguments: Sequence[str]) -> None:
+    from bertsmith.inference.word_similarity import CompareWordsConfig, compare_words
+
+    config = parse(CompareWordsConfig, arguments, "compare words")
+    compare_words(config, TerminalProgress())
+    print((config.out / "table.md").read_text(encoding="utf-8"), end="")
+
+
+COMPARISONS: dict[str, tuple[str, Callable[[Sequence[str]], None]]] = {
+    "features": ("a BiLSTM on a model's frozen features, layer by layer, with fine-tuning it", _features),
+    "words": ("cosines of word vectors with people's scores of similarity, layer by layer", _words),
+}
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run a comparison and print its table."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        raise SystemExit(0 if arguments else UsageError.exit_code)
+    name, *rest = arguments
+    if name not in COMPARISONS:
+        near = difflib.get_close_matches(name, COMPARISONS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the comparisons are {', '.join(COMPARISONS)}"
+        raise UsageError(f"{name!r} is not a comparison of bertsmith compare; {hint}")
+    COMPARISONS[name][1](rest)
+
+
+def _help() -> str:
+    comparisons = "\n".join(f"  {name:10} {summary}" for name, (summary, _) in COMPARISONS.items())
+    return f"""usage: bertsmith compare WHAT --model DIR --out DIR ...
+
+Compare ways to use a model on the same data; the table is printed, and is in the directory too.
+
+{comparisons}
+
+bertsmith compare WHAT --help shows the flags of a comparison."""
