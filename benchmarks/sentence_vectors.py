@@ -180,7 +180,7 @@ def _pairs(path: Path, first: int) -> tuple[list[str], list[str], list[float]]:
 
 def _table(arguments: argparse.Namespace, done: list[dict[str, Any]]) -> None:
     from bertsmith.inference.pipelines import vector_pipeline
-    from bertsmith.tasks.candidates import unit
+    from bertsmith.tasks.neighbours import unit
     from bertsmith.tasks.scores import regression_scores
 
     firsts, seconds, scores = _pairs(arguments.data / "test_with_gold.tsv", 5)
@@ -206,7 +206,7 @@ def _table(arguments: argparse.Namespace, done: list[dict[str, Any]]) -> None:
 
 def search(arguments: argparse.Namespace) -> None:
     from bertsmith.inference.search import KIND, TextIndex, build_index
-    from bertsmith.tasks.candidates import unit
+    from bertsmith.tasks.neighbours import unit
 
     class RandomVectors:
         """Stands for a model that takes no time."""
