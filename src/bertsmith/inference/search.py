@@ -45,8 +45,8 @@ class TextIndex:
 
     def __init__(self, path: Path, n_lines: int, width: int) -> None:
         self._vectors_nD = np.memmap(path / _VECTORS, np.float32, "r", shape=(n_lines, width))
-        self._places_n2 = np.memmap(path / _PLACES, np.int64, "r", shape=(n_lines, 2))
-        self._texts = (path / _TEXTS).open("rb")
+        self._places = np.memmap(path / _PLACES, np.int64, "r", shape=(n_lines + 1, 2))  # where in the texts, which line
+        self._texts = np.memmap(path / _TEXTS, np.uint8, "r")
 
     @classmethod
     def open(cls, path: Path, model: str, file: Path) -> Self:
@@ -66,7 +66,7 @@ class TextIndex:
             raise MismatchError(f"{path} was made of another file than {file} is now: {remedy}")
         n_lines, width = manifest.get("lines"), manifest.get("width")
         sizes = [manifest["files"].get(name, {}).get("bytes") for name in (_VECTORS, _PLACES)]
-        if not (isinstance(n_lines, int) and isinstance(width, int) and sizes == [4 * n_lines * width, 16 * n_lines]):
+        if not (isinstance(n_lines, int) and isinstance(width, int) and sizes == [4 * n_lines * width, 16 * (n_lines + 1)]):
             raise DamagedError(f"{path}: its manifest and its arrays do not fit together; {remedy}")
         return cls(path, n_lines, width)
 
@@ -86,9 +86,9 @@ class TextIndex:
         ]
 
     def _line(self, row: int) -> tuple[str, int]:
-        offset, number = self._places_n2[row].tolist()
-        self._texts.seek(offset)
-        return self._texts.readline().decode("utf-8").removesuffix("\n"), number
+        (start, number), (end, _) = self._places[row : row + 2].tolist()
+        line = self._texts[start:end].tobytes()
+        return line.decode("utf-8", "replace").removesuffix("\n"), number
 
 
 def build_index(pipe: VectorPipeline, model: str, file: Path, out: Path, progress: Progress = SILENT) -> None:
@@ -124,6 +124,7 @@ def build_index(pipe: VectorPipeline, model: str, file: Path, out: Path, progres
             texts.writelines(encoded)
             n_lines, offset = n_lines + len(chunk), int(offsets[-1])
             shown.note(f"{n_lines / (time.monotonic() - started):,.0f} lines/s")
+        np.array([offset, 0], np.int64).tofile(places)
         if not n_lines:
             raise InputError(f"{file} holds no text to search")
         for written in (vectors, places, texts):
