@@ -12,6 +12,7 @@ come; the same command goes on from there.
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import tempfile
@@ -26,7 +27,7 @@ from common import table
 from finetuning import TASKS as ALL_TASKS
 from finetuning import Results, timed, write_parts
 
-SIZES = {"sst2": (2000, 872), "mrpc": (1200, 408), "stsb": (1200, 750), "ner": (1000, 1000)}
+SIZES = {"sst2": (1500, 872), "mrpc": (800, 408), "stsb": (1000, 750), "ner": (800, 600)}
 TASKS = {name: replace(ALL_TASKS[name], sizes=sizes, epochs=2) for name, sizes in SIZES.items()}
 LEARNING_RATE, BATCH_SIZE = 1e-4, 32
 
@@ -46,12 +47,13 @@ def open_and_use(pipes):
 directory, names = sys.argv[1], sys.argv[2:]
 open_and_use({names[0]: bertsmith.pipeline(f"{directory}/{names[0]}")})
 before = megabytes()
-if {together}:
-    kept = open_and_use(bertsmith.pipelines(directory))
-else:
-    kept = open_and_use({name: bertsmith.pipeline(f"{directory}/{name}") for name in names})
+kept = open_and_use({pipes})
 print(megabytes() - before)
 """
+_WAYS = {
+    "one by one": '{name: bertsmith.pipeline(f"{directory}/{name}") for name in names}',
+    "together": "bertsmith.pipelines(directory)",
+}
 
 
 def main() -> None:
@@ -87,9 +89,11 @@ def _systems(arguments: argparse.Namespace) -> dict[str, float]:
 
 def _jobs(arguments: argparse.Namespace) -> Iterator[tuple[int, str, list[str]]]:
     """Yield the seed, the system and the tasks of every run."""
-    for seed in range(arguments.seeds):
-        yield from ((seed, "alone", [name]) for name in TASKS)
-        yield from ((seed, system, list(TASKS)) for system in _systems(arguments))
+    for place, system in enumerate(_systems(arguments)):
+        for seed in range(arguments.seeds):
+            if not place:
+                yield from ((seed, "alone", [name]) for name in TASKS)
+            yield seed, system, list(TASKS)
 
 
 def _run(files: Mapping[str, Mapping[str, Path]], system: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -111,13 +115,15 @@ def _run(files: Mapping[str, Mapping[str, Path]], system: str, seed: int, argume
         seconds, _ = timed([sys.executable, "-m", "bertsmith", "finetune", "multi", Path(directory) / "tasks.toml", *flags])
         (path,) = run.glob("trials/*/result.json")
         result = json.loads(path.read_text(encoding="utf-8"))
-        opened = {}
-        for together in (False, True):
-            command = [sys.executable, "-c", _MEMORY.replace("{together}", str(together)), run / "final", *files]
-            opened["together" if together else "one by one"] = float(timed(command)[1])
+        memory = {way: _memory(run / "final", list(files), way) for way in _WAYS} if len(files) > 1 else {}
         disk = sum(file.stat().st_size for file in (run / "final").rglob("*") if file.is_file())
     own = {"seconds": seconds, "training_seconds": result["seconds"], "steps": result["steps"]}
-    return {**own, "scores": result["dev"], "disk_megabytes": disk / 1e6, "memory_megabytes": opened}
+    return {**own, "scores": result["dev"], "disk_megabytes": disk / 1e6, "memory_megabytes": memory}
+
+
+def _memory(directory: Path, names: Sequence[str], way: str) -> float:
+    """Return the megabytes that the models take when they are opened in one of the ways."""
+    return float(timed([sys.executable, "-c", _MEMORY.replace("{pipes}", _WAYS[way]), directory, *names])[1])
 
 
 def _rows(results: Results, arguments: argparse.Namespace) -> dict[str, dict[str, str]]:
@@ -140,13 +146,15 @@ def _rows(results: Results, arguments: argparse.Namespace) -> dict[str, dict[str
     cells("steps", lambda run: run["steps"])
     cells("seconds", lambda run: run["seconds"])
     cells("directories, MB", lambda run: run["disk_megabytes"])
-    cells("in memory one by one, MB", lambda run: run["memory_megabytes"]["one by one"])
-    cells("in memory together, MB", lambda run: run["memory_megabytes"]["together"])
+    for way in _WAYS:
+        cells(f"in memory, opened {way}, MB", lambda run, way=way: run["memory_megabytes"].get(way, math.nan))
     return rows
 
 
 def _spread(values: Sequence[float]) -> str:
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    if math.isnan(sum(values)):
+        return "–"
     return f"{statistics.mean(values):,.1f}" + (f" ± {deviation:.1f}" if deviation else "")
 
 

@@ -118,25 +118,51 @@ def _train(arguments: argparse.Namespace, train: Path, test: Path, paragraphs: i
 
 def _scores(model: Path, test: Path) -> dict[str, dict[str, float]]:
     """Return the scores of each way to read."""
-    from bertsmith.inference.pipelines import task_pipeline
     from bertsmith.tasks.questions import read_questions
     from bertsmith.text.search import WordIndex
 
-    pipe = task_pipeline(model, precision="auto")
-    task = pipe.task
     questions = list(read_questions(test, labelled=True))
-    pairs = [(question, text) for question in questions for text in question.article]
-    alone = iter(found for _, found in pipe.predict(dataclasses.replace(question, context=text) for question, text in pairs))
+    task, found = _read(model, questions)
     answers: dict[str, list[Any]] = {reading: [] for reading in READINGS}
-    for question in questions:
-        found = [next(alone) for _ in question.article]
+    for question, (together, alone) in zip(questions, found, strict=True):
         first = (WordIndex(question.article).search(question.question, 1) or [0])[0]
-        answers["own"].append(found[question.article.index(question.context)])
-        answers["bm25"].append(found[first])
-        answers["apart"].append(max(found, key=lambda one: one.spans[0].probability))
-    everywhere = [dataclasses.replace(question, candidates=tuple(range(len(question.article)))) for question in questions]
-    answers["together"] = [found for _, found in pipe.predict(everywhere)]
+        answers["own"].append(alone[question.article.index(question.context)])
+        answers["bm25"].append(alone[first])
+        answers["apart"].append(max(alone, key=lambda one: one.spans[0].probability))
+        answers["together"].append(together)
     return {reading: task.score(questions, found) for reading, found in answers.items()}
+
+
+def _read(model: Path, questions: Sequence[Any]) -> tuple[Any, list[tuple[Any, list[Any]]]]:
+    """Return a model's task, and for each question the answer from all paragraphs and that from each alone."""
+    from bertsmith.inference.pipelines import TaskPipeline, task_pipeline
+    from bertsmith.tasks.answer import Answer
+
+    class BothWays(Answer):
+        """Says of the same scores what they mean together and for each paragraph by itself."""
+
+        def decode(self, examples: Any, samples: Any, logits: Any, head: Any) -> Any:
+            found = []
+            for question, own_samples, own_logits in zip(examples, samples, logits, strict=True):
+                windows = list(zip(own_samples, own_logits, strict=True))
+                parts = [
+                    [window for window in windows if window[0].target[0].paragraph == number]
+                    for number in range(1, len(question.article) + 1)
+                ]
+                (together,) = super().decode([question], [own_samples], [own_logits], head)
+                alone = dataclasses.replace(question, candidates=())
+                found.append((together, [super(BothWays, self).decode([alone], *_columns(part), head)[0] for part in parts]))
+            return found
+
+    pipe = task_pipeline(model, precision="auto")
+    both = TaskPipeline(BothWays(**pipe.task.model_dump()), pipe.tokenizer, pipe.engine)
+    everywhere = [dataclasses.replace(question, candidates=tuple(range(len(question.article)))) for question in questions]
+    return pipe.task, [found for _, found in both.predict(everywhere)]
+
+
+def _columns(windows: Sequence[Any]) -> tuple[list[list[Any]], list[list[Any]]]:
+    samples, logits = zip(*windows, strict=True)
+    return [list(samples)], [list(logits)]
 
 
 def _row(runs: Sequence[dict[str, Any]], paragraphs: int, reading: str) -> dict[str, Any]:

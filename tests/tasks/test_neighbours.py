@@ -30,7 +30,7 @@ def test_what_is_right_too_is_left_out() -> None:
 def test_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bertsmith.tasks.neighbours._ROWS_AT_ONCE", 2)
     rows = [("a", "b", "n"), ("c", "d"), ("e", "f")]
-    of = vectors([0.0, 0.2, 0.1], [1.0, 1.0], [0.15, 0.1])
+    of = vectors([0.0, 0.3, 0.1], [1.0, 1.0], [0.15, 0.1])
     # b is behind n and f; d is at its anchor; f and n are equally near to e.
     assert ranks(Candidates(rows), of) == [3, 1, 2]
     assert ranks(Candidates([("a", "b"), ("a", "n")]), vectors([0.0, 0.2], [0.0, 0.1])) == [1, 1]

@@ -178,7 +178,8 @@ def test_an_unknown_task(save, name):
     with pytest.raises(ArtifactError) as refusal:
         load_task_model(path)
     assert str(refusal.value) == (
-        f"{path} is a model of the task {name!r}, which is none of classify, multilabel, regress, tag, answer, choose, rank"
+        f"{path} is a model of the task {name!r}, which is none of "
+        "classify, multilabel, regress, tag, answer, choose, rank, embed"
     )
 
 

@@ -27,7 +27,7 @@ from bertsmith.training.tuning import config_of
 
 Make = Callable[..., MultiConfig]
 Records = Callable[[Path], list[dict[str, Any]]]
-KINDS = ("classify", "multilabel", "regress", "tag", "answer", "choose")
+KINDS = ("classify", "multilabel", "regress", "tag", "answer", "choose", "rank")
 SIZES = {"classify": 24, "tag": 16, "regress": 12}
 CPU = torch.device("cpu")
 
@@ -97,7 +97,7 @@ def test_every_kind_of_task_at_once(make: Make) -> None:
         assert scores == pytest.approx({name: result["dev"][f"a-{kind}/{name}"] for name in scores}, abs=1e-6)
         card = (directory / "README.md").read_text(encoding="utf-8")
         assert f"# a-{kind}\n" in card and f"dev a-{kind} " in card and sum(f"dev a-{other} " in card for other in KINDS) == 1
-        assert f"Dev set of a-{kind}" in page or kind in ("regress", "answer", "choose")
+        assert f"Dev set of a-{kind}" in page or kind in ("regress", "answer", "choose", "rank")
         assert f"Training loss of a-{kind}" in page
         assert len((config.out / f"dev-predictions-a-{kind}.jsonl").read_text().splitlines()) == 10
         theirs = transformers.AutoModel.from_pretrained(directory)

@@ -45,8 +45,8 @@ class TextIndex:
 
     def __init__(self, path: Path, n_lines: int, width: int) -> None:
         self._vectors_nD = np.memmap(path / _VECTORS, np.float32, "r", shape=(n_lines, width))
-        self._places_n2 = np.memmap(path / _PLACES, np.int64, "r", shape=(n_lines, 2))
-        self._texts = (path / _TEXTS).open("rb")
+        self._places = np.memmap(path / _PLACES, np.int64, "r", shape=(n_lines + 1, 2))  # where in the texts, which line
+        self._texts = np.memmap(path / _TEXTS, np.uint8, "r")
 
     @classmethod
     def open(cls, path: Path, model: str, file: Path) -> Self:
@@ -55,6 +55,7 @@ class TextIndex:
         Raises:
             ArtifactError: the directory is no index.
             DamagedError: it is truncated or altered.
+            InputError: there is no such file.
             MismatchError: it was made with another model, or of another file than this one is now.
         """
         manifest = read_manifest(path, KIND)
@@ -62,11 +63,11 @@ class TextIndex:
         remedy = f"remove {path} to have it made anew, or choose another --index"
         if manifest.get("model") != model:
             raise MismatchError(f"{path} was made with another model (its digest is not this one's): {remedy}")
-        if manifest.get("source_sha256") != sha256(file):
+        if manifest.get("source_sha256") != _source_digest(file):
             raise MismatchError(f"{path} was made of another file than {file} is now: {remedy}")
         n_lines, width = manifest.get("lines"), manifest.get("width")
         sizes = [manifest["files"].get(name, {}).get("bytes") for name in (_VECTORS, _PLACES)]
-        if not (isinstance(n_lines, int) and isinstance(width, int) and sizes == [4 * n_lines * width, 16 * n_lines]):
+        if not (isinstance(n_lines, int) and isinstance(width, int) and sizes == [4 * n_lines * width, 16 * (n_lines + 1)]):
             raise DamagedError(f"{path}: its manifest and its arrays do not fit together; {remedy}")
         return cls(path, n_lines, width)
 
@@ -86,9 +87,9 @@ class TextIndex:
         ]
 
     def _line(self, row: int) -> tuple[str, int]:
-        offset, number = self._places_n2[row].tolist()
-        self._texts.seek(offset)
-        return self._texts.readline().decode("utf-8").removesuffix("\n"), number
+        (start, number), (end, _) = self._places[row : row + 2].tolist()
+        line = self._texts[start:end].tobytes()
+        return line.decode("utf-8", "replace").removesuffix("\n"), number
 
 
 def build_index(pipe: VectorPipeline, model: str, file: Path, out: Path, progress: Progress = SILENT) -> None:
@@ -105,9 +106,7 @@ def build_index(pipe: VectorPipeline, model: str, file: Path, out: Path, progres
         InputError: the file cannot be read, or holds no text.
         ArtifactError: ``out`` exists and is not empty.
     """
-    if not file.is_file():
-        raise InputError(f"{file} is no file; give a file of text, one a line")
-    source, n_lines, offset, started = sha256(file), 0, 0, time.monotonic()
+    source, n_lines, offset, started = _source_digest(file), 0, 0, time.monotonic()
     with (
         atomic_directory(out) as directory,
         (directory / _VECTORS).open("wb") as vectors,
@@ -117,13 +116,14 @@ def build_index(pipe: VectorPipeline, model: str, file: Path, out: Path, progres
     ):
         lines = _numbered(file, shown)
         while chunk := list(islice(lines, _LINES_AT_ONCE)):
-            unit(pipe([text for _, text in chunk])).tofile(vectors)
+            vectors.write(unit(pipe([text for _, text in chunk])).tobytes())
             encoded = [f"{text}\n".encode() for _, text in chunk]
             offsets = offset + np.cumsum([0, *map(len, encoded)])
-            np.stack([offsets[:-1], [number for number, _ in chunk]], axis=1).astype(np.int64).tofile(places)
+            places.write(np.stack([offsets[:-1], [number for number, _ in chunk]], axis=1).astype(np.int64).tobytes())
             texts.writelines(encoded)
             n_lines, offset = n_lines + len(chunk), int(offsets[-1])
             shown.note(f"{n_lines / (time.monotonic() - started):,.0f} lines/s")
+        places.write(np.array([offset, 0], np.int64).tobytes())
         if not n_lines:
             raise InputError(f"{file} holds no text to search")
         for written in (vectors, places, texts):
@@ -145,6 +145,12 @@ def import_faiss() -> Any:
         return importlib.import_module("faiss")
     except ImportError:
         raise UsageError("searching needs the faiss library: pip install 'bertsmith[search]'") from None
+
+
+def _source_digest(file: Path) -> str:
+    if not file.is_file():
+        raise InputError(f"{file} is no file; give a file of text, one a line")
+    return sha256(file)
 
 
 def _numbered(file: Path, shown: Task) -> Iterator[tuple[int, str]]:
