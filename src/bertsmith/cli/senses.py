@@ -53,6 +53,8 @@ class SensesConfig(Config):
 def run(arguments: Sequence[str]) -> None:
     """Print the senses."""
     config = parse(SensesConfig, arguments, "senses")
+    if config.plot is not None and config.plot.is_dir():
+        raise UsageError(f"--plot {config.plot} is a directory; name a file, such as {config.plot / 'senses.svg'}")
 
     import numpy as np
 
@@ -69,13 +71,12 @@ def run(arguments: Sequence[str]) -> None:
             task.advance(1)
     n_senses = None if config.senses == "auto" else config.senses
     senses = find_senses(found, np.stack(vectors), pipeline.tokenizer, n_senses)
+    if config.as_json:
+        print(json.dumps(_record(config, sample.seen, found, senses), ensure_ascii=False))
+    else:
+        print(_readable(sample.seen, found, senses))
     if config.plot is not None:
         _draw(config.plot, found, senses)
-    print(
-        json.dumps(_record(config, sample.seen, found, senses), ensure_ascii=False)
-        if config.as_json
-        else _readable(sample.seen, found, senses)
-    )
 
 
 def _pipeline(config: SensesConfig) -> "FeaturePipeline":
