@@ -85,11 +85,10 @@ def _pipeline(config: SensesConfig) -> "FeaturePipeline":
     from bertsmith.artifacts.directory import load_model
     from bertsmith.inference.engine import Engine
     from bertsmith.inference.features import FeaturePipeline
-    from bertsmith.model.bert import Heads
     from bertsmith.model.mixing import Layers
     from bertsmith.text.tokenizer import Tokenizer
 
-    model = load_model(config.model, Heads())
+    model = load_model(config.model)
     layers = Layers.parse(config.layers, model.config.n_layers)
     if layers.shape(1)[0] > 1:
         raise UsageError(f"--layers {config.layers} gives several vectors a word; name one layer, or a sum or concatenation")
