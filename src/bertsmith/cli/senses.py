@@ -142,8 +142,11 @@ def _readable(n_found: int, found: "Sequence[Occurrence]", senses: "Senses") -> 
 
 
 def _named(senses: "Senses") -> str:
-    separation = "" if senses.silhouette is None else f" (silhouette {senses.silhouette:.2f})"
-    return f"{len(senses.senses)} sense{'s' if len(senses.senses) > 1 else ''}{separation}"
+    if senses.silhouette is None:
+        return f"{len(senses.senses)} sense{'s' if len(senses.senses) > 1 else ''}"
+    if len(senses.senses) == 1:
+        return f"1 sense (the best silhouette of several is {senses.silhouette:.2f})"
+    return f"{len(senses.senses)} senses (silhouette {senses.silhouette:.2f})"
 
 
 def _in_context(one: "Occurrence", width: int, mark: str = "") -> str:
