@@ -14,7 +14,7 @@ import pytest
 import safetensors.numpy
 import torch
 
-from bertsmith.artifacts.directory import load_model
+from bertsmith.artifacts.directory import load_model, save_model
 from bertsmith.inference import feature_files
 from bertsmith.inference.engine import Engine
 from bertsmith.inference.feature_files import Contents, Vectors, feature_file
@@ -180,6 +180,16 @@ def test_what_is_refused(
     assert not list(tmp_path.glob("*found*"))
 
 
+def test_weights_that_are_no_numbers(run_command: Any, model: Path, file: Path, tmp_path: Path) -> None:
+    broken = load_model(model)
+    with torch.no_grad():
+        broken.encoder.embeddings.norm.bias.fill_(torch.nan)
+    save_model(broken, Tokenizer.load(model), tmp_path / "broken", "")
+    code, _, err = run_command("features", tmp_path / "broken", file, "--out", tmp_path / "found.npz")
+    assert code == 1 and "the model's vectors are NaN or infinite" in err
+    assert not list(tmp_path.glob("*found*"))
+
+
 @pytest.mark.parametrize("extension", EXTENSIONS)
 def test_ctrl_c_leaves_nothing(
     run_command: Any, model: Path, file: Path, tmp_path: Path, extension: str, monkeypatch: pytest.MonkeyPatch
@@ -209,7 +219,7 @@ def test_an_old_file_stays_until_the_new_one_is_whole(tmp_path: Path, extension:
 
 
 def test_parquet_comes_in_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feature_files, "_ROW_GROUP_BYTES", 1000)
+    monkeypatch.setattr(feature_files, "_ROW_GROUP_BYTES", 1000)  # a text has 384
     with feature_file(tmp_path / "x.parquet", Contents("tokens", Layers((1,)), (1, 32))) as writer:
         for _ in range(10):
             writer.write(_one())

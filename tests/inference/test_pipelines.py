@@ -80,7 +80,7 @@ def test_texts_longer_than_the_model_reads(toy_tokenizer: Tokenizer, tmp_path: P
     short, long = "the " * 510, "the " * 600
     whole = pipeline(tmp_path / "model")([short, long])
     np.testing.assert_allclose(whole[0], whole[1], rtol=0, atol=1e-6)
-    assert caplog.messages == ["texts of more than 512 tokens are cut to what the model has positions for"]
+    assert caplog.messages == ["texts of more than 512 tokens are cut to what the model reads"]
     caplog.clear()
     cut = pipeline(tmp_path / "model", max_length=5)(["the cat sees the moon", "the cat sees a bird"])
     np.testing.assert_allclose(cut[0], cut[1], rtol=0, atol=1e-6)

@@ -97,8 +97,8 @@ CASES: dict[str, tuple[Task, list[Any], type, Callable[[SampleBatch, Any], dict[
         _questions(),
         transformers.BertForQuestionAnswering,
         lambda batch, _: {
-            "start_positions": torch.tensor([sample.target.first for sample in batch.samples]),
-            "end_positions": torch.tensor([sample.target.last for sample in batch.samples]),
+            "start_positions": torch.tensor([sample.target[0].first for sample in batch.samples]),
+            "end_positions": torch.tensor([sample.target[0].last for sample in batch.samples]),
         },
     ),
     "choose": (

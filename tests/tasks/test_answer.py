@@ -11,9 +11,10 @@ from torch import nn
 
 from bertsmith.batches.windows import Window
 from bertsmith.errors import DivergedError, InputError
-from bertsmith.tasks.answer import Answer, Answered, Span
+from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.questions import Answer as Gold
 from bertsmith.tasks.questions import Question
+from bertsmith.tasks.spans import Answered, Span
 from bertsmith.tasks.task import Logits, Sample, SampleBatch
 from bertsmith.text.tokenizer import Tokenizer
 
@@ -43,18 +44,18 @@ def test_windows_point_to_the_answer_or_to_cls(letter_tokenizer: Tokenizer, answ
     assert (any(is_whole), all(is_whole)) == (True, False)
     for sample, whole in zip(samples, is_whole, strict=True):
         expected = pieces if whole else "[CLS]"
-        assert tokens(sample.windows[0], letter_tokenizer, sample.target.first, sample.target.last) == expected
+        assert tokens(sample.windows[0], letter_tokenizer, sample.target[0].first, sample.target[0].last) == expected
         assert len(sample.windows[0].token_ids) <= 19
 
 
 def test_an_answer_within_tokens_is_the_tokens_it_touches(toy_tokenizer: Tokenizer) -> None:
     ((sample,),) = Answer().samples([question("ed hous", context="the red house .")], toy_tokenizer, labelled=True)
-    assert tokens(sample.windows[0], toy_tokenizer, sample.target.first, sample.target.last) == "red house"
+    assert tokens(sample.windows[0], toy_tokenizer, sample.target[0].first, sample.target[0].last) == "red house"
 
 
 def test_questions_without_answer_point_to_cls(letter_tokenizer: Tokenizer) -> None:
     ((sample,),) = Answer().samples([question()], letter_tokenizer, labelled=True)
-    assert (sample.target.first, sample.target.last) == (0, 0)
+    assert (sample.target[0].first, sample.target[0].last) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_answers_that_cannot_be_found_are_left_out_of_training_alone(misplaced: 
 
 def test_the_second_answer_is_learnt_where_the_first_is_misplaced(letter_tokenizer: Tokenizer) -> None:
     ((sample,),) = Answer().samples([question("nowhere", "cd")], letter_tokenizer, labelled=True)
-    assert tokens(sample.windows[0], letter_tokenizer, sample.target.first, sample.target.last) == "c ##d"
+    assert tokens(sample.windows[0], letter_tokenizer, sample.target[0].first, sample.target[0].last) == "c ##d"
 
 
 def test_long_questions_are_cut_and_counted(letter_tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture) -> None:
@@ -79,7 +80,7 @@ def test_long_questions_are_cut_and_counted(letter_tokenizer: Tokenizer, caplog:
         [question("ab", text="abcdefg"), question("ab", text="abcd")], letter_tokenizer, labelled=True
     )
     assert tokens(long.windows[0], letter_tokenizer, 0, 5) == "[CLS] a ##b ##c ##d [SEP]"
-    assert tokens(long.windows[0], letter_tokenizer, long.target.first, long.target.last) == "a ##b"
+    assert tokens(long.windows[0], letter_tokenizer, long.target[0].first, long.target[0].last) == "a ##b"
     assert long.windows[0].segment_ids[:6].tolist() == [0] * 6
     assert long.windows[0].segment_ids[6:].all()
     assert short.windows[0].token_ids.tolist() == long.windows[0].token_ids.tolist()
@@ -98,7 +99,7 @@ def test_loss_is_that_of_padded_sequences(letter_tokenizer: Tokenizer) -> None:
     samples = [sample for own in task.samples(examples, letter_tokenizer, labelled=True) for sample in own]
     scores = [torch.randn(sample.n_tokens, 2) for sample in samples]
     padded_BS2 = nn.utils.rnn.pad_sequence(scores, batch_first=True, padding_value=-math.inf)
-    targets_B2 = torch.tensor([(sample.target.first, sample.target.last) for sample in samples])
+    targets_B2 = torch.tensor([(sample.target[0].first, sample.target[0].last) for sample in samples])
     cross_entropy = nn.CrossEntropyLoss(reduction="sum")
     expected = (cross_entropy(padded_BS2[..., 0], targets_B2[:, 0]) + cross_entropy(padded_BS2[..., 1], targets_B2[:, 1])) / 2
     for order in (range(len(samples)), range(len(samples) - 1, -1, -1)):
@@ -128,7 +129,7 @@ def owner(place: int, windows: Sequence[Window]) -> int:
 def all_spans(task: Answer, samples: Sequence[Sample], logits: Sequence[Logits]) -> dict[tuple[int, int], float]:
     """Return the score of every span of characters, the best of the windows'."""
     windows = [sample.windows[0] for sample in samples]
-    offsets = samples[0].target.offsets
+    offsets = samples[0].target[0].offsets
     found: dict[tuple[int, int], float] = {}
     for number, (window, scores_S2) in enumerate(zip(windows, logits, strict=True)):
         for first in range(window.start, window.stop):
@@ -244,7 +245,9 @@ def test_what_pipelines_take() -> None:
     expected = Question("", "who?", "ab cd", (), "", "")
     assert Answer().example(("who?", "ab cd")) == Answer().example({"question": "who?", "context": "ab cd"}) == expected
     for wrong in ("who?", ("who?",), ("who?", None), {"question": "who?"}):
-        with pytest.raises(InputError, match="answer takes pairs of a question and a context; this is none"):
+        with pytest.raises(
+            InputError, match="answer takes pairs of a question and a context, or a list of paragraphs; this is none"
+        ):
             Answer().example(wrong)
 
 

@@ -58,8 +58,8 @@ def test_squad(read: Read, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
     answers = (Answer("China", 21),)
     path = tmp_path / "dev.json"
     assert found == [
-        Question("q1", "Where is it?", CONTEXT, answers, "Capitals", f"{path}: question q1"),
-        Question("q2", "Where is it?", CONTEXT, (), "Capitals", f"{path}: question q2"),
+        Question("q1", "Where is it?", CONTEXT, answers, "Capitals", f"{path}: question q1", (CONTEXT,)),
+        Question("q2", "Where is it?", CONTEXT, (), "Capitals", f"{path}: question q2", (CONTEXT,)),
     ]
     assert found[0].trainable == answers
     assert not caplog.records

@@ -19,6 +19,7 @@ from bertsmith.model.heads.token import TokenScores
 from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import Choose
 from bertsmith.tasks.classify import Classify
+from bertsmith.tasks.embed import Embed
 from bertsmith.tasks.multilabel import Multilabel
 from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.regress import Regress
@@ -42,6 +43,7 @@ EXAMPLES: list[Task] = [
     Answer(scorer="squad", has_no_answers=False, max_length=32),
     Choose(label_smoothing=0.2, max_length=32),
     Rank(loss_kind="listwise", negatives=3, highest_relevance=2.0, max_length=32),
+    Embed(pooling="max", normalised=True, loss_kind="cosent", top_score=5.0, mine=2, max_length=16, metric="pearson"),
 ]
 each_task = pytest.mark.parametrize("task", EXAMPLES, ids=lambda task: f"{task.kind}-{getattr(task, 'decoder', '')}")
 
@@ -176,7 +178,8 @@ def test_an_unknown_task(save, name):
     with pytest.raises(ArtifactError) as refusal:
         load_task_model(path)
     assert str(refusal.value) == (
-        f"{path} is a model of the task {name!r}, which is none of classify, multilabel, regress, tag, answer, choose, rank"
+        f"{path} is a model of the task {name!r}, which is none of "
+        "classify, multilabel, regress, tag, answer, choose, rank, embed"
     )
 
 

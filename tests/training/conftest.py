@@ -92,6 +92,11 @@ def queries(n: int, seed: int) -> str:
     return "".join(json.dumps(record) + "\n" for record in records)
 
 
+def scored_pairs(n: int, seed: int) -> str:
+    rows = (f"{subject} {verb}\t{verb} {thing}\t{VERBS.index(verb)}\n" for subject, verb, thing in sentences(n, seed))
+    return "sentence1\tsentence2\tscore\n" + "".join(rows)
+
+
 DATA: dict[str, tuple[str, Callable[[int, int], str]]] = {
     "classify": ("tsv", lambda n, seed: table(n, seed, lambda verb, _: VERBS.index(verb) % 2)),
     "multilabel": ("tsv", lambda n, seed: table(n, seed, lambda verb, thing: f"{verb},{thing.split()[-1]}")),
@@ -100,6 +105,7 @@ DATA: dict[str, tuple[str, Callable[[int, int], str]]] = {
     "answer": ("jsonl", questions),
     "choose": ("jsonl", choices),
     "rank": ("jsonl", queries),
+    "embed": ("tsv", scored_pairs),
 }
 
 

@@ -191,4 +191,8 @@ def test_the_command_prints_the_table(comparison: Any, files: Path, run_command:
     (files / "run.toml").write_text(config.to_toml(), encoding="utf-8")
     code, out, err = run_command("compare", "features", "--config", files / "run.toml")
     assert code == 0 and out.startswith("|  | dev F1 | test F1 | seeds |\n| --- | ---: | ---: | ---: |\n| last | "), err
+    code, out, _ = run_command("info", files / "run")
+    assert code == 0 and out.startswith("kind: comparison\nvariants:\n  last:\n    seeds: 1\n"), out
+    code, out, _ = run_command("info", files / "run" / "features" / "dev")
+    assert code == 0 and out.startswith("kind: feature cache\n"), out
     assert run_command("compare", "--help")[0] == 0 and run_command("compare")[0] == 2

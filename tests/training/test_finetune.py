@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 
 import bertsmith
 from bertsmith.errors import DamagedError, DivergedError, InputError, Interrupted, MismatchError, UsageError
+from bertsmith.inference.pipelines import VectorPipeline, task_pipeline
+from bertsmith.model.heads.pooling import SentenceVectors
 from bertsmith.tasks.saved import TASKS
 from bertsmith.training import finetune as module
 from bertsmith.training.finetune import finetune
@@ -20,7 +23,7 @@ from bertsmith.training.tuning import FinetuneConfig, config_of
 
 Make = Callable[..., FinetuneConfig]
 N_TRAIN, N_DEV = 24, 12
-TOY_KINDS = ("classify", "multilabel", "regress", "tag", "answer", "choose", "rank")
+TOY_KINDS = ("classify", "multilabel", "regress", "tag", "answer", "choose", "rank", "embed")
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +84,7 @@ def test_every_task_from_a_file_to_a_model_that_predicts(make: Make, task: str) 
     assert f"train.{suffix}, {N_TRAIN} examples" in card and f"dev.{suffix}, {N_DEV} examples" in card
     assert "Finished" in page and "Configuration" in page
 
-    pipe = bertsmith.pipeline(final)
+    pipe = task_pipeline(final)
     assert pipe.task.kind == task and pipe.task.max_length == 32
     examples = list(pipe.task.read(config.dev, labelled=True))
     predictions = [found for _, found in pipe.predict(examples)]
@@ -195,6 +198,44 @@ def test_early_stopping_ends_a_run_and_leaves_no_second_model(make: Make) -> Non
 def test_thresholds_tuned_on_dev_are_in_the_model(make: Make) -> None:
     pipe = bertsmith.pipeline(finetune(make("multilabel")))
     assert len(pipe.task.thresholds) == len(pipe.task.labels) == 5
+
+
+@pytest.fixture
+def triplets(tmp_path: Path) -> str:
+    subjects, verbs, things = ("the cat", "my teacher", "the king"), ("sees", "likes", "finds"), ("a song", "some bread")
+    records = (
+        {"anchor": f"{subject} {verb}", "positive": f"{verb} {thing}", "negative": f"{subject} {thing}"}
+        for subject, verb, thing in product(subjects, verbs, things)
+    )
+    (tmp_path / "triplets.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    return str(tmp_path / "triplets.jsonl")
+
+
+def test_a_batch_whose_examples_are_compared_is_not_done_in_parts(make: Make, tmp_path: Path, triplets: str) -> None:
+    weights = []
+    for batch_tokens in (8192, 16):
+        recipe = {"batch_tokens": batch_tokens}
+        final = finetune(make("embed", train=triplets, dev=triplets, out=str(tmp_path / str(batch_tokens)), recipe=recipe))
+        weights.append((final / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
+def test_vectors_from_triplets_with_mined_negatives(make: Make, triplets: str) -> None:
+    task = {"mine": 1, "mine_margin": 0.0, "pooling": "cls"}
+    config = make("embed", train=triplets, dev=triplets, task=task)
+    final = finetune(config)
+    (result,) = results(config.out).values()
+    assert result["dev"].keys() == {"mrr", "accuracy", "triplet_accuracy"}
+
+    pipe, of_task = bertsmith.pipeline(final), task_pipeline(final)
+    assert isinstance(pipe, VectorPipeline) and pipe.max_length == 32
+    assert of_task.task.head() == SentenceVectors("cls", normalised=True)
+    texts = ["the cat sees a song", "the king"]
+    for vector, found in zip(pipe(texts), of_task(texts), strict=True):
+        assert vector.tolist() == pytest.approx(found.vectors[0].tolist(), abs=1e-6)
+    manifest = json.loads((final / "manifest.json").read_text())
+    theirs = {"modules.json", "1_Pooling/config.json", "2_Normalize/config.json", "sentence_bert_config.json"}
+    assert theirs | {"config_sentence_transformers.json", "task.json", "README.md"} <= manifest["files"].keys()
 
 
 # Refusals.

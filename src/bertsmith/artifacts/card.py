@@ -56,6 +56,7 @@ _EXAMPLES = {
     "answer": '("a question", "the context that answers it")',
     "choose": '("a prompt", ["a choice", "another"])',
     "rank": '("a query", ["a candidate", "another"])',
+    "embed": '"a text", "another"',
 }
 
 

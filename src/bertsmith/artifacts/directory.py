@@ -15,9 +15,11 @@ from torch import Tensor
 
 from bertsmith.artifacts.configuration import configuration_values, read_configuration
 from bertsmith.artifacts.keymap import belongs_to_task, canonical, sources
+from bertsmith.artifacts.sentence_modules import write_sentence_modules
 from bertsmith.errors import ArtifactError, DamagedError, MismatchError
 from bertsmith.files import MANIFEST, atomic_directory, read_json, read_manifest, verify_manifest, write_json, write_manifest
 from bertsmith.model.bert import Bert, Heads, initialise_heads
+from bertsmith.model.heads.pooling import SentenceVectors
 from bertsmith.text.tokenizer import Tokenizer
 
 WEIGHTS, TASK = "model.safetensors", "task.json"
@@ -209,6 +211,9 @@ def write_model_files(
     write_json(directory / "config.json", configuration_values(model.config, model.heads, tokenizer.pad_id, model.is_tied))
     write_tensors(_stored_tensors(model), directory / WEIGHTS)
     tokenizer.save(directory, max_length=model.config.max_positions)
+    if isinstance(model.heads.task, SentenceVectors):
+        length = model.config.max_positions if task is None else task["settings"]["max_length"]
+        write_sentence_modules(directory, model.heads.task, model.config.width, length)
     (directory / "README.md").write_text(card, encoding="utf-8")
     if task is not None:
         write_json(directory / TASK, task)
@@ -225,7 +230,8 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def _stored_tensors(model: Bert) -> dict[str, Tensor]:
-    prefix = "bert." if model.heads.pooler or model.heads == Heads() else ""
+    is_encoder = model.heads == Heads() or isinstance(model.heads.task, SentenceVectors)
+    prefix = "bert." if model.heads.pooler or is_encoder else ""
     tensors = {}
     for name, parameter in model.state_dict().items():
         if name == _DECODER and model.is_tied:

@@ -16,8 +16,17 @@ def _features(arguments: Sequence[str]) -> None:
     print((config.out / "table.md").read_text(encoding="utf-8"), end="")
 
 
+def _words(arguments: Sequence[str]) -> None:
+    from bertsmith.inference.word_similarity import CompareWordsConfig, compare_words
+
+    config = parse(CompareWordsConfig, arguments, "compare words")
+    compare_words(config, TerminalProgress())
+    print((config.out / "table.md").read_text(encoding="utf-8"), end="")
+
+
 COMPARISONS: dict[str, tuple[str, Callable[[Sequence[str]], None]]] = {
     "features": ("a BiLSTM on a model's frozen features, layer by layer, with fine-tuning it", _features),
+    "words": ("cosines of word vectors with people's scores of similarity, layer by layer", _words),
 }
 
 
@@ -36,9 +45,9 @@ def run(arguments: Sequence[str]) -> None:
 
 def _help() -> str:
     comparisons = "\n".join(f"  {name:10} {summary}" for name, (summary, _) in COMPARISONS.items())
-    return f"""usage: bertsmith compare WHAT --model DIR --train FILE --dev FILE --out DIR ...
+    return f"""usage: bertsmith compare WHAT --model DIR --out DIR ...
 
-Compare ways to use a model on the same data, over several seeds; the table is in the directory of the run.
+Compare ways to use a model on the same data; the table is printed, and is in the directory too.
 
 {comparisons}
 

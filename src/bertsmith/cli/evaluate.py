@@ -11,7 +11,7 @@ from tyro.conf import arg
 
 from bertsmith.cli.flags import parse
 from bertsmith.cli.labelled import ModelOnFile, open_pipeline
-from bertsmith.errors import InputError, MismatchError
+from bertsmith.errors import InputError, MismatchError, UsageError
 from bertsmith.progress import TerminalProgress
 
 if TYPE_CHECKING:
@@ -51,6 +51,11 @@ def run(arguments: Sequence[str]) -> None:
         other_outcomes = _outcomes(other_pipe, examples, config.against)
         found["against"] = bootstrap(other_outcomes, other_pipe.task.scores, rounds=config.rounds, seed=config.seed)
         found["metric"] = task.main_metric
+        if task.main_metric not in found["scores"]:
+            raise UsageError(
+                f"models are compared by their {task.main_metric}, which there is none of on {config.file}; "
+                f"its examples have {', '.join(found['scores'])}"
+            )
         found["difference"] = paired_test(
             outcomes, other_outcomes, task.scores, task.main_metric, rounds=config.rounds, seed=config.seed
         )

@@ -21,6 +21,7 @@ TASKS = {
     "choose": "one of several choices (SWAG)",
     "rank": "candidates by their relevance to a query (WikiQA, MS MARCO)",
     "multi": "several of these on one encoder, as a file of tables says: bertsmith finetune multi tasks.toml",
+    "embed": "a vector for a text, from pairs, triplets or scored pairs (STS-B)",
 }
 
 

@@ -42,18 +42,21 @@ def describe(path: Path) -> dict[str, Any]:
         from bertsmith.corpus.store import describe as describe_corpus
 
         return describe_corpus(path)
-    if kind == "vocabulary":
-        manifest = files.read_manifest(path, "vocabulary")
+    if kind in ("vocabulary", "feature cache", "text-index"):
+        manifest = files.read_manifest(path, kind)
         return {name: value for name, value in manifest.items() if name not in ("format", "files")}
     if kind == "multi":
         from bertsmith.artifacts.directory import task_directories
 
         return {"kind": kind, "tasks": {name: _describe_model(directory) for name, directory in task_directories(path).items()}}
+    if (path / "table.json").exists():
+        variants = files.read_json(path / "table.json")["variants"]
+        return {"kind": "comparison", "variants": {one.pop("variant"): one for one in variants}}
     if (path / "config.toml").exists() and (path / "environment.json").exists():
         return _describe_finetuning(path) if (path / "trials").exists() else _describe_run(path)
     if kind == "model" or (path / "config.json").exists():
         return _describe_model(path)
-    raise ArtifactError(f"{path} is no vocabulary, corpus, run or model directory")
+    raise ArtifactError(f"{path} is no vocabulary, corpus, run, model or index directory")
 
 
 def _describe_model(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from bertsmith.config import Config
 from bertsmith.errors import UsageError
+from bertsmith.tasks.questions import Candidates
 
 if TYPE_CHECKING:
     from bertsmith.inference.pipelines import TaskPipeline
@@ -46,6 +47,8 @@ class ModelOnFile(Config):
     format: str | None = None
     """What the file is, whatever its extension says (csv, tsv, jsonl, txt; columns, conllu, json, text; squad, jsonl)."""
     columns: ColumnFlags = ColumnFlags()
+    candidates: Candidates | None = None
+    """Paragraphs of the article to look for an answer in, the question's own among them, or all."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """A GPU where there is one, else the CPU."""
     precision: Literal["auto", "float32", "bf16", "int8"] = "auto"
@@ -53,12 +56,16 @@ class ModelOnFile(Config):
 
 
 def open_pipeline(config: ModelOnFile, model: Path) -> "TaskPipeline":
-    """Return the pipeline of a model, set to read the columns that the flags name."""
+    """Return the pipeline of a model, set to read the columns and paragraphs that the flags name."""
     from bertsmith.inference.pipelines import task_pipeline
     from bertsmith.training.hardware import keep_pages
 
     keep_pages()
     pipe = task_pipeline(model, device=config.device, precision=config.precision)
+    if config.candidates is not None:
+        if "candidates" not in type(pipe.task).model_fields:
+            raise UsageError(f"--candidates means nothing to a model of the task {pipe.task.kind!r}")
+        pipe.task = pipe.task.model_copy(update={"candidates": config.candidates})
     changes = config.columns.model_dump(exclude_none=True)
     if not changes:
         return pipe

@@ -44,6 +44,7 @@ _HEADER_BYTES = 4096
 _DTYPE_NAMES = {"<f4": "F32", "<i8": "I64", "|u1": "U8"}
 _DECIMALS = 6
 _ROW_GROUP_BYTES = 1 << 25
+_ROW_GROUP_TEXTS = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,28 +121,31 @@ class _Flat(FeatureWriter):
             self._dtypes["strings"] = np.dtype(np.uint8)
         self._spools = {name: files.enter_context(self._spool(name)) for name in self._dtypes}
         self._add("layers", contents.layers.numbers)
-        self._add("text_offsets", [0])
-        self._add("string_offsets", [0])
+        if contents.unit != "texts":
+            self._add("text_offsets", [0])
+            self._add("string_offsets", [0])
 
     def _spool(self, name: str) -> IO[bytes]:  # noqa: ARG002
         return tempfile.TemporaryFile(dir=self.path.parent)
 
     def _add(self, name: str, values: npt.ArrayLike) -> None:
-        if name in self._spools:
-            self._spools[name].write(np.ascontiguousarray(values, self._dtypes[name]).data)
+        self._spools[name].write(np.ascontiguousarray(values, self._dtypes[name]).data)
 
     def write(self, found: Vectors) -> None:
-        strings = [string.encode("utf-8", "replace") for string in found.strings]
-        spans = np.array(found.spans, np.int64).reshape(-1, 2)
+        self._n_units += len(found.vectors_NLD)
         self._add("vectors", found.vectors_NLD)
         self._add("lines", [found.line])
-        self._add("starts", spans[:, 0])
-        self._add("ends", spans[:, 1])
-        self._add("string_offsets", self._n_bytes + np.cumsum([len(string) for string in strings], dtype=np.int64))
-        self._add("strings", np.frombuffer(b"".join(strings), np.uint8))
-        self._n_units += len(found.vectors_NLD)
+        if self.contents.unit == "texts":
+            return
+        spans = np.array(found.spans, np.int64).reshape(-1, 2)
+        strings = [string.encode() for string in found.strings]
+        stops = self._n_bytes + np.cumsum([len(string) for string in strings], dtype=np.int64)
         self._n_bytes += sum(map(len, strings))
         self._add("text_offsets", [self._n_units])
+        self._add("starts", spans[:, 0])
+        self._add("ends", spans[:, 1])
+        self._add("string_offsets", stops)
+        self._spools["strings"].write(b"".join(strings))
 
     def _shape(self, name: str) -> tuple[int, ...]:
         if name == "vectors":
@@ -244,7 +248,7 @@ class _ParquetWriter(FeatureWriter):
         self._waiting.append(pyarrow.record_batch(arrays, schema=self._schema))
         self._n_texts += 1
         self._n_bytes += found.vectors_NLD.nbytes
-        if self._n_bytes >= _ROW_GROUP_BYTES:
+        if self._n_bytes >= _ROW_GROUP_BYTES or len(self._waiting) == _ROW_GROUP_TEXTS:
             self._flush()
 
     def _flush(self) -> None:

@@ -16,12 +16,12 @@ from torch import nn
 
 from bertsmith.artifacts.configuration import read_configuration
 from bertsmith.artifacts.directory import TASK, load_model, task_directories, verify_directory
+from bertsmith.artifacts.sentence_modules import MODULES, read_sentence_modules
 from bertsmith.batches.look_ahead import prepared_ahead
 from bertsmith.batches.packing import pack
 from bertsmith.errors import ArtifactError, InputError, UsageError
 from bertsmith.inference.engine import Engine, choose_precision
-from bertsmith.model.bert import Bert
-from bertsmith.model.heads.pooling import pool
+from bertsmith.model.bert import Bert, Heads
 from bertsmith.tasks.fill import Filled, fill
 from bertsmith.tasks.predictor import Predictor
 from bertsmith.tasks.saved import load_task_model
@@ -95,12 +95,12 @@ class TaskPipeline:
 
 
 class VectorPipeline:
-    """Turns texts into vectors: the mean over the hidden states of all tokens of a text, ``[CLS]`` and ``[SEP]`` too.
+    """Turns texts into vectors.
 
     Args:
-        engine: Runs the model.
+        engine: Runs a model whose head is :class:`~bertsmith.model.heads.pooling.SentenceVectors`.
         tokenizer: The model's tokenizer.
-        max_length: Tokens read of a text; all that the model has positions for unless given.
+        max_length: Tokens read of a text, ``[CLS]`` and ``[SEP]`` included; all that the model has positions for unless given.
 
     Raises:
         UsageError: the model has fewer positions.
@@ -111,13 +111,18 @@ class VectorPipeline:
         if max_length is not None and not 2 < max_length <= positions:
             raise UsageError(f"max_length {max_length} is not between 3 and the {positions} positions that the model has")
         self.engine, self.tokenizer = engine, tokenizer
-        self._room = (max_length or positions) - 2
-        self._warns_of_cuts = max_length is None
+        self.max_length = max_length or positions
+        self.warns_of_cuts = True
+
+    @property
+    def width(self) -> int:
+        """D, the number of figures of a vector."""
+        return self.engine.model.config.width
 
     def __call__(self, texts: Iterable[str]) -> Floats:
         """Return the vectors (n, D) of the texts, in order."""
         vectors = list(self.stream(texts))
-        return np.stack(vectors) if vectors else np.zeros((0, self.engine.model.config.width), np.float32)
+        return np.stack(vectors) if vectors else np.zeros((0, self.width), np.float32)
 
     def stream(self, texts: Iterable[str]) -> Iterator[Floats]:
         """Yield the vectors (D,) in order; any number of texts in bounded memory."""
@@ -126,22 +131,22 @@ class VectorPipeline:
             yield from self._vectors(sequences)
 
     def _sequences(self, texts: Sequence[str]) -> list[list[int]]:
-        token_ids = self.tokenizer.token_ids(texts)
-        if self._warns_of_cuts and any(len(ids) > self._room for ids in token_ids):
-            log.warning("texts of more than %d tokens are cut to what the model has positions for", self._room + 2)
-            self._warns_of_cuts = False
-        return [[self.tokenizer.cls_id, *ids[: self._room], self.tokenizer.sep_id] for ids in token_ids]
+        token_ids, room = self.tokenizer.token_ids(texts), self.max_length - 2
+        if self.warns_of_cuts and any(len(ids) > room for ids in token_ids):
+            log.warning("texts of more than %d tokens are cut to what the model reads", self.max_length)
+            self.warns_of_cuts = False
+        return [[self.tokenizer.cls_id, *ids[:room], self.tokenizer.sep_id] for ids in token_ids]
 
     def _vectors(self, sequences: Sequence[Sequence[int]]) -> Floats:
         """Return (n, D), computed in batches of similar lengths."""
         lengths = np.array([len(sequence) for sequence in sequences])
         order = np.argsort(-lengths, kind="stable")
-        vectors = np.empty((len(sequences), self.engine.model.config.width), np.float32)
+        vectors = np.empty((len(sequences), self.width), np.float32)
         for part in pack(lengths[order], max(self.engine.token_budget, int(lengths.max()))):
             places = order[part]
             token_ids = np.concatenate([sequences[place] for place in places])
             batch = PackedBatch.from_arrays(token_ids, np.zeros_like(token_ids), lengths[places])
-            vectors[places] = pool(self.engine(batch).hidden, batch.cu_seqlens, "mean").cpu().numpy()
+            vectors[places] = self.engine.logits(batch).cpu().numpy()
         return vectors
 
 
@@ -166,11 +171,12 @@ def pipeline(
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``float32`` for what the weights say to the last digit, ``bf16`` or ``int8`` for speed, ``auto`` for bf16
             where the machine has instructions for it.
-        max_length: Tokens read of a text that is turned into a vector; the model's positions unless given.
+        max_length: Tokens read of a text that is turned into a vector; unless given, as many as the directory says, or as the
+            model has positions.
 
     Returns:
-        A :class:`TaskPipeline`; of a model with a masked-token head a :class:`FillPipeline`, and of an encoder alone a
-        :class:`VectorPipeline`.
+        A :class:`TaskPipeline`; of a model with a masked-token head a :class:`FillPipeline`, and of an encoder alone or a
+        directory of sentence-transformers a :class:`VectorPipeline`.
 
     Raises:
         ArtifactError: no model directory, or one whose model has no head to predict with.
@@ -179,15 +185,39 @@ def pipeline(
     path = Path(path)
     verify_directory(path)
     _, heads = read_configuration(path)
-    if task is not None or (path / TASK).exists() or (heads is not None and heads.task is not None):
+    has_task_head = heads is not None and heads.task is not None
+    if task is None and not has_task_head and (path / MODULES).exists():
+        return vector_pipeline(path, device=device, precision=precision, max_length=max_length)
+    if task is not None or has_task_head or (path / TASK).exists():
         return task_pipeline(path, task, device, precision)
-    model, chosen = load_model(path), choose_device(device, 0)
-    engine, tokenizer = Engine(model, chosen, choose_precision(precision, chosen)), Tokenizer.load(path)
-    if model.masked_token is not None:
-        return FillPipeline(engine, tokenizer)
-    if model.next_sentence is not None:
+    heads = heads or load_model(path).heads  # where no architecture is named, the tensors tell
+    if heads.masked_token:
+        chosen = choose_device(device, 0)
+        engine = Engine(load_model(path), chosen, choose_precision(precision, chosen))
+        return FillPipeline(engine, Tokenizer.load(path))
+    if heads.next_sentence:
         raise ArtifactError(f"{path} holds a model with a next-sentence head alone, for which there is no pipeline")
-    return VectorPipeline(engine, tokenizer, max_length)
+    return vector_pipeline(path, device=device, precision=precision, max_length=max_length)
+
+
+def vector_pipeline(
+    path: str | Path, *, device: str = "cpu", precision: Wanted = "float32", max_length: int | None = None
+) -> VectorPipeline:
+    """Return what makes vectors of texts with the encoder of any model directory.
+
+    A directory of sentence-transformers says itself how; of another, a vector is the mean of the hidden states of all tokens,
+    ``[CLS]`` and ``[SEP]`` too. Arguments and errors as for :func:`pipeline`.
+
+    Raises:
+        ArtifactError: the directory is of sentence-transformers, and has a part that bertsmith does not compute.
+    """
+    path, chosen = Path(path), choose_device(device, 0)
+    verify_directory(path)
+    vectors, own_length = read_sentence_modules(path)
+    model, tokenizer = load_model(path, Heads(task=vectors)), Tokenizer.load(path)
+    pipe = VectorPipeline(Engine(model, chosen, choose_precision(precision, chosen)), tokenizer, max_length or own_length)
+    pipe.warns_of_cuts = max_length is None  # who chooses a length knows of it
+    return pipe
 
 
 def pipelines(path: str | Path, *, device: str = "cpu", precision: Wanted = "float32") -> dict[str, TaskPipeline]:

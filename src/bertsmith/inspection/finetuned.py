@@ -12,12 +12,12 @@ import torch
 from bertsmith.inspection.arrays import Listed, Number
 from bertsmith.inspection.refusal import Refusal
 from bertsmith.inspection.subject import Reading
-from bertsmith.tasks.answer import Answered
 from bertsmith.tasks.choose import Chosen
 from bertsmith.tasks.classify import Classified
 from bertsmith.tasks.multilabel import Labelled, Multilabel
 from bertsmith.tasks.rank import Ranking
 from bertsmith.tasks.regress import Estimated
+from bertsmith.tasks.spans import Answered
 from bertsmith.tasks.tag import Tag, Tagged
 
 

@@ -16,11 +16,12 @@ from bertsmith.inspection.refusal import Cancelled, IsCancelled, Refusal
 from bertsmith.inspection.subject import TOKENS_AT_ONCE, Reading
 from bertsmith.model.attention import Attended, AttentionPlan, plan_attention
 from bertsmith.model.bert import Bert
-from bertsmith.tasks.answer import Answer, Answered
+from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import Choose
 from bertsmith.tasks.multilabel import Multilabel
 from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.regress import Regress
+from bertsmith.tasks.spans import Answered
 from bertsmith.tasks.tag import Tag
 from bertsmith.types import PackedBatch
 

@@ -1,13 +1,17 @@
 """Extractive question answering: a span of the context, or none (Devlin et al. 2019, sections 4.2 and 4.3).
 
-Dimensions: T tokens, B sequences, S tokens of one sequence, n examples.
+Of several paragraphs, all tokens compete for being the answer's first and last under one softmax, in training and in reading:
+the shared normalisation of Clark and Gardner (2018), section 3.
+
+Dimensions: T tokens, B sequences, S tokens of one sequence, M rows that are right, n examples.
 """
 
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -19,45 +23,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bertsmith.batches.windows import Part, Window, make_windows
-from bertsmith.errors import InputError
+from bertsmith.errors import InputError, UsageError
 from bertsmith.model.bert import TaskHead
 from bertsmith.model.heads.span import SpanScores
 from bertsmith.tasks.answer_scores import best_threshold, chinese_exact_match, chinese_f1, exact_match, f1, is_chinese
-from bertsmith.tasks.questions import Question, read_questions
+from bertsmith.tasks.paragraphs import nearest
+from bertsmith.tasks.questions import Candidates, Question, read_questions
 from bertsmith.tasks.scores import check_predictions
+from bertsmith.tasks.spans import Answered, Span, distinct
 from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Submission, Task, log, worst
 from bertsmith.text.tokenizer import Tokenizer
 
 _STARTS_AND_ENDS = 20
 _ALTERNATIVES = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Characters ``start`` to ``end`` of the context, and how probable they are as the answer."""
-
-    text: str
-    start: int
-    end: int
-    probability: float
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """The answer, empty where the context seems to hold none, with the likeliest spans and what speaks for no answer.
-
-    ``no_answer`` is the score of "no answer" less that of the best span; above the task's threshold, there is none.
-    """
-
-    text: str
-    start: int
-    end: int
-    probability: float
-    no_answer: float
-    spans: tuple[Span, ...]
-
-    def __str__(self) -> str:
-        return self.text
+MOST_ANSWERS = 20
+"""Answers given of several paragraphs, at most."""
 
 
 class Answer(Task):
@@ -81,17 +61,35 @@ class Answer(Task):
     """Whether a context may hold no answer; whether the training file has such questions, unless given."""
     threshold: float | None = None
     """No-answer score above which no answer is given; tuned on the dev file unless given."""
+    paragraphs: int = pydantic.Field(default=1, ge=1)
+    """Paragraphs that a question is trained on together: its own and those of the article that share most words with it."""
+    candidates: Candidates | None = None
+    """Paragraphs of the article to look for the answer in, its own among them, or all; as many as --paragraphs unless given."""
 
     def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[Question]:  # noqa: A002
-        """Yield the questions of a file."""
-        return read_questions(path, labelled=labelled, format=format)
+        """Yield the questions of a file, with the paragraphs to read where these are more than the question's own."""
+        wanted = self.candidates or self.paragraphs
+        for question in read_questions(path, labelled=labelled, format=format):
+            if self.paragraphs == wanted == 1:
+                yield question
+            elif not question.article:
+                raise UsageError(
+                    f"{question.source}: several paragraphs are to be read, and only SQuAD's JSON says which belong to one "
+                    "article; leave --paragraphs and --candidates out"
+                )
+            else:
+                yield dataclasses.replace(question, candidates=nearest(question, wanted))
 
     def example(self, value: Any) -> Question:
-        """Return the example for (question, context)."""
+        """Return the example for (question, context) or (question, list of paragraphs)."""
         match value:
             case (str() as question, str() as context) | {"question": str() as question, "context": str() as context}:
                 return Question("", question, context, (), "", "")
-        raise InputError(f"answer takes pairs of a question and a context; this is none: {value!r:.80}")
+            case (str() as question, [str() as context, *others]) if all(isinstance(other, str) for other in others):
+                return Question("", question, context, (), "", "", (context, *others), tuple(range(1 + len(others))))
+        raise InputError(
+            f"answer takes pairs of a question and a context, or a list of paragraphs; this is none: {value!r:.80}"
+        )
 
     def fitted(self, examples: Sequence[Question]) -> Self:
         """Return the task with the language of the answers, and whether there may be none."""
@@ -109,44 +107,68 @@ class Answer(Task):
         return SpanScores()
 
     def samples(self, examples: Sequence[Question], tokenizer: Tokenizer, *, labelled: bool) -> list[list[Sample]]:
-        """Return a sample for each window; one without the answer says so by pointing to ``[CLS]``."""
-        contexts = list(dict.fromkeys(example.context for example in examples))
-        encodings = dict(zip(contexts, tokenizer.encode_many(contexts), strict=True))
+        """Return a sample for each window, or one for all that are to be learnt from together; each window has its target.
+
+        The target of a window without the answer points to ``[CLS]``.
+        """
+        passages = [self._passages(example, labelled) for example in examples]
+        texts = list(dict.fromkeys(text for own in passages for _, text in own))
+        encoded = {
+            text: (encoding.token_ids[1:-1], np.array(encoding.offsets[1:-1], np.int64).reshape(-1, 2))
+            for text, encoding in zip(texts, tokenizer.encode_many(texts), strict=True)
+        }
+        cls, sep, end = Part([tokenizer.cls_id]), Part([tokenizer.sep_id]), Part([tokenizer.sep_id], segment=1)
+        found: list[list[Sample]] = []
+        for example, question, own in zip(examples, self._questions(examples, tokenizer), passages, strict=True):
+            span = _tokens_of_answer(example, encoded[example.context][1]) if labelled else None
+            if labelled and example.answers and span is None:
+                found.append([])  # what stands elsewhere than it is said to is no question without an answer
+                continue
+            parts: list[tuple[Window, _Target]] = []
+            for number, text in own:
+                token_ids, offsets = encoded[text]
+                gold = span if text == example.context else None
+                before = [cls, Part(question), sep]
+                windows = make_windows(before, Part(token_ids, segment=1), [end], self.max_length, self.stride)
+                parts += [(window, _Target(number, offsets, *_rows(window, gold))) for window in windows]
+            if labelled and self.paragraphs > 1:
+                found.append([Sample(*zip(*parts, strict=True))])
+            else:
+                found.append([Sample((window,), (target,)) for window, target in parts])
+        return found
+
+    def _passages(self, example: Question, labelled: bool) -> list[tuple[int | None, str]]:
+        """Return the texts to learn or to find the answer from, each with its number in the article."""
+        places = example.candidates
+        if labelled:
+            places = nearest(example, self.paragraphs) if self.paragraphs > 1 else ()
+        return [(place + 1, example.article[place]) for place in places] or [(None, example.context)]
+
+    def _questions(self, examples: Sequence[Question], tokenizer: Tokenizer) -> list[list[int]]:
+        """Return the token ids of the questions, cut where they are too long."""
         questions = tokenizer.token_ids([example.question for example in examples])
         # Of a short sequence, half is for the context.
         longest = min(self.max_question, (self.max_length - 3) // 2)
         n_cut = sum(len(token_ids) > longest for token_ids in questions)
         if n_cut:
             log.warning("%d question(s) of more than %d tokens (--max-question) were cut to it", n_cut, longest)
-        cls, sep = Part([tokenizer.cls_id]), Part([tokenizer.sep_id])
-        found: list[list[Sample]] = []
-        for example, token_ids in zip(examples, questions, strict=True):
-            encoding = encodings[example.context]
-            offsets = np.array(encoding.offsets[1:-1], np.int64).reshape(-1, 2)
-            span = _tokens_of_answer(example, offsets) if labelled else None
-            if labelled and example.answers and span is None:
-                found.append([])  # what stands elsewhere than it is said to is no question without an answer
-                continue
-            before = [cls, Part(token_ids[:longest]), sep]
-            text = Part(encoding.token_ids[1:-1], segment=1)
-            windows = make_windows(before, text, [Part([tokenizer.sep_id], segment=1)], self.max_length, self.stride)
-            found.append([Sample((window,), _Target(offsets, *_rows(window, span))) for window in windows])
-        return found
+        return [token_ids[:longest] for token_ids in questions]
 
     def loss(self, logits: Tensor, batch: SampleBatch, head: nn.Module) -> Tensor:  # noqa: ARG002
-        """Return the mean of the cross-entropies of the first and of the last token, each among those of its sequence."""
+        """Return the mean of the cross-entropies of the first and of the last token, each among those of its sample.
+
+        Where windows overlap and several hold the answer, the probability of its being found in any of them counts; where none
+        does, that of any ``[CLS]``.
+        """
         log_probabilities_T2 = self.log_probabilities(logits, batch)
-        offsets = batch.inputs.cu_seqlens[:-1].tolist()
-        rows = [
-            (offset + sample.target.first, offset + sample.target.last)
-            for offset, sample in zip(offsets, batch.samples, strict=True)
-        ]
-        rows_B2 = torch.tensor(rows, device=logits.device)
-        return -log_probabilities_T2.gather(0, rows_B2).sum() / 2
+        offsets = np.cumsum([0, *(sample.n_tokens for sample in batch.samples)])
+        rows = [offset + _right_rows(sample) for offset, sample in zip(offsets, batch.samples, strict=False)]
+        right_M2 = log_probabilities_T2.gather(0, torch.from_numpy(np.concatenate(rows)).to(logits.device))
+        return -torch.stack([own.logsumexp(0) for own in torch.split(right_M2, [len(own) for own in rows])]).sum() / 2
 
     def log_probabilities(self, logits: Tensor, batch: SampleBatch) -> Tensor:
-        """Return (T, 2): of being the first and the last token of the answer, among those of the sequence."""
-        lengths = batch.inputs.cu_seqlens.diff().tolist()
+        """Return (T, 2): of being the first and the last token of the answer, among those of the sample."""
+        lengths = [sample.n_tokens for sample in batch.samples]
         return torch.cat([F.log_softmax(scores_S2, dim=0) for scores_S2 in torch.split(logits, lengths)])
 
     def decode(
@@ -156,31 +178,43 @@ class Answer(Task):
         logits: Sequence[Sequence[Logits]],
         head: nn.Module,  # noqa: ARG002
     ) -> list[Answered]:
-        """Return the best span over all windows of each context; where its first token has most context, it counts."""
+        """Return the best span over all windows of what was read; where its first token has most context, it counts."""
         return [
             self.apply(self._answered(example, own, found))
             for example, own, found in zip(examples, samples, logits, strict=True)
         ]
 
     def _answered(self, example: Question, samples: Sequence[Sample], logits: Sequence[Logits]) -> Answered:
-        null = min(float(scores_S2[0].sum()) for scores_S2 in logits)
-        scored: dict[tuple[int, int], float] = {}
+        null = self._null(logits)
+        scored: dict[_Place, float] = {}
         for sample, scores_S2 in zip(samples, logits, strict=True):
+            (target,) = sample.target
             for score, first, last in self._candidates(sample.windows[0], scores_S2):
-                offsets = sample.target.offsets
-                place = int(offsets[first, 0]), int(offsets[last, 1])
+                place = target.paragraph, int(target.offsets[first, 0]), int(target.offsets[last, 1])
                 scored[place] = max(score, scored.get(place, -math.inf))
-        best = sorted(scored.items(), key=lambda item: -item[1])[:_STARTS_AND_ENDS]
+        best = sorted(scored.items(), key=lambda item: -item[1])
         if not best:
             return Answered("", 0, 0, 0.0, 0.0 * null + _CERTAIN, ())
+        if not example.candidates:
+            best = best[:_STARTS_AND_ENDS]
         top = best[0][1]
-        weights = [math.exp(score - top) for _, score in best]
-        total = sum(weights) + (math.exp(min(null - top, 700.0)) if self.has_no_answers else 0.0)
-        spans = tuple(
-            Span(example.context[start:end], start, end, weight / total)
-            for ((start, end), _), weight in zip(best[:_ALTERNATIVES], weights, strict=False)
+        total = sum(math.exp(score - top) for _, score in best)
+        total += math.exp(min(null - top, 700.0)) if self.has_no_answers else 0.0
+        spans = (
+            Span(_passage(example, place)[start:end], start, end, math.exp(score - top) / total, place)
+            for (place, start, end), score in best
         )
-        return Answered("", 0, 0, 0.0, null - top, spans)
+        shown = islice(distinct(spans), MOST_ANSWERS) if example.candidates else islice(spans, _ALTERNATIVES)
+        return Answered("", 0, 0, 0.0, null - top, tuple(shown))
+
+    def _null(self, logits: Sequence[Logits]) -> float:
+        """Return the score of no answer.
+
+        Windows that were normalised together in training have one place for it, all their ``[CLS]``; of others, which say it
+        each for itself, that one counts which says it least.
+        """
+        null_W2 = np.array([scores_S2[0] for scores_S2 in logits], np.float64)
+        return float(np.logaddexp.reduce(null_W2).sum() if self.paragraphs > 1 else null_W2.sum(1).min())
 
     def _candidates(self, window: Window, scores_S2: Logits) -> Iterator[tuple[float, int, int]]:
         """Yield score, first and last token of the spans that the best beginnings and ends of a window make up."""
@@ -200,9 +234,11 @@ class Answer(Task):
             # The scores are logarithms of probabilities but for a constant.
             ahead = math.exp(min(prediction.no_answer, 700.0))
             certain = ahead * prediction.spans[0].probability if prediction.spans else 1.0
-            return dataclasses.replace(prediction, text="", start=0, end=0, probability=certain)
+            return dataclasses.replace(prediction, text="", start=0, end=0, probability=certain, paragraph=None)
         best = prediction.spans[0]
-        return dataclasses.replace(prediction, text=best.text, start=best.start, end=best.end, probability=best.probability)
+        return Answered(
+            best.text, best.start, best.end, best.probability, prediction.no_answer, prediction.spans, best.paragraph
+        )
 
     def tuned(self, examples: Sequence[Question], predictions: Sequence[Answered]) -> Self:
         """Return the task with the no-answer threshold that is best on these examples, unless it was given."""
@@ -255,6 +291,14 @@ class Answer(Task):
         confidence = np.array([found.probability for found in predictions])
         return Review(worst(mistakes), confidence, outcomes[:, 0] > 0)
 
+    def record(self, example: Question, prediction: Answered) -> Mapping[str, Any]:
+        """Return a prediction as one JSON object; numbers of paragraphs stand in it where there were several."""
+        record = dict(super().record(example, prediction))
+        if not example.candidates:
+            for found in (record, *record["spans"]):
+                del found["paragraph"]
+        return record
+
     def submission(self) -> Submission:
         """Return SQuAD's form: one JSON object from the questions' ids to their answers."""
 
@@ -268,13 +312,30 @@ class Answer(Task):
 _CERTAIN = 1e9
 
 
+_Place = tuple[int | None, int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """The character spans of the context's tokens, and the rows of the answer's first and last token."""
+    """What a window is of: a paragraph's number, the character spans of its tokens, the rows of the answer's ends."""
 
+    paragraph: int | None
     offsets: npt.NDArray[np.int64]
     first: int
     last: int
+
+
+def _right_rows(sample: Sample) -> npt.NDArray[np.int64]:
+    """Return (M, 2): the rows of the answer's ends in the windows of a sample that hold it, or of every ``[CLS]``."""
+    offsets = np.cumsum([0, *(len(window.token_ids) for window in sample.windows)])[:-1]
+    rows_W2 = np.array([(target.first, target.last) for target in sample.target])
+    holds_W = rows_W2[:, 0] > 0
+    right_M2: npt.NDArray[np.int64] = (rows_W2 + offsets[:, None])[holds_W if holds_W.any() else slice(None)]
+    return right_M2
+
+
+def _passage(example: Question, paragraph: int | None) -> str:
+    return example.context if paragraph is None else example.article[paragraph - 1]
 
 
 def _tokens_of_answer(example: Question, offsets: npt.NDArray[np.int64]) -> tuple[int, int] | None:

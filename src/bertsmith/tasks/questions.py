@@ -6,10 +6,15 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import pydantic
 
 from bertsmith.errors import InputError, UsageError
 from bertsmith.text.streams import extension, input_name, read_input, read_lines
+
+Candidates = Annotated[int, pydantic.Field(ge=1)] | Literal["all"]
+"""How many paragraphs of an article."""
 
 _FORMATS = {".json": "squad", ".jsonl": "jsonl"}
 _EXPECTED = {
@@ -37,6 +42,8 @@ class Question:
     ``answers`` is empty where the context holds no answer (SQuAD 2.0's ``is_impossible``), and in unlabelled data. A
     question that has answers of which none is :attr:`trainable` says nothing for training: it is not one without answer.
     ``title`` is that of the article, or empty; ``source`` is ``file: question ID`` or ``file:line``, for messages.
+    ``article`` has the texts of all paragraphs of the context's article where the file says which these are, one tuple for
+    all of its questions, and ``candidates`` the places in it of the paragraphs to read instead of the context alone.
     """
 
     id: str
@@ -45,6 +52,8 @@ class Question:
     answers: tuple[Answer, ...]
     title: str
     source: str
+    article: tuple[str, ...] = ()
+    candidates: tuple[int, ...] = ()
 
     @property
     def trainable(self) -> tuple[Answer, ...]:
@@ -131,13 +140,14 @@ def _from_squad(pieces: Iterable[str], name: str, labelled: bool) -> Iterator[Qu
     articles = _parse("".join(pieces), name, "data", "squad")
     for in_article, article in _objects(articles, "data", "article", name):
         title = _field(article, "title", in_article, str, default="")
-        for in_paragraph, paragraph in _objects(article, "paragraphs", "paragraph", in_article):
-            context = _field(paragraph, "context", in_paragraph, str)
+        paragraphs = list(_objects(article, "paragraphs", "paragraph", in_article))
+        contexts = tuple(_field(paragraph, "context", in_paragraph, str) for in_paragraph, paragraph in paragraphs)
+        for (in_paragraph, paragraph), context in zip(paragraphs, contexts, strict=True):
             for where, record in _objects(paragraph, "qas", "question", in_paragraph):
                 question_id = str(_field(record, "id", where, str, int))
                 text = _field(record, "question", where, str)
                 answers = _answers(record, context, where) if labelled else ()
-                yield Question(question_id, text, context, answers, title, f"{name}: question {question_id}")
+                yield Question(question_id, text, context, answers, title, f"{name}: question {question_id}", contexts)
 
 
 def _from_json_lines(pieces: Iterable[str], name: str, labelled: bool) -> Iterator[Question]:

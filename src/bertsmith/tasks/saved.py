@@ -15,6 +15,7 @@ from bertsmith.model.heads.token import TokenScores
 from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import Choose
 from bertsmith.tasks.classify import Classify
+from bertsmith.tasks.embed import Embed
 from bertsmith.tasks.multilabel import Multilabel
 from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.regress import Regress
@@ -23,7 +24,7 @@ from bertsmith.tasks.tag import Scheme, Tag
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
 
-TASKS: dict[str, type[Task]] = {kind.kind: kind for kind in (Classify, Multilabel, Regress, Tag, Answer, Choose, Rank)}
+TASKS: dict[str, type[Task]] = {kind.kind: kind for kind in (Classify, Multilabel, Regress, Tag, Answer, Choose, Rank, Embed)}
 
 
 def task_values(task: Task) -> dict[str, Any]:

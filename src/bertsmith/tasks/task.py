@@ -137,6 +137,11 @@ class Task(Config, ABC):
         return None
 
     @property
+    def compares_samples(self) -> bool:
+        """Whether the loss compares the samples of a batch with each other, so that a batch cannot be done in parts."""
+        return False
+
+    @property
     def main_metric(self) -> str:
         """The score by which models are chosen."""
         return self.metric or self.usual_metric
@@ -156,6 +161,25 @@ class Task(Config, ABC):
     def fitted(self, examples: Sequence[Any]) -> Self:  # noqa: ARG002
         """Return the task with what it learns from the training examples before training, such as its labels."""
         return self
+
+    def prepared(
+        self,
+        train: Sequence[Any],
+        dev: Sequence[Any],  # noqa: ARG002
+        model: Path,  # noqa: ARG002
+        tokenizer: Tokenizer,  # noqa: ARG002
+        device: torch.device,  # noqa: ARG002
+    ) -> tuple[Self, Sequence[Any]]:
+        """Return the task with what it takes from the model to start from, and the examples to train on, changed by it.
+
+        Args:
+            train: The training examples, without those held out.
+            dev: Those that the best model is chosen by.
+            model: The directory to start from.
+            tokenizer: Its tokenizer.
+            device: Where the model may run.
+        """
+        return self, train
 
     def check(self, examples: Sequence[Any]) -> None:
         """Raise :class:`InputError` for examples to be scored with what the task does not know, such as a new label."""

@@ -15,7 +15,7 @@ from bertsmith.tasks.records import Record, Table, read_table, table_format
 _log = logging.getLogger("bertsmith")
 
 # Columns of a text and its pair; the first that a table has are taken.
-_LAYOUTS: tuple[tuple[str, str | None], ...] = (
+LAYOUTS: tuple[tuple[str, str | None], ...] = (
     ("#1 String", "#2 String"),  # MRPC
     ("question1", "question2"),  # QQP
     ("question", "sentence"),  # QNLI
@@ -31,7 +31,7 @@ _LAYOUTS: tuple[tuple[str, str | None], ...] = (
     ("review", None),
     ("content", None),
 )
-_LABELS = ("Quality", "is_duplicate", "gold_label", "label", "labels", "score", "similarity_score", "sentiment")
+LABELS = ("Quality", "is_duplicate", "gold_label", "label", "labels", "score", "similarity_score", "sentiment")
 _IDS = ("id", "index", "idx", "guid", "pairID")
 
 
@@ -128,7 +128,7 @@ def _choose(table: Table, columns: Columns, labelled: bool, empty_labels: bool) 
 
 
 def _known_layout(table: Table) -> tuple[str, str | None]:
-    for text, pair in _LAYOUTS:
+    for text, pair in LAYOUTS:
         if text in table.columns and (pair is None or pair in table.columns):
             return text, pair
     raise InputError(
@@ -138,7 +138,7 @@ def _known_layout(table: Table) -> tuple[str, str | None]:
 
 
 def _known_label(table: Table, taken: Sequence[str | None]) -> str:
-    for label in _LABELS:
+    for label in LABELS:
         if label in table.columns and label not in taken:
             return label
     raise InputError(
@@ -165,7 +165,7 @@ def _unlabelled(table: Table, chosen: _Chosen) -> Iterator[TextExample]:
 
 
 def _labelled(table: Table, chosen: _Chosen) -> Iterator[TextExample]:
-    left_out = _LeftOut(table.path)
+    left_out = LeftOut(table.path)
     n_examples = 0
     for number, record in enumerate(table.rows):
         label = _label(record, chosen)
@@ -183,7 +183,7 @@ def _labelled(table: Table, chosen: _Chosen) -> Iterator[TextExample]:
 
 
 @dataclass(slots=True)
-class _LeftOut:
+class LeftOut:
     """Counts the rows left out, by reason, and remembers where the first of each stands."""
 
     path: str
@@ -191,21 +191,24 @@ class _LeftOut:
     first: dict[str, str] = field(default_factory=dict)
 
     def add(self, reason: str, source: str) -> None:
+        """Count a row."""
         self.counts[reason] = self.counts.get(reason, 0) + 1
         self.first.setdefault(reason, source)
 
     def warn(self) -> None:
+        """Say what was left out, if anything was."""
         if self.counts:
             reasons = "; ".join(f"{count} {reason}, the first {self.first[reason]}" for reason, count in self.counts.items())
             _log.warning("%s: left out %d rows: %s", self.path, sum(self.counts.values()), reasons)
 
 
 def _example(record: Record, chosen: _Chosen, number: int, label: Any | None) -> TextExample:
-    pair = None if chosen.pair is None else _text(record, chosen.pair)
-    return TextExample(_text(record, chosen.text), pair, label, _id(record, number), record.source)
+    pair = None if chosen.pair is None else text_in(record, chosen.pair)
+    return TextExample(text_in(record, chosen.text), pair, label, id_of(record, number), record.source)
 
 
-def _text(record: Record, column: str) -> str:
+def text_in(record: Record, column: str) -> str:
+    """Return the text in a column of a row; :class:`InputError` if there is none."""
     if column not in record.values:
         raise InputError(f"{record.source} has no {column!r}; it has {_names(tuple(record.values))}")
     text = record.values[column]
@@ -214,7 +217,8 @@ def _text(record: Record, column: str) -> str:
     return text
 
 
-def _id(record: Record, number: int) -> str:
+def id_of(record: Record, number: int) -> str:
+    """Return what the row calls itself, or else its number."""
     named = next((record.values[column] for column in _IDS if isinstance(record.values.get(column), str | int)), number)
     return str(named)
 

@@ -15,10 +15,11 @@ from typing import Any, Literal
 
 from bertsmith.config import Config
 from bertsmith.errors import InputError
-from bertsmith.progress import Task
+from bertsmith.progress import SILENT, Task
 from bertsmith.text.streams import COMPRESSIONS, LONGEST_LINE, extension, open_bytes, read_lines, read_text, well_formed
 
 FORMATS = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
+WHOLE_FORMATS = (*FORMATS, ".md")
 LONGEST_DOCUMENT = 1_000_000
 _SEPARATORS = {"blank": re.compile(r"\n(?:[^\S\n]*\n)+"), "line": re.compile(r"\n"), "file": re.compile(r"(?!)")}
 _REMEDY = "convert it to UTF-8, or use --errors replace to read such bytes as U+FFFD"
@@ -123,6 +124,22 @@ def read_documents(files: Sequence[Path], config: ReaderConfig, progress: Task) 
         raise InputError(f"no text in {', '.join(map(str, files[:3]))}{' and others' if len(files) > 3 else ''}")
 
 
+def read_whole(path: Path, field: str) -> Iterator[Document]:
+    """Yield the documents of a file as they stand, none cut or stripped: a .txt or .md file is one, each record of others.
+
+    Raises:
+        InputError: a file that cannot be read as what its extension says, or whose extension is none of ``WHOLE_FORMATS``.
+    """
+    if extension(path) not in WHOLE_FORMATS:
+        raise InputError(f"{path} has no extension that is read here; these are {' '.join(WHOLE_FORMATS)}")
+    with SILENT.task("", None, "bytes") as progress:
+        if extension(path) in (".txt", ".md"):
+            yield Document("".join(read_text(path, "strict", progress)), path, 1)
+        else:
+            for line, text in _records(path, ReaderConfig(field=field), progress):
+                yield Document(text, path, line)
+
+
 class _Parts:
     """Cuts long documents at white space; warns at the first."""
 
@@ -157,16 +174,19 @@ def _read(path: Path, config: ReaderConfig, progress: Task, parts: _Parts) -> It
     kind = _format(path)
     if kind is None:
         raise InputError(f"{path} has no extension that bertsmith reads; {_known()}")
-    if kind == ".parquet":
-        yield from _from_parquet(path, config, progress, parts)
-        return
-    pieces = read_text(path, config.errors, progress, _REMEDY)
     if kind == ".txt":
-        yield from _from_text(pieces, path, config, parts)
+        yield from _from_text(read_text(path, config.errors, progress, _REMEDY), path, config, parts)
         return
-    records = _from_json_lines if kind == ".jsonl" else _from_table
-    for line, text in records(pieces, path, config.field):
+    for line, text in _records(path, config, progress):
         yield from parts.documents(text, path, line)
+
+
+def _records(path: Path, config: ReaderConfig, progress: Task) -> Iterator[tuple[int, str]]:
+    """Yield the texts of a file's records, each with its line or row."""
+    if _format(path) == ".parquet":
+        return _from_parquet(path, config, progress)
+    records = _from_json_lines if _format(path) == ".jsonl" else _from_table
+    return records(read_text(path, config.errors, progress, _REMEDY), path, config.field)
 
 
 def _from_text(pieces: Iterable[str], path: Path, config: ReaderConfig, parts: _Parts) -> Iterator[Document]:
@@ -239,27 +259,25 @@ def _column(names: Sequence[str], field: str, path: Path) -> int:
     return names.index(field)
 
 
-def _from_parquet(path: Path, config: ReaderConfig, progress: Task, parts: _Parts) -> Iterator[Document]:
+def _from_parquet(path: Path, config: ReaderConfig, progress: Task) -> Iterator[tuple[int, str]]:
     import pyarrow
 
     try:
         if path.suffix == ".parquet":
             with path.open("rb") as file:
-                yield from _parquet_documents(file, path, config, parts, progress.advance)
+                yield from _parquet_rows(file, path, config, progress.advance)
             return
         # Parquet is read from its end: a compressed one has to be unpacked first, onto the disk and not into memory.
         with open_bytes(path, progress) as compressed, tempfile.TemporaryFile() as unpacked:
             shutil.copyfileobj(compressed, unpacked)
-            yield from _parquet_documents(unpacked, path, config, parts, lambda _: None)
+            yield from _parquet_rows(unpacked, path, config, lambda _: None)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except pyarrow.ArrowException as error:
         raise InputError(f"{path} is not a Parquet file, or is damaged: {error}") from None
 
 
-def _parquet_documents(
-    file: Any, path: Path, config: ReaderConfig, parts: _Parts, advance: Callable[[float], None]
-) -> Iterator[Document]:
+def _parquet_rows(file: Any, path: Path, config: ReaderConfig, advance: Callable[[float], None]) -> Iterator[tuple[int, str]]:
     import pyarrow
     from pyarrow import parquet
 
@@ -277,5 +295,5 @@ def _parquet_documents(
                 text = value.decode("utf-8", config.errors)
             except UnicodeDecodeError as error:
                 raise InputError(f"{path}: row {row}: invalid UTF-8 at byte {error.start}; {_REMEDY}") from None
-            yield from parts.documents(text, path, row)
+            yield row, text
         advance(size * batch.num_rows / table.metadata.num_rows)

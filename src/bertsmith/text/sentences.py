@@ -33,6 +33,15 @@ def split_sentences(text: str, mode: Literal["prose", "lines"]) -> list[str]:
     return [stripped for sentence in found if (stripped := sentence.strip())]
 
 
+def sentence_pieces(paragraph: str) -> list[str]:
+    """Return the sentences of a paragraph as they stand, with what is between them: laid end to end they are the paragraph."""
+    pieces, start = [], 0
+    for sentence in _sentences(_WIDE_SPACE.sub(" ", paragraph)):
+        pieces.append(paragraph[start : start + len(sentence)])
+        start += len(sentence)
+    return [*pieces, paragraph[start:]] if start < len(paragraph) else pieces
+
+
 def _paragraphs(text: str) -> Iterator[str]:
     """Yield the paragraphs, each on one line."""
     for block in _BLANK_LINES.split(text):

@@ -116,12 +116,12 @@ class Tokenizer:
     def normalise(self, text: str) -> str:
         """Return text without the capitals and accents that make no difference here, so that equal words are equal strings.
 
-        Chinese characters may have blanks between them; of control characters and blanks nothing is promised.
+        Of control characters and blanks nothing is promised.
         """
         if text.isascii():  # many times faster
             return (text.lower() if self.lowercase else text).strip()
         with _panics_as_errors():
-            normalised: str = self._backend.normalizer.normalize_str(_SURROGATE.sub("\ufffd", text))
+            normalised: str = self._normalizer.normalize_str(_SURROGATE.sub("\ufffd", text))
         return normalised.strip()
 
     def decode(self, token_ids: Sequence[int]) -> str:
@@ -183,6 +183,11 @@ class Tokenizer:
         }
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
+    @cached_property
+    def _normalizer(self) -> normalizers.Normalizer:
+        """The backend's, without the blanks that it puts around Chinese characters."""
+        return _normalizer(self.specification, split_chinese=False)
+
     def _encode(self, texts: Sequence[_Input], *, special: bool = True, offsets: bool = True) -> list[tokenizers.Encoding]:
         encode = self._backend.encode_batch if offsets else self._backend.encode_batch_fast
         with _panics_as_errors():
@@ -221,12 +226,7 @@ def _build_backend(specification: Specification, ids: Mapping[str, int]) -> toke
             specification.ids(), unk_token=special.unk, max_input_chars_per_word=specification.max_word_length
         )
         backend = tokenizers.Tokenizer(model)
-        backend.normalizer = normalizers.BertNormalizer(
-            clean_text=specification.clean,
-            handle_chinese_chars=specification.split_chinese,
-            strip_accents=specification.strip_accents,
-            lowercase=specification.lowercase,
-        )
+        backend.normalizer = _normalizer(specification, split_chinese=specification.split_chinese)
         backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         backend.decoder = decoders.WordPiece(prefix="##")
         for token in specification.added:
@@ -234,6 +234,15 @@ def _build_backend(specification: Specification, ids: Mapping[str, int]) -> toke
         cls, sep = ((name, ids[name]) for name in (special.cls, special.sep))
         backend.post_processor = processors.BertProcessing(sep, cls)
     return backend
+
+
+def _normalizer(specification: Specification, *, split_chinese: bool) -> normalizers.Normalizer:
+    return normalizers.BertNormalizer(
+        clean_text=specification.clean,
+        handle_chinese_chars=split_chinese,
+        strip_accents=specification.strip_accents,
+        lowercase=specification.lowercase,
+    )
 
 
 def _add(backend: tokenizers.Tokenizer, token: AddedToken) -> None:

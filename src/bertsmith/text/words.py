@@ -32,6 +32,21 @@ def word_spans(text: str, *, characters: bool = False) -> Iterator[tuple[int, in
     return (match.span() for match in (_CHARACTER if characters else _word()).finditer(text))
 
 
+def search_terms(text: str) -> list[str]:
+    """Return what a text is found by: its words in lower case, of Chinese every character and every two in a row."""
+    terms: list[str] = []
+    chinese_until = -1
+    for start, end in word_spans(text):
+        word = text[start:end].casefold()
+        if any(character.isalnum() for character in word):
+            terms.append(word)
+        if is_chinese(text[start]):
+            if start == chinese_until:
+                terms.append(text[start - 1 : end])
+            chinese_until = end
+    return terms
+
+
 @cache
 def _word() -> re.Pattern[str]:
     marks = _combining_marks()

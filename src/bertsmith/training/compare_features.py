@@ -123,7 +123,9 @@ def compare_features(config: CompareFeaturesConfig, progress: Progress = SILENT)
     device = choose_device(config.machine.device, 0)
     dtype = choose_dtype(config.machine.precision, device)
     shape, _ = read_configuration(config.model)
-    layers = {variant: _layers(variant, shape.n_layers) for variant in config.variants if variant != "fine-tuned"}
+    layers: dict[str, Layers] = {
+        variant: _layers(variant, shape.n_layers) for variant in config.variants if variant != "fine-tuned"
+    }
     finetuning = config.finetuning(config.seed)
     data = read_data(*finetuning.by_task()[ALONE])
     with interruptible("stopped; the same command goes on behind the last result"), exclusive(config.out):

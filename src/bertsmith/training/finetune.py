@@ -97,7 +97,9 @@ def _prepare(config: GridConfig, device: torch.device) -> tuple[Material, dict[s
     data: dict[str, Data] = {}
     lessons: dict[str, Lesson] = {}
     for name, (files, task) in config.by_task().items():
-        data[name] = own = read_data(files, task)
+        own = read_data(files, task)
+        prepared, train = own.task.prepared(own.train, own.dev, config.model, tokenizer, device)
+        data[name] = own = dataclasses.replace(own, task=prepared, train=train)
         samples = own.task.samples(own.train, tokenizer, labelled=True)
         training = [sample for of_example in samples for sample in of_example]
         if not training:

@@ -131,7 +131,9 @@ class TrialRun:
         """Make a step on a batch of one task and return its loss, the gradient's norm and the learning rate."""
         task, head = self.material.lessons[name].task, head_of(self.engine.compute, name)
         n_targets = max(1, sum(task.n_targets(sample) for sample in samples))
-        parts = [[samples[index] for index in part] for part in pack_samples(samples, self._config.recipe.batch_tokens)]
+        parts = [samples]
+        if not task.compares_samples:
+            parts = [[samples[index] for index in part] for part in pack_samples(samples, self._config.recipe.batch_tokens)]
         share_of_loss = partial(self._loss, task, head, n_targets)
         losses = self._accumulate(step, parts, share_of_loss)
         if self._config.recipe.fgm:

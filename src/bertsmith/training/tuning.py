@@ -67,7 +67,8 @@ class Recipe(Config):
     r_drop: float = pydantic.Field(default=0.0, ge=0)
     """Weight of the disagreement of two passes with other dropout (Liang et al. 2021)."""
     batch_tokens: int = pydantic.Field(default=8192, gt=0)
-    """Tokens of a batch that are in memory at a time; a larger batch is done in parts, with the same result."""
+    """Tokens of a batch that are in memory at a time; a larger batch is done in parts, with the same result. A loss that
+    compares the examples of a batch has all of it in memory."""
 
     @pydantic.model_validator(mode="after")
     def _embeddings_are_trained_or_not(self) -> Self:

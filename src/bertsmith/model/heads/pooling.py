@@ -3,11 +3,13 @@
 Dimensions: T tokens, B sequences, D width.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bertsmith.model.config import ModelConfig
 from bertsmith.types import PackedBatch
@@ -30,6 +32,32 @@ def pool(hidden_TD: Float[Tensor, "T D"], cu_seqlens: Int[Tensor, " bounds"], po
         return pooled_BD.index_add(0, owners_T, hidden_TD.float()) / lengths_B[:, None]
     owners_TD = owners_T[:, None].expand_as(hidden_TD)
     return pooled_BD.scatter_reduce(0, owners_TD, hidden_TD.float(), "amax", include_self=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceVectors:
+    """A vector of a sequence, of length 1 where ``normalised``: a head without weights of its own."""
+
+    pooling: Pooling = "mean"
+    normalised: bool = False
+
+    def build(self, config: ModelConfig) -> nn.Module:  # noqa: ARG002
+        """Return the head."""
+        return VectorHead(self)
+
+
+class VectorHead(nn.Module):
+    """The hidden states of a sequence as one vector."""
+
+    def __init__(self, vectors: SentenceVectors) -> None:
+        super().__init__()
+        self.vectors = vectors
+        self.reads_first_token_only = vectors.pooling == "cls"
+
+    def forward(self, hidden_TD: Float[Tensor, "T D"], batch: PackedBatch) -> Float[Tensor, "B D"]:
+        """Return the vector of each sequence."""
+        pooled_BD = pool(hidden_TD, batch.cu_seqlens, self.vectors.pooling)
+        return F.normalize(pooled_BD) if self.vectors.normalised else pooled_BD
 
 
 class Pooler(nn.Module):

@@ -1,0 +1,98 @@
+"""Which text of many belongs to another: what a batch, or a file, of pairs and triplets is compared by.
+
+Dimensions: n anchors, C candidates, D width.
+"""
+
+from collections.abc import Hashable, Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+Vectors = npt.NDArray[np.float32]
+_ROWS_AT_ONCE = 1024
+
+K = TypeVar("K", bound=Hashable)
+
+
+class Candidates:
+    """The different texts that anchors are compared with: all positives and negatives.
+
+    A text counts once however often it stands there. What an anchor must not be told from its positive is left out for it:
+    its own text, and the positives of the same anchor elsewhere.
+
+    Args:
+        rows: Of each anchor its text, its positive's, and its negatives'; equal texts are equal keys.
+    """
+
+    def __init__(self, rows: Sequence[tuple[Hashable, ...]]) -> None:
+        columns: dict[Hashable, int] = {}
+        self.places: list[tuple[int, int]] = []
+        """(C,) where each candidate stands first: which row, and which text of it."""
+        positives: dict[Hashable, set[int]] = {}
+        for row, (anchor, *others) in enumerate(rows):
+            for place, key in enumerate(others, 1):
+                if key not in columns:
+                    columns[key] = len(columns)
+                    self.places.append((row, place))
+            positives.setdefault(anchor, set()).add(columns[others[0]])
+        self.right: list[int] = [columns[row[1]] for row in rows]
+        """(n,) the candidate that belongs to each anchor."""
+        self.excluded: list[list[int]] = [
+            sorted((positives[row[0]] | {columns[row[0]]} if row[0] in columns else positives[row[0]]) - {right})
+            for row, right in zip(rows, self.right, strict=True)
+        ]
+        """(n) the candidates left out for each anchor; never its own positive."""
+
+    def excluded_pairs(self, start: int = 0, stop: int | None = None) -> tuple[list[int], list[int]]:
+        """Return the rows, counted from ``start``, and columns of what is left out for the anchors ``start`` to ``stop``."""
+        pairs = [(row, column) for row, columns in enumerate(self.excluded[start:stop]) for column in columns]
+        return [row for row, _ in pairs], [column for _, column in pairs]
+
+
+def similarities(candidates: Candidates, vectors: Sequence[Vectors]) -> Iterator[tuple[int, Vectors]]:
+    """Yield the cosines of some anchors at a time with all candidates, -inf where one is left out, and the first's number.
+
+    Args:
+        candidates: The texts.
+        vectors: Of each row the vectors of its texts (k, D).
+    """
+    anchors_nD = unit(np.stack([row[0] for row in vectors]))
+    candidates_CD = unit(np.stack([vectors[row][place] for row, place in candidates.places]))
+    for start in range(0, len(anchors_nD), _ROWS_AT_ONCE):
+        stop = start + _ROWS_AT_ONCE
+        cosines = anchors_nD[start:stop] @ candidates_CD.T
+        cosines[candidates.excluded_pairs(start, stop)] = -np.inf
+        yield start, cosines
+
+
+def ranks(candidates: Candidates, vectors: Sequence[Vectors]) -> list[int]:
+    """Return the rank of each anchor's positive among all candidates, from 1; behind those that are equally near."""
+    found: list[int] = []
+    for start, cosines in similarities(candidates, vectors):
+        right = np.array(candidates.right[start : start + len(cosines)])
+        of_right = np.take_along_axis(cosines, right[:, None], axis=1)
+        found += (cosines >= of_right).sum(axis=1).tolist()
+    return found
+
+
+def hard_negatives(candidates: Candidates, vectors: Sequence[Vectors], n: int, margin: float) -> list[list[tuple[int, int]]]:
+    """Return for each anchor the places of the ``n`` candidates nearest to it, the nearest first, that are not its positive.
+
+    Those whose cosine is not ``margin`` below the positive's are passed over: they may well be right too.
+    """
+    found = []
+    for start, cosines in similarities(candidates, vectors):
+        for row, right in enumerate(candidates.right[start : start + len(cosines)]):
+            of_row = cosines[row]
+            of_row[of_row > of_row[right] - margin] = -np.inf
+            nearest = np.argsort(-of_row, kind="stable")[:n]
+            found.append([candidates.places[column] for column in nearest if of_row[column] > -np.inf and column != right])
+    return found
+
+
+def unit(vectors_nD: Vectors) -> Vectors:
+    """Return the vectors (n, D) at length 1, one that is nothing as it is."""
+    lengths_n1 = np.linalg.norm(vectors_nD, axis=1, keepdims=True).clip(1e-12)
+    unit_nD: Vectors = (vectors_nD / lengths_n1).astype(np.float32, copy=False)
+    return unit_nD
