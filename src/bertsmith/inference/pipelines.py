@@ -226,7 +226,8 @@ def pipelines(
 ) -> dict[str, TaskPipeline | VectorPipeline]:
     """Return the pipelines, by task, of the directory of a run of several tasks; their encoder is in memory once.
 
-    Each is what :func:`pipeline` returns for that task's directory. A model whose encoder is another, such as one that was trained on alone, has its own.
+    Each is what :func:`pipeline` returns for that task's directory. A model whose encoder is another, such as one that was
+    trained on alone, has its own.
 
     Args:
         path: The directory, ``final`` of a run of ``bertsmith finetune multi``.
