@@ -152,9 +152,9 @@ def _rows(results: Results, arguments: argparse.Namespace) -> dict[str, dict[str
 
 
 def _spread(values: Sequence[float]) -> str:
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     if math.isnan(sum(values)):
         return "–"
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     return f"{statistics.mean(values):,.1f}" + (f" ± {deviation:.1f}" if deviation else "")
 
 

@@ -71,6 +71,8 @@ def test_the_digest_is_of_all_that_makes_the_vectors(model: Path, pipe: VectorPi
 def test_an_index_of_another_model_or_file(model: Path, pipe: VectorPipeline, file: Path, index: Path) -> None:
     with pytest.raises(MismatchError, match=r"index was made with another model .* remove .*index to have it made anew"):
         TextIndex.open(index, digest(model, vector_pipeline(model, max_length=9)), file)
+    with pytest.raises(InputError, match=r"none\.txt is no file; give a file of text, one a line"):
+        TextIndex.open(index, digest(model, pipe), file.with_name("none.txt"))
     file.write_text("another\n")
     with pytest.raises(MismatchError, match=r"index was made of another file than .*lines\.txt is now"):
         TextIndex.open(index, digest(model, pipe), file)

@@ -22,6 +22,7 @@ from bertsmith.batches.packing import pack
 from bertsmith.errors import ArtifactError, InputError, UsageError
 from bertsmith.inference.engine import Engine, choose_precision
 from bertsmith.model.bert import Bert, Heads
+from bertsmith.tasks.embed import Embed
 from bertsmith.tasks.fill import Filled, fill
 from bertsmith.tasks.predictor import Predictor
 from bertsmith.tasks.saved import load_task_model
@@ -220,10 +221,13 @@ def vector_pipeline(
     return pipe
 
 
-def pipelines(path: str | Path, *, device: str = "cpu", precision: Wanted = "float32") -> dict[str, TaskPipeline]:
+def pipelines(
+    path: str | Path, *, device: str = "cpu", precision: Wanted = "float32"
+) -> dict[str, TaskPipeline | VectorPipeline]:
     """Return the pipelines, by task, of the directory of a run of several tasks; their encoder is in memory once.
 
-    A model whose encoder is another, such as one that was trained on alone, has its own.
+    Each is what :func:`pipeline` returns for that task's directory. A model whose encoder is another, such as one that was
+    trained on alone, has its own.
 
     Args:
         path: The directory, ``final`` of a run of ``bertsmith finetune multi``.
@@ -236,7 +240,7 @@ def pipelines(path: str | Path, *, device: str = "cpu", precision: Wanted = "flo
     """
     chosen = choose_device(device, 0)
     wanted = choose_precision(precision, chosen)
-    found: dict[str, TaskPipeline] = {}
+    found: dict[str, TaskPipeline | VectorPipeline] = {}
     engines: list[tuple[Bert, Engine]] = []
     for name, directory in task_directories(Path(path)).items():
         task, model = load_task_model(directory)
@@ -247,7 +251,11 @@ def pipelines(path: str | Path, *, device: str = "cpu", precision: Wanted = "flo
             engines.append((model, engine))
         else:
             engine = shared.with_task(model.heads.task, model.task)
-        found[name] = TaskPipeline(task, Tokenizer.load(directory), engine)
+        tokenizer = Tokenizer.load(directory)
+        is_vectors = isinstance(task, Embed)
+        found[name] = (
+            VectorPipeline(engine, tokenizer, task.max_length) if is_vectors else TaskPipeline(task, tokenizer, engine)
+        )
     return found
 
 

@@ -55,6 +55,7 @@ class TextIndex:
         Raises:
             ArtifactError: the directory is no index.
             DamagedError: it is truncated or altered.
+            InputError: there is no such file.
             MismatchError: it was made with another model, or of another file than this one is now.
         """
         manifest = read_manifest(path, KIND)
@@ -62,7 +63,7 @@ class TextIndex:
         remedy = f"remove {path} to have it made anew, or choose another --index"
         if manifest.get("model") != model:
             raise MismatchError(f"{path} was made with another model (its digest is not this one's): {remedy}")
-        if manifest.get("source_sha256") != sha256(file):
+        if manifest.get("source_sha256") != _source_digest(file):
             raise MismatchError(f"{path} was made of another file than {file} is now: {remedy}")
         n_lines, width = manifest.get("lines"), manifest.get("width")
         sizes = [manifest["files"].get(name, {}).get("bytes") for name in (_VECTORS, _PLACES)]
@@ -105,9 +106,7 @@ def build_index(pipe: VectorPipeline, model: str, file: Path, out: Path, progres
         InputError: the file cannot be read, or holds no text.
         ArtifactError: ``out`` exists and is not empty.
     """
-    if not file.is_file():
-        raise InputError(f"{file} is no file; give a file of text, one a line")
-    source, n_lines, offset, started = sha256(file), 0, 0, time.monotonic()
+    source, n_lines, offset, started = _source_digest(file), 0, 0, time.monotonic()
     with (
         atomic_directory(out) as directory,
         (directory / _VECTORS).open("wb") as vectors,
@@ -117,14 +116,14 @@ def build_index(pipe: VectorPipeline, model: str, file: Path, out: Path, progres
     ):
         lines = _numbered(file, shown)
         while chunk := list(islice(lines, _LINES_AT_ONCE)):
-            unit(pipe([text for _, text in chunk])).tofile(vectors)
+            vectors.write(unit(pipe([text for _, text in chunk])).tobytes())
             encoded = [f"{text}\n".encode() for _, text in chunk]
             offsets = offset + np.cumsum([0, *map(len, encoded)])
-            np.stack([offsets[:-1], [number for number, _ in chunk]], axis=1).astype(np.int64).tofile(places)
+            places.write(np.stack([offsets[:-1], [number for number, _ in chunk]], axis=1).astype(np.int64).tobytes())
             texts.writelines(encoded)
             n_lines, offset = n_lines + len(chunk), int(offsets[-1])
             shown.note(f"{n_lines / (time.monotonic() - started):,.0f} lines/s")
-        np.array([offset, 0], np.int64).tofile(places)
+        places.write(np.array([offset, 0], np.int64).tobytes())
         if not n_lines:
             raise InputError(f"{file} holds no text to search")
         for written in (vectors, places, texts):
@@ -146,6 +145,12 @@ def import_faiss() -> Any:
         return importlib.import_module("faiss")
     except ImportError:
         raise UsageError("searching needs the faiss library: pip install 'bertsmith[search]'") from None
+
+
+def _source_digest(file: Path) -> str:
+    if not file.is_file():
+        raise InputError(f"{file} is no file; give a file of text, one a line")
+    return sha256(file)
 
 
 def _numbered(file: Path, shown: Task) -> Iterator[tuple[int, str]]:
