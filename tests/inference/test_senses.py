@@ -71,9 +71,10 @@ def test_points_are_the_first_two_principal_components() -> None:
     assert (first[:20].max() < first[20:].min()) or (first[:20].min() > first[20:].max())
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 2, 3, 30])
 def test_few_occurrences_or_equal_ones_have_one_sense(count: int) -> None:
-    alone = find_senses(texts([count]), np.ones((count, 16)), TOKENIZER)
+    rounding = 1e-7 * np.random.default_rng(0).normal(size=(count, 16))
+    alone = find_senses(texts([count]), 1 + rounding, TOKENIZER)
     assert len(alone.senses) == 1 and alone.silhouette is None and alone.labels() == [0] * count
     assert not alone.points_n2.any() and alone.explained == (0.0, 0.0)
 
