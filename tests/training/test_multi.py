@@ -16,6 +16,7 @@ import bertsmith
 from bertsmith.artifacts.directory import load_model
 from bertsmith.errors import ConfigError, DamagedError, InputError, Interrupted, MismatchError, UsageError
 from bertsmith.files import read_manifest, verify_manifest
+from bertsmith.inference.pipelines import task_pipeline
 from bertsmith.progress import SILENT
 from bertsmith.tasks.classify import Classify
 from bertsmith.tasks.saved import TASKS
@@ -27,7 +28,7 @@ from bertsmith.training.tuning import config_of
 
 Make = Callable[..., MultiConfig]
 Records = Callable[[Path], list[dict[str, Any]]]
-KINDS = ("classify", "multilabel", "regress", "tag", "answer", "choose", "rank")
+KINDS = tuple(TASKS)
 SIZES = {"classify": 24, "tag": 16, "regress": 12}
 CPU = torch.device("cpu")
 
@@ -90,14 +91,14 @@ def test_every_kind_of_task_at_once(make: Make) -> None:
     encoders = []
     for kind in KINDS:
         directory, (_, task) = final / f"a-{kind}", config.by_task()[f"a-{kind}"]
-        pipe = bertsmith.pipeline(directory)
+        pipe = task_pipeline(directory)
         assert type(pipe.task) is type(task) and pipe.task.max_length == 32
         examples = list(pipe.task.read(config.tasks[f"a-{kind}"]["dev"], labelled=True))
         scores = pipe.task.score(examples, [found for _, found in pipe.predict(examples)])
         assert scores == pytest.approx({name: result["dev"][f"a-{kind}/{name}"] for name in scores}, abs=1e-6)
         card = (directory / "README.md").read_text(encoding="utf-8")
         assert f"# a-{kind}\n" in card and f"dev a-{kind} " in card and sum(f"dev a-{other} " in card for other in KINDS) == 1
-        assert f"Dev set of a-{kind}" in page or kind in ("regress", "answer", "choose", "rank")
+        assert f"Dev set of a-{kind}" in page or kind in ("regress", "answer", "choose", "rank", "embed")
         assert f"Training loss of a-{kind}" in page
         assert len((config.out / f"dev-predictions-a-{kind}.jsonl").read_text().splitlines()) == 10
         theirs = transformers.AutoModel.from_pretrained(directory)
