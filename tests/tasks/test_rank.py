@@ -130,7 +130,8 @@ def test_rankings_and_their_scores(caplog: pytest.LogCaptureFixture) -> None:
     assert found[2].candidates[0].text == "c" and found[2].candidates[0].score == 5
     assert found[2].candidates[0].probability == pytest.approx(1 / (1 + np.exp(-5)))
     scores = task.score(EXAMPLES, found)
-    assert scores["map"] == pytest.approx((1 / 2 + 1) / 2)
+    # Of two that are equally good the irrelevant one counts as the first, wherever it stands.
+    assert scores["map"] == pytest.approx((1 / 2 + (1 + 2 / 3) / 2) / 2)
     assert (scores["mrr"], scores["p@1"]) == (0.75, 0.5)
     task.check(EXAMPLES)
     assert caplog.messages == ["1 of 3 queries have no relevant candidate: they are left out of the scores"]

@@ -175,10 +175,15 @@ class Rank(Task):
         return [_ranking(example.candidates, np.concatenate(own)) for example, own in zip(examples, logits, strict=True)]
 
     def outcomes(self, examples: Sequence[RankExample], predictions: Sequence[Ranking]) -> Floats:
-        """Return (n, 8): whether a candidate is relevant, and the measures of the query."""
+        """Return (n, 8): whether a candidate is relevant, and the measures of the query.
+
+        Of candidates with equal scores the least relevant count as ranked first: where relevant ones stand first in the file,
+        a model that tells nothing apart would be right otherwise.
+        """
         rows = []
         for example, found in zip(examples, predictions, strict=True):
-            relevances = [_known(example)[one.number] for one in found.candidates]
+            scored = [(-one.score, _known(example)[one.number]) for one in found.candidates]
+            relevances = [relevance for _, relevance in sorted(scored)]
             rows.append([1.0, *ranking_scores(relevances)] if any(relevances) else [0.0] * (1 + len(MEASURES)))
         return np.array(rows).reshape(-1, 1 + len(MEASURES))
 
