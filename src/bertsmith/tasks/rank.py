@@ -91,7 +91,7 @@ class Rank(Task):
         if examples and n_without == len(examples):
             raise InputError(
                 f"none of the {n_without:,} queries to be scored, the first at {examples[0].source}, has a relevant candidate; "
-                "label relevant candidates 1 or more"
+                "give a --dev file of others, or label relevant candidates 1 or more"
             )
         if n_without:
             log.warning(
@@ -191,13 +191,6 @@ class Rank(Task):
         """Return the mean of each measure over the queries with a relevant candidate; none where there are none of these."""
         measured = outcomes[outcomes[:, 0] > 0, 1:]
         return dict(zip(MEASURES, measured.mean(axis=0).tolist(), strict=True)) if len(measured) else {}
-
-    def score(self, examples: Sequence[RankExample], predictions: Sequence[Ranking]) -> dict[str, float]:
-        """Return the scores; refuse queries of which none has a relevant candidate, as few that are held out may be."""
-        found = super().score(examples, predictions)
-        if not found:
-            raise InputError(f"none of the {len(examples)} queries held out has a relevant candidate; give a --dev file")
-        return found
 
     def review(self, examples: Sequence[RankExample], predictions: Sequence[Ranking]) -> Review:
         """Return the queries whose first candidate is not relevant, first those where it is farthest above one that is."""
