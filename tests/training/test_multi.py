@@ -301,6 +301,16 @@ def test_tables_that_say_what_they_must_not(make: Make, tmp_path: Path, tables: 
     assert not (tmp_path / "run").exists()
 
 
+def test_a_test_file_that_has_other_scores_than_the_dev_file(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "pairs.tsv").write_text("anchor\tpositive\nthe cat\tthe king\na song\tsome bread\n")
+    table = {**make("embed").tasks["a-embed"], "test": str(tmp_path / "pairs.tsv")}
+    config = make("classify", tables={"a-embed": table}, epochs=[0.1])
+    finetune(config)
+    result = only_result(config)
+    assert "a-embed/spearman" in result["dev"] and "a-embed/mrr" in result["test"]
+    assert "mean" in result["dev"] and "mean" not in result["test"]
+
+
 def test_a_temperature_below_one(make: Make) -> None:
     with pytest.raises(ConfigError, match=r"temperature = 0\.5"):
         make(temperature=0.5)
