@@ -65,13 +65,15 @@ class Material:
     def scores(self, by_task: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         """Return the scores of all tasks in one: first their mean, then ``TASK/SCORE`` of each one's main score, then others.
 
-        Those of a task that is alone are as they are.
+        There is no mean where a task lacks its main score. Those of a task that is alone are as they are.
         """
         if ALONE in by_task:
             return dict(by_task[ALONE])
         named = {f"{task}/{name}": value for task, scores in by_task.items() for name, value in scores.items()}
-        main = {name: named[name] for name in (f"{task}/{self.lessons[task].task.main_metric}" for task in by_task)}
-        return {MEAN: mean(main.values()), **main, **named}
+        main = [f"{task}/{self.lessons[task].task.main_metric}" for task in by_task]
+        # A test file may be of another kind than the dev file, such as pairs without scores, and lack the score.
+        found = {name: named[name] for name in main if name in named}
+        return {**({MEAN: mean(found.values())} if len(found) == len(main) else {}), **found, **named}
 
 
 def head_of(model: Bert, name: str) -> nn.Module:
@@ -177,7 +179,8 @@ def _rehearse(material: Material, name: str) -> None:
     examples = lesson.dev[:: -(-len(lesson.dev) // _EXAMPLES_REHEARSED)]
     predictor = Predictor(task, material.tokenizer, task_logits(FullPrecision(model), torch.device("cpu")), head)
     scores = task.score(examples, [prediction for _, prediction in predictor.predict(examples)])
-    if task.main_metric not in scores.keys() - LESS_IS_BETTER:
+    # Few examples may have none of what a score is of, such as relevant candidates.
+    if scores and task.main_metric not in scores.keys() - LESS_IS_BETTER:
         choices = ", ".join(name for name in scores if name not in LESS_IS_BETTER)
         raise UsageError(
             f"--metric {task.main_metric}: there is no such score to choose the best model by; choose from {choices}"
