@@ -345,7 +345,7 @@ def test_r_drop_names_the_task_that_has_no_probabilities(make: Make, tmp_path: P
 def test_a_manifest_that_names_another_place_is_refused(make: Make) -> None:
     final = finetune(make("classify", "regress", epochs=[0.1]))
     manifest = json.loads((final / "manifest.json").read_text())
-    for names in ({}, {"..": "tag"}, {"../final/a-regress": "regress"}, ["a-regress"], {"/etc": "tag"}):
+    for names in ({}, {"": "tag"}, {"..": "tag"}, {"../final/a-regress": "regress"}, ["a-regress"], {"/etc": "tag"}):
         (final / "manifest.json").write_text(json.dumps({**manifest, "tasks": names}))
         with pytest.raises(DamagedError, match=r"manifest\.json does not list its tasks; it is damaged"):
             bertsmith.pipelines(final)
