@@ -67,9 +67,9 @@ class TextIndex:
             raise MismatchError(f"{path} was made of another file than {file} is now: {remedy}")
         n_lines, width = manifest.get("lines"), manifest.get("width")
         *sizes, n_text_bytes = (manifest["files"].get(name, {}).get("bytes") for name in (_VECTORS, _PLACES, _TEXTS))
-        if not (isinstance(n_lines, int) and isinstance(width, int) and n_lines > 0 and width > 0 and n_text_bytes):
-            raise DamagedError(f"{path}: its manifest gives no numbers of lines and figures, or lists no texts; {remedy}")
-        if sizes != [4 * n_lines * width, 16 * (n_lines + 1)]:
+        if not (
+            isinstance(n_lines, int) and isinstance(width, int) and n_lines > 0 and width > 0 and n_text_bytes
+        ) or sizes != [4 * n_lines * width, 16 * (n_lines + 1)]:
             raise DamagedError(f"{path}: its manifest and its arrays do not fit together; {remedy}")
         return cls(path, n_lines, width)
 
