@@ -135,6 +135,15 @@ def test_a_label_of_which_every_example_is_held_out_is_known(make: Make, tmp_pat
     assert len(data.dev) == 6 and len(data.task.labels) == 12
 
 
+def test_queries_held_out_must_have_a_relevant_candidate(make: Make, tmp_path: Path) -> None:
+    rows = "".join(json.dumps({"query": "q", "candidates": ["a", "b"], "labels": [int(n == 1), 0]}) + "\n" for n in range(20))
+    (tmp_path / "one.jsonl").write_text(rows)
+    config = make("rank", train=str(tmp_path / "one.jsonl"), dev=None)
+    with pytest.raises(InputError, match=r"none of the 2 queries .* has a relevant candidate; give a --dev file"):
+        finetune(config)
+    assert not config.out.exists()
+
+
 def test_one_example_is_too_few_to_hold_some_out(make: Make, tmp_path: Path) -> None:
     (tmp_path / "train.tsv").write_text("sentence\tlabel\nthe cat\t0.5\n")
     (tmp_path / "one.conll").write_text("the O\ncat B-WHO\n")
@@ -200,15 +209,29 @@ def test_thresholds_tuned_on_dev_are_in_the_model(make: Make) -> None:
     assert len(pipe.task.thresholds) == len(pipe.task.labels) == 5
 
 
-def test_vectors_from_triplets_with_mined_negatives(make: Make, tmp_path: Path) -> None:
+@pytest.fixture
+def triplets(tmp_path: Path) -> str:
     subjects, verbs, things = ("the cat", "my teacher", "the king"), ("sees", "likes", "finds"), ("a song", "some bread")
     records = (
         {"anchor": f"{subject} {verb}", "positive": f"{verb} {thing}", "negative": f"{subject} {thing}"}
         for subject, verb, thing in product(subjects, verbs, things)
     )
-    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (tmp_path / "triplets.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    return str(tmp_path / "triplets.jsonl")
+
+
+def test_a_batch_whose_examples_are_compared_is_not_done_in_parts(make: Make, tmp_path: Path, triplets: str) -> None:
+    weights = []
+    for batch_tokens in (8192, 16):
+        recipe = {"batch_tokens": batch_tokens}
+        final = finetune(make("embed", train=triplets, dev=triplets, out=str(tmp_path / str(batch_tokens)), recipe=recipe))
+        weights.append((final / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
+def test_vectors_from_triplets_with_mined_negatives(make: Make, triplets: str) -> None:
     task = {"mine": 1, "mine_margin": 0.0, "pooling": "cls"}
-    config = make("embed", train=str(tmp_path / "pairs.jsonl"), dev=str(tmp_path / "pairs.jsonl"), task=task)
+    config = make("embed", train=triplets, dev=triplets, task=task)
     final = finetune(config)
     (result,) = results(config.out).values()
     assert result["dev"].keys() == {"mrr", "accuracy", "triplet_accuracy"}

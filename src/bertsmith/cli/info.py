@@ -42,7 +42,7 @@ def describe(path: Path) -> dict[str, Any]:
         from bertsmith.corpus.store import describe as describe_corpus
 
         return describe_corpus(path)
-    if kind in ("vocabulary", "feature cache"):
+    if kind in ("vocabulary", "feature cache", "text-index"):
         manifest = files.read_manifest(path, kind)
         return {name: value for name, value in manifest.items() if name not in ("format", "files")}
     if kind == "multi":
@@ -56,7 +56,7 @@ def describe(path: Path) -> dict[str, Any]:
         return _describe_finetuning(path) if (path / "trials").exists() else _describe_run(path)
     if kind == "model" or (path / "config.json").exists():
         return _describe_model(path)
-    raise ArtifactError(f"{path} is no vocabulary, corpus, run or model directory")
+    raise ArtifactError(f"{path} is no vocabulary, corpus, run, model or index directory")
 
 
 def _describe_model(path: Path) -> dict[str, Any]:

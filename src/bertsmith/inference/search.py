@@ -55,6 +55,7 @@ class TextIndex:
         Raises:
             ArtifactError: the directory is no index.
             DamagedError: it is truncated or altered.
+            InputError: there is no such file.
             MismatchError: it was made with another model, or of another file than this one is now.
         """
         manifest = read_manifest(path, KIND)
@@ -62,11 +63,13 @@ class TextIndex:
         remedy = f"remove {path} to have it made anew, or choose another --index"
         if manifest.get("model") != model:
             raise MismatchError(f"{path} was made with another model (its digest is not this one's): {remedy}")
-        if manifest.get("source_sha256") != sha256(file):
+        if manifest.get("source_sha256") != _source_digest(file):
             raise MismatchError(f"{path} was made of another file than {file} is now: {remedy}")
         n_lines, width = manifest.get("lines"), manifest.get("width")
-        sizes = [manifest["files"].get(name, {}).get("bytes") for name in (_VECTORS, _PLACES)]
-        if not (isinstance(n_lines, int) and isinstance(width, int) and sizes == [4 * n_lines * width, 16 * (n_lines + 1)]):
+        *sizes, n_text_bytes = (manifest["files"].get(name, {}).get("bytes") for name in (_VECTORS, _PLACES, _TEXTS))
+        if not (
+            isinstance(n_lines, int) and isinstance(width, int) and n_lines > 0 and width > 0 and n_text_bytes
+        ) or sizes != [4 * n_lines * width, 16 * (n_lines + 1)]:
             raise DamagedError(f"{path}: its manifest and its arrays do not fit together; {remedy}")
         return cls(path, n_lines, width)
 
@@ -81,7 +84,8 @@ class TextIndex:
             unit(queries_QD), self._vectors_nD, min(top, len(self._vectors_nD)), metric=faiss.METRIC_INNER_PRODUCT
         )
         return [
-            [Hit(*self._line(row), float(similarity)) for similarity, row in zip(*of_query, strict=True)]
+            # Rows below 0 stand for none, where the directory has vectors that are no numbers.
+            [Hit(*self._line(row), float(similarity)) for similarity, row in zip(*of_query, strict=True) if row >= 0]
             for of_query in zip(*found, strict=True)
         ]
 
@@ -105,9 +109,7 @@ def build_index(pipe: VectorPipeline, model: str, file: Path, out: Path, progres
         InputError: the file cannot be read, or holds no text.
         ArtifactError: ``out`` exists and is not empty.
     """
-    if not file.is_file():
-        raise InputError(f"{file} is no file; give a file of text, one a line")
-    source, n_lines, offset, started = sha256(file), 0, 0, time.monotonic()
+    source, n_lines, offset, started = _source_digest(file), 0, 0, time.monotonic()
     with (
         atomic_directory(out) as directory,
         (directory / _VECTORS).open("wb") as vectors,
@@ -117,14 +119,14 @@ def build_index(pipe: VectorPipeline, model: str, file: Path, out: Path, progres
     ):
         lines = _numbered(file, shown)
         while chunk := list(islice(lines, _LINES_AT_ONCE)):
-            unit(pipe([text for _, text in chunk])).tofile(vectors)
+            vectors.write(unit(pipe([text for _, text in chunk])).tobytes())
             encoded = [f"{text}\n".encode() for _, text in chunk]
             offsets = offset + np.cumsum([0, *map(len, encoded)])
-            np.stack([offsets[:-1], [number for number, _ in chunk]], axis=1).astype(np.int64).tofile(places)
+            places.write(np.stack([offsets[:-1], [number for number, _ in chunk]], axis=1).astype(np.int64).tobytes())
             texts.writelines(encoded)
             n_lines, offset = n_lines + len(chunk), int(offsets[-1])
             shown.note(f"{n_lines / (time.monotonic() - started):,.0f} lines/s")
-        np.array([offset, 0], np.int64).tofile(places)
+        places.write(np.array([offset, 0], np.int64).tobytes())
         if not n_lines:
             raise InputError(f"{file} holds no text to search")
         for written in (vectors, places, texts):
@@ -136,7 +138,8 @@ def build_index(pipe: VectorPipeline, model: str, file: Path, out: Path, progres
 def digest(path: Path, pipe: VectorPipeline) -> str:
     """Return the SHA-256 of all that determines the vectors that the model directory's pipeline makes."""
     head = pipe.engine.model.heads.task
-    facts = [sha256(path / WEIGHTS), pipe.tokenizer.digest, repr(head), pipe.max_length]
+    config = pipe.engine.model.config.model_dump()
+    facts = [sha256(path / WEIGHTS), config, pipe.tokenizer.digest, repr(head), pipe.max_length]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -146,6 +149,12 @@ def import_faiss() -> Any:
         return importlib.import_module("faiss")
     except ImportError:
         raise UsageError("searching needs the faiss library: pip install 'bertsmith[search]'") from None
+
+
+def _source_digest(file: Path) -> str:
+    if not file.is_file():
+        raise InputError(f"{file} is no file; give a file of text, one a line")
+    return sha256(file)
 
 
 def _numbered(file: Path, shown: Task) -> Iterator[tuple[int, str]]:
