@@ -123,16 +123,16 @@ def test_samples_are_cut_at_the_length(tiny_tokenizer: Tokenizer, caplog: pytest
 
 
 @pytest.fixture
-def directory(random_model: Callable[..., Any], tiny_tokenizer: Tokenizer, tmp_path: Path) -> Callable[[Heads], Path]:
-    def make(heads: Heads) -> Path:
-        save_model(random_model(heads), tiny_tokenizer, tmp_path / "model")
-        return tmp_path / "model"
+def directory(random_model: Callable[..., Any], tiny_tokenizer: Tokenizer, tmp_path: Path) -> Callable[..., Path]:
+    def make(heads: Heads, name: str = "model") -> Path:
+        save_model(random_model(heads), tiny_tokenizer, tmp_path / name)
+        return tmp_path / name
 
     return make
 
 
 def test_pooling_and_score_come_from_the_starting_model_and_the_dev_file(
-    directory: Callable[[Heads], Path], tiny_tokenizer: Tokenizer
+    directory: Callable[..., Path], tiny_tokenizer: Tokenizer
 ) -> None:
     path = directory(Heads(task=SentenceVectors("cls")))
     assert read_sentence_modules(path)[0] == SentenceVectors("cls")
@@ -141,12 +141,14 @@ def test_pooling_and_score_come_from_the_starting_model_and_the_dev_file(
     assert (task.head(), task.main_metric, train) == (SentenceVectors("cls"), "mrr", plain)
     task, _ = Embed(pooling="max", normalised=True).prepared(plain, scored, path, tiny_tokenizer, CPU)
     assert (task.head(), task.main_metric) == (SentenceVectors("max", normalised=True), "spearman")
+    plain_mean = directory(Heads(task=SentenceVectors()), "mean")
+    assert Embed().prepared(plain, plain, plain_mean, tiny_tokenizer, CPU)[0].head() == SentenceVectors("mean")
     (path / "modules.json").unlink()
     assert Embed().prepared(plain, plain, path, tiny_tokenizer, CPU)[0].head() == SentenceVectors("mean", normalised=True)
 
 
 def test_mined_negatives_are_the_nearest_texts_of_the_file(
-    directory: Callable[[Heads], Path], tiny_tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
+    directory: Callable[..., Path], tiny_tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = directory(Heads(task=SentenceVectors()))
     examples = pairs(("a b c", "a b d"), ("x y", "a b e"), ("x z", "a b f"), ("p q", "r s t"))
