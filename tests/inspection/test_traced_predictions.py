@@ -14,8 +14,8 @@ from bertsmith.inspection.subject import Reading, Subject
 from bertsmith.model.bert import Heads
 from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import Choose
-from bertsmith.tasks.embed import Embed
 from bertsmith.tasks.classify import Classify
+from bertsmith.tasks.embed import Embed
 from bertsmith.tasks.multilabel import Multilabel
 from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.regress import Regress
