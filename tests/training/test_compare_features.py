@@ -178,7 +178,7 @@ def test_a_comparison_and_what_is_found_again(comparison: Any, files: Path, monk
     monkeypatch.setattr(module, "finetune", None)
     more = compare_features(comparison(seeds=3, variants=["scalar-mix", "last"]))
     assert trained == [2, 0, 1, 2] and [row.n_seeds for row in more] == [3, 3]
-    with pytest.raises(MismatchError, match=r"tagger\.width was 8, is now 16"):
+    with pytest.raises(MismatchError, match=r"tagger\.width was 8, is now 16\n.* a new run with another --out"):
         compare_features(comparison(tagger={"width": 16, "depth": 1, "epochs": 2, "lr": 0.02}))
 
 
