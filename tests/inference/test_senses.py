@@ -48,6 +48,7 @@ def test_where_nothing_separates_there_is_one_sense() -> None:
     vectors_nD = 9 + np.random.default_rng(3).normal(size=(60, 200))
     senses = find_senses(texts([60]), vectors_nD, TOKENIZER)
     assert len(senses.senses) == 1 and senses.silhouette is not None and senses.silhouette < 0.15
+    assert senses.senses[0].words == []
 
 
 def test_the_words_of_a_sense_are_those_that_its_contexts_have_more_often() -> None:

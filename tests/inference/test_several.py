@@ -29,7 +29,7 @@ TASKS = {
 
 @pytest.fixture
 def directory(toy_directory: Path, toy_tokenizer: Tokenizer, tmp_path: Path) -> Path:
-    """Three tasks whose models have one encoder and heads of their own."""
+    """Four tasks whose models have one encoder and heads of their own."""
     models: dict[str, Bert] = {}
     for seed, (name, task) in enumerate(TASKS.items()):
         model = load_model(toy_directory / "model", Heads(task=task.head()), seed)

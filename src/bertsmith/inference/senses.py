@@ -135,8 +135,11 @@ def _telling_words(
 ) -> list[list[str]]:
     """Return for each sense the words that more of its contexts have than of all others.
 
-    They are ordered by the log odds ratio over its standard error, with half a context added to each count.
+    They are ordered by the log odds ratio over its standard error, with half a context added to each count. A single sense has
+    nothing to be told from.
     """
+    if len(members) == 1:
+        return [[]]
     own = {tokenizer.normalise(part) for part in [occurrences[0].word, *segmented(occurrences[0].word)]}
     counts = [Counter[str]() for _ in members]
     for count, places in zip(counts, members, strict=True):
