@@ -1,13 +1,13 @@
 """Several tasks on one encoder against a model for each: the same examples, the same number of steps, the same settings.
 
-    python benchmarks/multi.py DATA MODEL --out DIR [--seeds 3] [--temperatures 1 4] [--json FILE]
+    python benchmarks/multi.py DATA MODEL --out DIR [--seeds 3] [--temperatures 1 …] [--json FILE]
 
 DATA and MODEL are those of benchmarks/finetuning.py, whose parts of the files are trained on here as well. For each seed every
 task is trained alone for two passes over its part, then all of them together on one encoder for as many steps as these runs had
-between them, with tasks drawn by size (temperature 1) and more equally (4). The score is that of the last weights on the dev
-part. Seconds are of whole processes: imports, reading, training, scoring. What the models take in memory is measured behind
-each run, in processes of their own, opened one by one and with ``bertsmith.pipelines``. Results go to DIR/results.jsonl as they
-come; the same command goes on from there.
+between them, once for each temperature. The score is that of the last weights on the dev part. Seconds are of whole processes:
+imports, reading, training, scoring. What the models take in memory is measured behind each run of all tasks, in processes of
+their own, opened one by one and with ``bertsmith.pipelines``. Results go to DIR/results.jsonl as they come; the same command
+goes on from there.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("model", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--temperatures", type=float, nargs="+", default=[1.0, 4.0])
+    parser.add_argument("--temperatures", type=float, nargs="+", default=[1.0])
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
@@ -152,9 +152,9 @@ def _rows(results: Results, arguments: argparse.Namespace) -> dict[str, dict[str
 
 
 def _spread(values: Sequence[float]) -> str:
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     if math.isnan(sum(values)):
         return "–"
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     return f"{statistics.mean(values):,.1f}" + (f" ± {deviation:.1f}" if deviation else "")
 
 

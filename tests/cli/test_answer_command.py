@@ -176,6 +176,10 @@ def test_a_model_that_ranks(run_command: Any, save: Save, documents: Path, toy_d
     reader = save()
     code, out, err = run_command("answer", reader, "--documents", documents, "--ranker", tmp_path / "ranker", "--json", "who?")
     assert (code, len(json.loads(out)["answers"]) > 0) == (0, True), err
+    code, out, err = run_command(
+        "answer", reader, "--documents", documents, "--ranker", tmp_path / "ranker", "--json", "quite unheard of"
+    )
+    assert (code, json.loads(out)["no_answer"]) == (0, 1.0), err
     code, _, err = run_command("answer", reader, "--documents", documents, "--ranker", reader, "who?")
     assert code == 1 and "is a model of the task 'answer'; one of 'rank' is needed here" in err
 

@@ -67,6 +67,7 @@ def test_the_plot(run: Run, tmp_path: Path) -> None:
         (("--word", "moon", "--layers", "all"), 2, "--layers all gives several vectors a word"),
         (("--word", "moon", "--senses", "0"), 2, "senses"),
         (("--word", "moon", "--senses", "9", "--max-occurrences", "4"), 1, "too few for 9 senses"),
+        (("--word", "moon", "--plot", "."), 2, "--plot . is a directory; name a file"),
     ],
 )
 def test_mistakes(run: Run, toy_directory: Path, arguments: Any, exit_code: int, message: str) -> None:
@@ -80,6 +81,14 @@ def test_files_without_text(run_command: Run, toy_directory: Path, tmp_path: Pat
     (tmp_path / "empty.txt").write_text("\n", encoding="utf-8")
     code, _, err = run_command("senses", toy_directory / "model", tmp_path / "empty.txt", "--word", "moon")
     assert code == 1 and f"error: no text in {tmp_path / 'empty.txt'}" in err
+
+
+def test_word_similarity_is_a_comparison(run_command: Run, toy_directory: Path, tmp_path: Path) -> None:
+    (tmp_path / "pairs.txt").write_text("cat dog 9\nking moon 2\nriver song 1\n", encoding="utf-8")
+    pairs = ("--model", toy_directory / "model", "--pairs", tmp_path / "pairs.txt", "--out", tmp_path / "out")
+    code, out, _ = run_command("compare", "words", *pairs, "--text", toy_directory / "text.txt")
+    assert code == 0 and out == (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+    assert out.startswith("| layer | pairs, alone | pairs, in text |")
 
 
 def test_without_scikit_learn(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

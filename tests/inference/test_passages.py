@@ -39,6 +39,8 @@ def test_long_paragraphs_are_parted_between_sentences(tmp_path: Path, paragraph:
     for passage in passages:
         assert text.startswith(passage.text, passage.start)
         assert len(list(word_spans(passage.text))) <= LONGEST_PASSAGE
+    # As many sentences as there is room for, of about a dozen words each.
+    assert all(len(list(word_spans(passage.text))) > LONGEST_PASSAGE - 25 for passage in passages[1:-2])
     assert all(passage.text[-1] in ".。" for passage in passages)
     assert "".join(passage.text for passage in passages[1:-1]).replace(" ", "") == paragraph.replace(" ", "")
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bertsmith.errors import InputError
+from bertsmith.errors import DivergedError, InputError
 from bertsmith.inference.senses import find_senses
 from bertsmith.text.occurrences import Occurrence
 from bertsmith.text.tokenizer import Tokenizer
@@ -48,6 +48,7 @@ def test_where_nothing_separates_there_is_one_sense() -> None:
     vectors_nD = 9 + np.random.default_rng(3).normal(size=(60, 200))
     senses = find_senses(texts([60]), vectors_nD, TOKENIZER)
     assert len(senses.senses) == 1 and senses.silhouette is not None and senses.silhouette < 0.15
+    assert senses.senses[0].words == []
 
 
 def test_the_words_of_a_sense_are_those_that_its_contexts_have_more_often() -> None:
@@ -71,9 +72,10 @@ def test_points_are_the_first_two_principal_components() -> None:
     assert (first[:20].max() < first[20:].min()) or (first[:20].min() > first[20:].max())
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 2, 3, 30])
 def test_few_occurrences_or_equal_ones_have_one_sense(count: int) -> None:
-    alone = find_senses(texts([count]), np.ones((count, 16)), TOKENIZER)
+    rounding = 1e-7 * np.random.default_rng(0).normal(size=(count, 16))
+    alone = find_senses(texts([count]), 1 + rounding, TOKENIZER)
     assert len(alone.senses) == 1 and alone.silhouette is None and alone.labels() == [0] * count
     assert not alone.points_n2.any() and alone.explained == (0.0, 0.0)
 
@@ -82,3 +84,8 @@ def test_fewer_contexts_than_senses_are_refused() -> None:
     with pytest.raises(InputError, match="'bank' is in 3 different contexts, too few for 4 senses"):
         find_senses(texts([6]), np.repeat(np.eye(16)[:3], 2, axis=0), TOKENIZER, 4)
     assert sorted(find_senses(texts([3]), np.eye(16)[:3], TOKENIZER, 3).labels()) == [0, 1, 2]
+
+
+def test_vectors_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(DivergedError, match="NaN"):
+        find_senses(texts([3]), np.full((3, 16), np.nan), TOKENIZER)

@@ -16,7 +16,7 @@ from bertsmith.artifacts.sentence_modules import read_sentence_modules
 from bertsmith.batches.windows import Window
 from bertsmith.errors import DivergedError, InputError, UsageError
 from bertsmith.model.bert import Heads
-from bertsmith.model.heads.pooling import SentenceVectors
+from bertsmith.model.heads.pooling import Pooling, SentenceVectors
 from bertsmith.tasks.embed import Embed, Embedded, cosent_loss, ranking_loss
 from bertsmith.tasks.pairs import PairExample
 from bertsmith.tasks.task import Sample, SampleBatch
@@ -131,14 +131,15 @@ def directory(random_model: Callable[..., Any], tiny_tokenizer: Tokenizer, tmp_p
     return make
 
 
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
 def test_pooling_and_score_come_from_the_starting_model_and_the_dev_file(
-    directory: Callable[[Heads], Path], tiny_tokenizer: Tokenizer
+    directory: Callable[[Heads], Path], tiny_tokenizer: Tokenizer, pooling: Pooling
 ) -> None:
-    path = directory(Heads(task=SentenceVectors("cls")))
-    assert read_sentence_modules(path)[0] == SentenceVectors("cls")
+    path = directory(Heads(task=SentenceVectors(pooling)))
+    assert read_sentence_modules(path)[0] == SentenceVectors(pooling)
     plain, scored = pairs(("a", "b")), pairs(("a", "b"), scores=[1.0])
     task, train = Embed().prepared(plain, plain, path, tiny_tokenizer, CPU)
-    assert (task.head(), task.main_metric, train) == (SentenceVectors("cls"), "mrr", plain)
+    assert (task.head(), task.main_metric, train) == (SentenceVectors(pooling), "mrr", plain)
     task, _ = Embed(pooling="max", normalised=True).prepared(plain, scored, path, tiny_tokenizer, CPU)
     assert (task.head(), task.main_metric) == (SentenceVectors("max", normalised=True), "spearman")
     (path / "modules.json").unlink()

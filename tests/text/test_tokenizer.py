@@ -383,3 +383,19 @@ def test_a_panic_in_the_library_becomes_an_error(tiny: Tokenizer, monkeypatch: p
     monkeypatch.setattr(tiny, "_backend", Backend())
     with pytest.raises(ArtifactError, match="index out of bounds"):
         tiny.encode("he")
+
+
+@pytest.mark.parametrize(
+    ("lowercase", "strip_accents", "expected"),
+    [
+        (True, None, ["bank", "cafe", "包袱x光"]),
+        (True, False, ["bank", "café", "包袱x光"]),
+        (False, None, ["Bank", "Café", "包袱X光"]),
+        (False, True, ["Bank", "Cafe", "包袱X光"]),
+    ],
+)
+def test_words_without_what_makes_no_difference(lowercase: bool, strip_accents: bool | None, expected: list[str]) -> None:
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer = Tokenizer.build(special, lowercase=lowercase, strip_accents=strip_accents)
+    assert [tokenizer.normalise(word) for word in ("Bank", "Café", "包袱X光")] == expected
+    assert tokenizer.normalise("a\ud800 \u200b") == "a"

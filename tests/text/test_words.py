@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bertsmith.text.tokenizer import Tokenizer
-from bertsmith.text.words import chinese_word_starts, word_spans
+from bertsmith.text.words import chinese_word_starts, segmented, word_spans
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"我们在北京大学习，hel", "##l", "##o", "ᄒ", "##ᅡ", "##ᆫ", "a"]
 
@@ -88,3 +88,8 @@ def test_nothing_that_is_seen_is_left_out_and_nothing_is_twice() -> None:
 
 def test_characters_as_words() -> None:
     assert list(word_spans(" 我a1 。", characters=True)) == [(1, 2), (2, 3), (3, 4), (5, 6)]
+
+
+def test_segmented_words_have_no_marks_and_chinese_ones_are_whole() -> None:
+    assert segmented("The U.S. bank's well-known, isn't it?") == ["The", "U.S.", "bank", "'s", "well-known", "is", "n't", "it"]
+    assert segmented("他背着包袱。\ud800OK!") == ["他", "背着", "包袱", "OK"]

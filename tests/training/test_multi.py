@@ -16,6 +16,7 @@ import bertsmith
 from bertsmith.artifacts.directory import load_model
 from bertsmith.errors import ConfigError, DamagedError, InputError, Interrupted, MismatchError, UsageError
 from bertsmith.files import read_manifest, verify_manifest
+from bertsmith.inference.pipelines import task_pipeline
 from bertsmith.progress import SILENT
 from bertsmith.tasks.classify import Classify
 from bertsmith.tasks.saved import TASKS
@@ -27,7 +28,7 @@ from bertsmith.training.tuning import config_of
 
 Make = Callable[..., MultiConfig]
 Records = Callable[[Path], list[dict[str, Any]]]
-KINDS = ("classify", "multilabel", "regress", "tag", "answer", "choose", "rank")
+KINDS = tuple(TASKS)
 SIZES = {"classify": 24, "tag": 16, "regress": 12}
 CPU = torch.device("cpu")
 
@@ -90,14 +91,14 @@ def test_every_kind_of_task_at_once(make: Make) -> None:
     encoders = []
     for kind in KINDS:
         directory, (_, task) = final / f"a-{kind}", config.by_task()[f"a-{kind}"]
-        pipe = bertsmith.pipeline(directory)
+        pipe = task_pipeline(directory)
         assert type(pipe.task) is type(task) and pipe.task.max_length == 32
         examples = list(pipe.task.read(config.tasks[f"a-{kind}"]["dev"], labelled=True))
         scores = pipe.task.score(examples, [found for _, found in pipe.predict(examples)])
         assert scores == pytest.approx({name: result["dev"][f"a-{kind}/{name}"] for name in scores}, abs=1e-6)
         card = (directory / "README.md").read_text(encoding="utf-8")
         assert f"# a-{kind}\n" in card and f"dev a-{kind} " in card and sum(f"dev a-{other} " in card for other in KINDS) == 1
-        assert f"Dev set of a-{kind}" in page or kind in ("regress", "answer", "choose", "rank")
+        assert f"Dev set of a-{kind}" in page or kind in ("regress", "answer", "choose", "rank", "embed")
         assert f"Training loss of a-{kind}" in page
         assert len((config.out / f"dev-predictions-a-{kind}.jsonl").read_text().splitlines()) == 10
         theirs = transformers.AutoModel.from_pretrained(directory)
@@ -300,6 +301,16 @@ def test_tables_that_say_what_they_must_not(make: Make, tmp_path: Path, tables: 
     assert not (tmp_path / "run").exists()
 
 
+def test_a_test_file_that_has_other_scores_than_the_dev_file(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "pairs.tsv").write_text("anchor\tpositive\nthe cat\tthe king\na song\tsome bread\n")
+    table = {**make("embed").tasks["a-embed"], "test": str(tmp_path / "pairs.tsv")}
+    config = make("classify", tables={"a-embed": table}, epochs=[0.1])
+    finetune(config)
+    result = only_result(config)
+    assert "a-embed/spearman" in result["dev"] and "a-embed/mrr" in result["test"]
+    assert "mean" in result["dev"] and "mean" not in result["test"]
+
+
 def test_a_temperature_below_one(make: Make) -> None:
     with pytest.raises(ConfigError, match=r"temperature = 0\.5"):
         make(temperature=0.5)
@@ -334,7 +345,7 @@ def test_r_drop_names_the_task_that_has_no_probabilities(make: Make, tmp_path: P
 def test_a_manifest_that_names_another_place_is_refused(make: Make) -> None:
     final = finetune(make("classify", "regress", epochs=[0.1]))
     manifest = json.loads((final / "manifest.json").read_text())
-    for names in ({}, {"..": "tag"}, {"../final/a-regress": "regress"}, ["a-regress"], {"/etc": "tag"}):
+    for names in ({}, {"": "tag"}, {"..": "tag"}, {"../final/a-regress": "regress"}, ["a-regress"], {"/etc": "tag"}):
         (final / "manifest.json").write_text(json.dumps({**manifest, "tasks": names}))
         with pytest.raises(DamagedError, match=r"manifest\.json does not list its tasks; it is damaged"):
             bertsmith.pipelines(final)

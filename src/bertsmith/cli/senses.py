@@ -53,6 +53,8 @@ class SensesConfig(Config):
 def run(arguments: Sequence[str]) -> None:
     """Print the senses."""
     config = parse(SensesConfig, arguments, "senses")
+    if config.plot is not None and config.plot.is_dir():
+        raise UsageError(f"--plot {config.plot} is a directory; name a file, such as {config.plot / 'senses.svg'}")
 
     import numpy as np
 
@@ -69,13 +71,12 @@ def run(arguments: Sequence[str]) -> None:
             task.advance(1)
     n_senses = None if config.senses == "auto" else config.senses
     senses = find_senses(found, np.stack(vectors), pipeline.tokenizer, n_senses)
+    if config.as_json:
+        print(json.dumps(_record(config, sample.seen, found, senses), ensure_ascii=False))
+    else:
+        print(_readable(sample.seen, found, senses))
     if config.plot is not None:
         _draw(config.plot, found, senses)
-    print(
-        json.dumps(_record(config, sample.seen, found, senses), ensure_ascii=False)
-        if config.as_json
-        else _readable(sample.seen, found, senses)
-    )
 
 
 def _pipeline(config: SensesConfig) -> "FeaturePipeline":
@@ -84,11 +85,10 @@ def _pipeline(config: SensesConfig) -> "FeaturePipeline":
     from bertsmith.artifacts.directory import load_model
     from bertsmith.inference.engine import Engine
     from bertsmith.inference.features import FeaturePipeline
-    from bertsmith.model.bert import Heads
     from bertsmith.model.mixing import Layers
     from bertsmith.text.tokenizer import Tokenizer
 
-    model = load_model(config.model, Heads())
+    model = load_model(config.model)
     layers = Layers.parse(config.layers, model.config.n_layers)
     if layers.shape(1)[0] > 1:
         raise UsageError(f"--layers {config.layers} gives several vectors a word; name one layer, or a sum or concatenation")
@@ -142,8 +142,11 @@ def _readable(n_found: int, found: "Sequence[Occurrence]", senses: "Senses") -> 
 
 
 def _named(senses: "Senses") -> str:
-    separation = "" if senses.silhouette is None else f" (silhouette {senses.silhouette:.2f})"
-    return f"{len(senses.senses)} sense{'s' if len(senses.senses) > 1 else ''}{separation}"
+    if senses.silhouette is None:
+        return f"{len(senses.senses)} sense{'s' if len(senses.senses) > 1 else ''}"
+    if len(senses.senses) == 1:
+        return f"1 sense (the best silhouette of several is {senses.silhouette:.2f})"
+    return f"{len(senses.senses)} senses (silhouette {senses.silhouette:.2f})"
 
 
 def _in_context(one: "Occurrence", width: int, mark: str = "") -> str:

@@ -39,7 +39,7 @@ def run(arguments: Sequence[str]) -> None:
     from bertsmith.tasks.neighbours import unit
 
     vectors_nD = unit(vector_pipeline(config.model, device=config.device, precision=config.precision)(config.texts))
-    cosines_nn = (vectors_nD @ vectors_nD.T).tolist()
+    cosines_nn = (vectors_nD @ vectors_nD.T).clip(-1, 1).tolist()
     if config.as_json:
         print(json.dumps({"texts": config.texts, "cosines": cosines_nn}, ensure_ascii=False, allow_nan=False))
     elif len(config.texts) == 2:

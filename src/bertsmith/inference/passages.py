@@ -130,7 +130,8 @@ def _paragraphs(text: str) -> Iterator[tuple[int, str]]:
 
 def _parts(paragraph: str) -> Iterator[tuple[int, str]]:
     """Yield a paragraph whole, or of a long one as many sentences at a time as make a passage, each with where it begins."""
-    if _n_words(paragraph) <= LONGEST_PASSAGE:
+    # No text has more words than characters, and most are short.
+    if len(paragraph) <= LONGEST_PASSAGE or _n_words(paragraph) <= LONGEST_PASSAGE:
         yield 0, paragraph
         return
     part, start, n_words = "", 0, 0
@@ -150,5 +151,4 @@ def _stripped(text: str, start: int) -> Iterator[tuple[int, str]]:
 
 
 def _n_words(text: str) -> int:
-    # No text has more words than characters, and most that are asked about are short.
-    return sum(1 for _ in word_spans(text)) if len(text) > LONGEST_PASSAGE else len(text)
+    return sum(1 for _ in word_spans(text))

@@ -22,9 +22,11 @@ from bertsmith.batches.packing import pack
 from bertsmith.errors import ArtifactError, InputError, UsageError
 from bertsmith.inference.engine import Engine, choose_precision
 from bertsmith.model.bert import Bert, Heads
+from bertsmith.tasks.embed import Embed
 from bertsmith.tasks.fill import Filled, fill
 from bertsmith.tasks.predictor import Predictor
 from bertsmith.tasks.saved import load_task_model
+from bertsmith.tasks.scores import check_predictions
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.hardware import choose_device
@@ -125,7 +127,11 @@ class VectorPipeline:
         return np.stack(vectors) if vectors else np.zeros((0, self.width), np.float32)
 
     def stream(self, texts: Iterable[str]) -> Iterator[Floats]:
-        """Yield the vectors (D,) in order; any number of texts in bounded memory."""
+        """Yield the vectors (D,) in order; any number of texts in bounded memory.
+
+        Raises:
+            DivergedError: the model says what is no number.
+        """
         _refuse_single(texts)
         for _, sequences in prepared_ahead(texts, _LOOK_AHEAD, self._sequences):
             yield from self._vectors(sequences)
@@ -147,6 +153,7 @@ class VectorPipeline:
             token_ids = np.concatenate([sequences[place] for place in places])
             batch = PackedBatch.from_arrays(token_ids, np.zeros_like(token_ids), lengths[places])
             vectors[places] = self.engine.logits(batch).cpu().numpy()
+        check_predictions(vectors, vectors)
         return vectors
 
 
@@ -220,10 +227,13 @@ def vector_pipeline(
     return pipe
 
 
-def pipelines(path: str | Path, *, device: str = "cpu", precision: Wanted = "float32") -> dict[str, TaskPipeline]:
+def pipelines(
+    path: str | Path, *, device: str = "cpu", precision: Wanted = "float32"
+) -> dict[str, TaskPipeline | VectorPipeline]:
     """Return the pipelines, by task, of the directory of a run of several tasks; their encoder is in memory once.
 
-    A model whose encoder is another, such as one that was trained on alone, has its own.
+    Each is what :func:`pipeline` returns for that task's directory. A model whose encoder is another, such as one that was
+    trained on alone, has its own.
 
     Args:
         path: The directory, ``final`` of a run of ``bertsmith finetune multi``.
@@ -236,7 +246,7 @@ def pipelines(path: str | Path, *, device: str = "cpu", precision: Wanted = "flo
     """
     chosen = choose_device(device, 0)
     wanted = choose_precision(precision, chosen)
-    found: dict[str, TaskPipeline] = {}
+    found: dict[str, TaskPipeline | VectorPipeline] = {}
     engines: list[tuple[Bert, Engine]] = []
     for name, directory in task_directories(Path(path)).items():
         task, model = load_task_model(directory)
@@ -247,7 +257,11 @@ def pipelines(path: str | Path, *, device: str = "cpu", precision: Wanted = "flo
             engines.append((model, engine))
         else:
             engine = shared.with_task(model.heads.task, model.task)
-        found[name] = TaskPipeline(task, Tokenizer.load(directory), engine)
+        tokenizer = Tokenizer.load(directory)
+        is_vectors = isinstance(task, Embed)
+        found[name] = (
+            VectorPipeline(engine, tokenizer, task.max_length) if is_vectors else TaskPipeline(task, tokenizer, engine)
+        )
     return found
 
 

@@ -82,9 +82,10 @@ class DocumentReader:
 
     def _read(self, question: str) -> list[Passage]:
         """Return the passages to read."""
-        if self._ranker is None:
-            return [self._passages[place] for place in self._finder.search(question, self._n_read)]
-        found = [self._passages[place] for place in self._finder.search(question, max(self._n_ranked, self._n_read))]
+        n_found = self._n_read if self._ranker is None else max(self._n_ranked, self._n_read)
+        found = [self._passages[place] for place in self._finder.search(question, n_found)]
+        if self._ranker is None or not found:
+            return found
         scores = self._ranker(question, [passage.text for passage in found])
         best = sorted(range(len(found)), key=lambda place: -scores[place])
         return [found[place] for place in best[: self._n_read]]

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from tyro.conf import arg
 
 from bertsmith.artifacts.directory import load_model
-from bertsmith.artifacts.sentence_modules import read_sentence_modules
+from bertsmith.artifacts.sentence_modules import MODULES, read_sentence_modules
 from bertsmith.batches.windows import Part, make_windows
 from bertsmith.errors import InputError, UsageError
 from bertsmith.model.bert import Heads
@@ -117,10 +117,10 @@ class Embed(Task):
     ) -> tuple[Self, Sequence[PairExample]]:
         """Return the task with the starting model's pooling and the score that ``dev`` has, and with mined negatives."""
         vectors, _ = read_sentence_modules(model)
-        is_theirs = vectors != SentenceVectors()
+        usual = vectors.normalised or not (model / MODULES).exists()
         settings = {
             "pooling": self.pooling or vectors.pooling,
-            "normalised": vectors.normalised or not is_theirs if self.normalised is None else self.normalised,
+            "normalised": usual if self.normalised is None else self.normalised,
             "metric": self.metric or ("mrr" if dev[0].score is None else self.usual_metric),
         }
         task = self.model_copy(update=settings)

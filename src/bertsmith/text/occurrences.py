@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Generic, Literal, TypeVar
 
 from bertsmith.errors import UsageError
@@ -17,7 +16,7 @@ Item = TypeVar("Item")
 
 # Characters of a context on either side of the word: one without full stops may be a million long.
 _WIDEST = 1000
-_DOCUMENTS_SEARCHED, _NEAR = 10_000, 3
+_CHARACTERS_SEARCHED, _NEAR = 1_000_000, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +120,12 @@ class EvenSample(Generic[Item]):
 
 
 def words_like(word: str, documents: Iterable[Document], tokenizer: Tokenizer) -> Sequence[str]:
-    """Return a few words of the first ten thousand documents that are written nearly as ``word``, the nearest first."""
-    found = {
-        tokenizer.normalise(one) for document in islice(documents, _DOCUMENTS_SEARCHED) for one in segmented(document.text)
-    }
+    """Return a few words of the first million characters or so that are written nearly as ``word``, the nearest first."""
+    found: set[str] = set()
+    n_characters = 0
+    for document in documents:
+        found.update(map(tokenizer.normalise, segmented(document.text)))
+        n_characters += len(document.text)
+        if n_characters > _CHARACTERS_SEARCHED:
+            break
     return difflib.get_close_matches(tokenizer.normalise(word), sorted(found), _NEAR, cutoff=0.5)

@@ -51,7 +51,7 @@ def check_names(names: list[str]) -> None:
     """Raise ``ValueError`` unless every name can be a directory's, and no two the same one's."""
     for name in names:
         if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no name of a task: use letters, digits, - and _, since it names a directory")
+            raise ValueError(f"{name!r} is no name of a task: use at most 60 letters, digits, - and _; it names a directory")
     same = [unicodedata.normalize("NFKC", name).casefold() for name in names]
     for place, name in enumerate(names):
         if same[place] in same[:place]:

@@ -242,7 +242,7 @@ class TrialRun:
         record = {"step": place.step, "epoch": place.step / self._turns.epoch_steps, **values, "seconds": place.elapsed}
         self.directory.record(kind, record)
         for logger in self._loggers:
-            logger.log(kind, record)
+            logger.log(f"{kind}/{record['task']}" if "task" in record else kind, record)
 
 
 @contextmanager
