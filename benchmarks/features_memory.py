@@ -80,17 +80,18 @@ def main() -> None:
         text = repeated(flags.text, flags.megabytes, Path(directory, "text.txt"))
         out = Path(directory, f"found{flags.extension}")
         command = [sys.executable, "-m", "bertsmith", "features", str(model), str(text), "--out", str(out), *flags.flags]
-        started = time.monotonic()
+        print("| MB read | MB in memory |\n| ---: | ---: |")
+        started, found, shown = time.monotonic(), [], 1
         with subprocess.Popen(command) as process:
-            found = list(looks(process, text))
+            for read, memory in looks(process, text):
+                found.append((read, memory))
+                if read >= shown * flags.megabytes / ROWS:
+                    print(f"| {read:,.0f} | {memory:,.0f} |", flush=True)
+                    shown += 1
         seconds = time.monotonic() - started
         if process.returncode:
             sys.exit(process.returncode)
-        print(f"{flags.megabytes:,.0f} MB in {seconds:,.0f} s, {out.stat().st_size / 1e6:,.0f} MB written\n")
-    print("| MB read | MB in memory |\n| ---: | ---: |")
-    for look in range(1, ROWS + 1):
-        read, memory = found[look * (len(found) - 1) // ROWS]
-        print(f"| {read:,.0f} | {memory:,.0f} |")
+        print(f"\n{flags.megabytes:,.0f} MB in {seconds:,.0f} s, {out.stat().st_size / 1e6:,.0f} MB written")
     if flags.json:
         flags.json.write_text(json.dumps({"seconds": seconds, "looks": found}) + "\n")
     if flags.svg:
