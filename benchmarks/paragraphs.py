@@ -52,6 +52,7 @@ def main() -> None:
         for reading in READINGS
     ]
     _print_table(rows)
+    print(f"\nBM25's first paragraph is the right one for {_found(test):.1%} of the questions.")
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
@@ -119,18 +120,31 @@ def _train(arguments: argparse.Namespace, train: Path, test: Path, paragraphs: i
 def _scores(model: Path, test: Path) -> dict[str, dict[str, float]]:
     """Return the scores of each way to read."""
     from bertsmith.tasks.questions import read_questions
-    from bertsmith.text.search import WordIndex
 
     questions = list(read_questions(test, labelled=True))
     task, found = _read(model, questions)
     answers: dict[str, list[Any]] = {reading: [] for reading in READINGS}
     for question, (together, alone) in zip(questions, found, strict=True):
-        first = (WordIndex(question.article).search(question.question, 1) or [0])[0]
         answers["own"].append(alone[question.article.index(question.context)])
-        answers["bm25"].append(alone[first])
+        answers["bm25"].append(alone[_first(question)])
         answers["apart"].append(max(alone, key=lambda one: one.spans[0].probability))
         answers["together"].append(together)
     return {reading: task.score(questions, found) for reading, found in answers.items()}
+
+
+def _first(question: Any) -> int:
+    """Return the place in its article of the paragraph that BM25 likes best."""
+    from bertsmith.text.search import WordIndex
+
+    return (WordIndex(question.article).search(question.question, 1) or [0])[0]
+
+
+def _found(test: Path) -> float:
+    """Return the share of questions whose own paragraph BM25 likes best."""
+    from bertsmith.tasks.questions import read_questions
+
+    questions = list(read_questions(test, labelled=True))
+    return sum(question.article[_first(question)] == question.context for question in questions) / len(questions)
 
 
 def _read(model: Path, questions: Sequence[Any]) -> tuple[Any, list[tuple[Any, list[Any]]]]:
