@@ -29,6 +29,13 @@ def test_a_file_appears_whole_and_replaces_what_was_there(tmp_path: Path) -> Non
     assert names(path.parent) == ["file"]
 
 
+def test_a_directory_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").mkdir()
+    with pytest.raises(StorageError, match="a directory is in the way"), files.atomic_file(tmp_path / "file"):
+        pytest.fail("nothing is begun that cannot be kept")
+    assert names(tmp_path) == ["file"]
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_a_file_given_up_leaves_the_old_one(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "file"

@@ -46,6 +46,8 @@ def storage_errors(path: Path) -> Iterator[None]:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary name; on leaving without an error, it becomes ``path``, replacing what was there."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    if path.is_dir():
+        raise StorageError(f"cannot write {path}: a directory is in the way; choose another place or remove it")
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -120,6 +120,9 @@ def test_questions_of_standard_input(run_command: Any, save: Save, documents: Pa
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines.encode()), encoding="utf-8"))
     code, out, _ = run_command("answer", save(), "--documents", documents, "--json")
     assert (code, [json.loads(line)["answer"] for line in out.splitlines()]) == (0, ["RED\nhouse", "北京"])
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\n \n"), encoding="utf-8"))
+    code, out, err = run_command("answer", save("other"), "--documents", documents)
+    assert (code, out) == (1, "") and "standard input holds no question; write one a line" in err
 
 
 def test_no_answer(run_command: Any, save: Save, documents: Path) -> None:

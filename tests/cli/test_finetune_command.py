@@ -96,7 +96,7 @@ REFUSED: list[Any] = [
     ("choose", swag((["sees"], 0)), None, [], 1, "train.jsonl:1"),
     # Queries.
     ("rank", RANKED.replace("\t1", "\t0"), None, [], 1, "none of the 2 training queries has a relevant candidate"),
-    ("rank", RANKED, RANKED.replace("\t1", "\t0"), [], 1, "dev.tsv:2, has a relevant candidate; label"),
+    ("rank", RANKED, RANKED.replace("\t1", "\t0"), [], 1, "dev.tsv:2, has a relevant candidate; give a --dev file"),
     ("rank", RANKED.replace("label", "colour"), None, [], 1, "say which with --query, --candidate and --label"),
     ("rank", RANKED + "the moon\tlikes\tred\n", None, [], 1, "train.tsv:6: the label 'label' is 'red'; write a number"),
     ("rank", RANKED + "\tlikes\t1\n", None, [], 1, "train.tsv:6: the query 'question' is ''; write a text"),

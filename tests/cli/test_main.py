@@ -32,7 +32,10 @@ def test_an_unknown_verb(run_command: Any) -> None:
     assert code == 2 and f"the verbs are {', '.join(VERBS)}" in err
 
 
-@pytest.mark.parametrize("verb", [*(verb for verb in VERBS if verb != "finetune"), "finetune classify", "finetune tag"])
+KINDS = ("finetune classify", "finetune tag", "compare features", "compare words")
+
+
+@pytest.mark.parametrize("verb", [*(verb for verb in VERBS if verb not in ("finetune", "compare")), *KINDS])
 def test_every_verb_explains_its_flags(run_command: Any, verb: str) -> None:
     code, out, err = run_command(*verb.split(), "--help")
     assert (code, err) == (0, "")

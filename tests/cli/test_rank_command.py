@@ -53,10 +53,15 @@ def test_the_best_candidates_first(run_command: Any, model: Path, lines: Path) -
 
 
 def test_other_formats(run_command: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = "".join(json.dumps({"name": number, "passage": text}) + "\n" for number, text in enumerate(CANDIDATES))
+    # Line ends within a text are kept, but not in lines to read.
+    texts = [text.replace(" again", "\nagain") for text in CANDIDATES]
+    rows = "".join(json.dumps({"name": number, "passage": text}) + "\n" for number, text in enumerate(texts))
     (tmp_path / "a.jsonl").write_text(rows, encoding="utf-8")
     code, out, _ = run_command("rank", model, QUERY, tmp_path / "a.jsonl", "--field", "passage", "--json", *EXACT)
-    assert code == 0 and [json.loads(line)["text"] for line in out.splitlines()] == [text for text, _ in expected(model)]
+    found = [json.loads(line)["text"] for line in out.splitlines()]
+    assert code == 0 and found == [text.replace(" again", "\nagain") for text, _ in expected(model)]
+    code, out, _ = run_command("rank", model, QUERY, tmp_path / "a.jsonl", "--field", "passage", *EXACT)
+    assert code == 0 and len(out.splitlines()) == len(CANDIDATES)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("\n".join(CANDIDATES).encode()), encoding="utf-8"))
     code, out, _ = run_command("rank", model, QUERY, "-", "--json", *EXACT)
     assert code == 0 and [json.loads(line)["text"] for line in out.splitlines()] == [text for text, _ in expected(model)]

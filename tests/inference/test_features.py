@@ -13,6 +13,7 @@ from bertsmith.inference.engine import Engine
 from bertsmith.inference.features import FeaturePipeline, TextFeatures
 from bertsmith.inference.pipelines import VectorPipeline
 from bertsmith.model.bert import Heads
+from bertsmith.model.heads.pooling import SentenceVectors
 from bertsmith.model.mixing import Layers
 
 CPU = torch.device("cpu")
@@ -58,9 +59,11 @@ def test_windows_against_a_slow_reference(engine, tiny_tokenizer, max_length, st
         np.testing.assert_allclose(one.layers_LSD, expected, rtol=0, atol=2e-5)
 
 
-def test_any_number_of_texts_in_bounded_memory(engine, tiny_tokenizer, monkeypatch):
+@pytest.mark.parametrize(("token_budget", "tokens_at_once"), [(32, 1 << 14), (1 << 16, 128)])
+def test_any_number_of_texts_in_bounded_memory(engine, tiny_tokenizer, monkeypatch, token_budget, tokens_at_once):
     monkeypatch.setattr(module, "_CHARACTERS_AHEAD", 100)
-    engine.token_budget, asked = 32, 0
+    monkeypatch.setattr(module, "_TOKENS_AT_ONCE", tokens_at_once)
+    engine.token_budget, asked = token_budget, 0
 
     def endless() -> Iterator[str]:
         nonlocal asked
@@ -83,7 +86,8 @@ def test_precisions(random_model, tiny_tokenizer):
         assert np.linalg.norm(one.layers_LSD - other.layers_LSD) < 2e-2 * np.linalg.norm(one.layers_LSD)
 
 
-def test_the_mean_of_a_text_is_its_vector(engine, tiny_tokenizer):
+def test_the_mean_of_a_text_is_its_vector(random_model, tiny_tokenizer):
+    engine = Engine(random_model(Heads(task=SentenceVectors("mean"))), CPU, "float32")
     short = [text for text in TEXTS if len(text) < 30]
     found = FeaturePipeline(engine, tiny_tokenizer, Layers((3,)))(short)
     expected = VectorPipeline(engine, tiny_tokenizer)(short)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bertsmith.artifacts.directory import save_model
-from bertsmith.errors import ArtifactError, DamagedError, InputError, MismatchError, UsageError
+from bertsmith.artifacts.directory import load_model, save_model
+from bertsmith.errors import ArtifactError, DamagedError, DivergedError, InputError, MismatchError, UsageError
 from bertsmith.files import write_manifest
 from bertsmith.inference import search
 from bertsmith.inference.pipelines import VectorPipeline, vector_pipeline
@@ -66,6 +66,11 @@ def test_fewer_lines_than_asked_for(model: Path, pipe: VectorPipeline, file: Pat
 def test_the_digest_is_of_all_that_makes_the_vectors(model: Path, pipe: VectorPipeline) -> None:
     assert digest(model, pipe) == digest(model, vector_pipeline(model))
     assert digest(model, pipe) != digest(model, vector_pipeline(model, max_length=9))
+    before = digest(model, pipe)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}))
+    (model / "manifest.json").unlink()
+    assert digest(model, vector_pipeline(model)) != before
 
 
 def test_an_index_of_another_model_or_file(model: Path, pipe: VectorPipeline, file: Path, index: Path) -> None:
@@ -88,9 +93,37 @@ def test_a_damaged_index(model: Path, pipe: VectorPipeline, file: Path, index: P
         TextIndex.open(index, digest(model, pipe), file)
     vectors.write_bytes(whole)
     facts = {name: value for name, value in json.loads((index / "manifest.json").read_text()).items() if name != "files"}
-    write_manifest(index, KIND, {**facts, "lines": 10**9})
-    with pytest.raises(DamagedError, match="its manifest and its arrays do not fit together"):
-        TextIndex.open(index, digest(model, pipe), file)
+
+    def assert_refused(**changes: int) -> None:
+        write_manifest(index, KIND, {**facts, **changes})
+        with pytest.raises(DamagedError, match="its manifest and its arrays do not fit together"):
+            TextIndex.open(index, digest(model, pipe), file)
+
+    assert_refused(lines=10**9)
+    (index / "texts.txt").write_bytes(b"")
+    assert_refused()
+    (index / "texts.txt").unlink()
+    assert_refused()
+    vectors.write_bytes(b"")
+    (index / "places.int64").write_bytes(bytes(16))
+    assert_refused(lines=0)
+
+
+def test_an_index_of_vectors_that_are_no_numbers(model: Path, pipe: VectorPipeline, file: Path, index: Path) -> None:
+    vectors = index / "vectors.float32"
+    facts = {name: value for name, value in json.loads((index / "manifest.json").read_text()).items() if name != "files"}
+    vectors.write_bytes(np.full(vectors.stat().st_size // 4, np.nan, np.float32).tobytes())
+    write_manifest(index, KIND, facts)
+    assert TextIndex.open(index, digest(model, pipe), file).search(pipe(["a"]), 3) == [[]]
+
+
+def test_a_model_that_says_nan_is_refused(model: Path, file: Path, tmp_path: Path) -> None:
+    broken = load_model(model)
+    broken.encoder.layers[0].attention.output.weight.data.fill_(np.nan)
+    save_model(broken, Tokenizer.load(model), tmp_path / "broken")
+    with pytest.raises(DivergedError, match="NaN"):
+        build_index(vector_pipeline(tmp_path / "broken"), "digest", file, tmp_path / "index")
+    assert not (tmp_path / "index").exists()
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ def test_where_nothing_separates_there_is_one_sense() -> None:
     vectors_nD = 9 + np.random.default_rng(3).normal(size=(60, 200))
     senses = find_senses(texts([60]), vectors_nD, TOKENIZER)
     assert len(senses.senses) == 1 and senses.silhouette is not None and senses.silhouette < 0.15
+    assert senses.senses[0].words == []
 
 
 def test_the_words_of_a_sense_are_those_that_its_contexts_have_more_often() -> None:
@@ -71,9 +72,10 @@ def test_points_are_the_first_two_principal_components() -> None:
     assert (first[:20].max() < first[20:].min()) or (first[:20].min() > first[20:].max())
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 2, 3, 30])
 def test_few_occurrences_or_equal_ones_have_one_sense(count: int) -> None:
-    alone = find_senses(texts([count]), np.ones((count, 16)), TOKENIZER)
+    rounding = 1e-7 * np.random.default_rng(0).normal(size=(count, 16))
+    alone = find_senses(texts([count]), 1 + rounding, TOKENIZER)
     assert len(alone.senses) == 1 and alone.silhouette is None and alone.labels() == [0] * count
     assert not alone.points_n2.any() and alone.explained == (0.0, 0.0)
 

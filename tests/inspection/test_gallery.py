@@ -19,6 +19,8 @@ from bertsmith.inspection.subject import Subject
 from bertsmith.model.bert import MASKED_TOKEN, Heads
 from bertsmith.tasks.choose import Choose
 from bertsmith.tasks.classify import Classify
+from bertsmith.tasks.embed import Embed
+from bertsmith.tasks.saved import load_task_model, save_task_models
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
 
@@ -71,6 +73,17 @@ def test_an_unfinished_run_shows_its_newest_checkpoint(run: Path, make_subject: 
         Gallery.open([tmp_path / "empty"], START)
 
 
+def test_a_run_of_several_tasks_names_their_models(subject: Subject, save_task: SaveTask, tmp_path: Path) -> None:
+    task, model = load_task_model(save_task(Classify(labels=("a", "b"))))
+    save_task_models({"mood": (task, model, "")}, subject.tokenizer, tmp_path / "run" / "final")
+    (tmp_path / "run" / "config.toml").write_text("")
+    for path in (tmp_path / "run", tmp_path / "run" / "final"):
+        with pytest.raises(ArtifactError, match=r"name one of them: .*mood$"):
+            Gallery.open([path], START)
+    (described,) = Gallery.open([tmp_path / "run" / "final" / "mood"], START).describe().models
+    assert described.task is not None and described.task.kind == "classify"
+
+
 def test_two_models_of_one_name_are_told_apart(run: Path, subject: Subject, tmp_path: Path) -> None:
     save_model(subject.model, subject.tokenizer, tmp_path / "other" / "final")
     models = Gallery.open([run / "final", tmp_path / "other" / "final"], START).describe().models
@@ -95,6 +108,7 @@ def test_what_each_model_cannot_show(
     assert _missing(make_subject(MASKED_TOKEN)) == {"task": "no_task_head"} | no_next | always
     assert _missing(make_subject(Heads())) == {"task": "no_task_head"} | untrained | no_next | no_target | always
     assert _missing(Subject.load(save_task(Classify(labels=("a", "b"))))) == untrained | no_next | always
+    assert _missing(Subject.load(save_task(Embed()))) == {"task": "no_task_head"} | untrained | no_next | no_target | always
     assert _missing(Subject.load(save_task(Choose()))) == untrained | no_next | no_target | always
     monkeypatch.setattr("bertsmith.inspection.gallery.has_captum", lambda: False)
     assert _missing(make_subject()) == {"task": "no_task_head", "integrated-gradients": "no_captum"} | always

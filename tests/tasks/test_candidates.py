@@ -90,6 +90,8 @@ def test_retrieved_passages(tmp_path: Path) -> None:
     assert (second.query, second.id, second.candidate_ids, second.relevances) == ("where", "5", ("901",), None)
     labelled = "".join(f"{row}\t{number}\n" for number, row in enumerate(rows.splitlines()))
     assert [one.relevances for one in read(tmp_path / "a.tsv", labelled)] == [(0.0, 1.0), (2.0,)]
+    (found,) = read(tmp_path / "a.tsv", "1\t1\twho is it\tit is bob\t1\n")  # where a header would name columns twice
+    assert (found.id, found.candidate_ids, found.relevances) == ("1", ("1",), (1.0,))
     with pytest.raises(InputError, match="say which with --query, --candidate and --label"):
         read(tmp_path / "a.tsv", rows)
 

@@ -16,7 +16,7 @@ from bertsmith.artifacts.sentence_modules import read_sentence_modules
 from bertsmith.batches.windows import Window
 from bertsmith.errors import DivergedError, InputError, UsageError
 from bertsmith.model.bert import Heads
-from bertsmith.model.heads.pooling import SentenceVectors
+from bertsmith.model.heads.pooling import Pooling, SentenceVectors
 from bertsmith.tasks.embed import Embed, Embedded, cosent_loss, ranking_loss
 from bertsmith.tasks.pairs import PairExample
 from bertsmith.tasks.task import Sample, SampleBatch
@@ -123,32 +123,31 @@ def test_samples_are_cut_at_the_length(tiny_tokenizer: Tokenizer, caplog: pytest
 
 
 @pytest.fixture
-def directory(random_model: Callable[..., Any], tiny_tokenizer: Tokenizer, tmp_path: Path) -> Callable[..., Path]:
-    def make(heads: Heads, name: str = "model") -> Path:
-        save_model(random_model(heads), tiny_tokenizer, tmp_path / name)
-        return tmp_path / name
+def directory(random_model: Callable[..., Any], tiny_tokenizer: Tokenizer, tmp_path: Path) -> Callable[[Heads], Path]:
+    def make(heads: Heads) -> Path:
+        save_model(random_model(heads), tiny_tokenizer, tmp_path / "model")
+        return tmp_path / "model"
 
     return make
 
 
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
 def test_pooling_and_score_come_from_the_starting_model_and_the_dev_file(
-    directory: Callable[..., Path], tiny_tokenizer: Tokenizer
+    directory: Callable[[Heads], Path], tiny_tokenizer: Tokenizer, pooling: Pooling
 ) -> None:
-    path = directory(Heads(task=SentenceVectors("cls")))
-    assert read_sentence_modules(path)[0] == SentenceVectors("cls")
+    path = directory(Heads(task=SentenceVectors(pooling)))
+    assert read_sentence_modules(path)[0] == SentenceVectors(pooling)
     plain, scored = pairs(("a", "b")), pairs(("a", "b"), scores=[1.0])
     task, train = Embed().prepared(plain, plain, path, tiny_tokenizer, CPU)
-    assert (task.head(), task.main_metric, train) == (SentenceVectors("cls"), "mrr", plain)
+    assert (task.head(), task.main_metric, train) == (SentenceVectors(pooling), "mrr", plain)
     task, _ = Embed(pooling="max", normalised=True).prepared(plain, scored, path, tiny_tokenizer, CPU)
     assert (task.head(), task.main_metric) == (SentenceVectors("max", normalised=True), "spearman")
-    plain_mean = directory(Heads(task=SentenceVectors()), "mean")
-    assert Embed().prepared(plain, plain, plain_mean, tiny_tokenizer, CPU)[0].head() == SentenceVectors("mean")
     (path / "modules.json").unlink()
     assert Embed().prepared(plain, plain, path, tiny_tokenizer, CPU)[0].head() == SentenceVectors("mean", normalised=True)
 
 
 def test_mined_negatives_are_the_nearest_texts_of_the_file(
-    directory: Callable[..., Path], tiny_tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
+    directory: Callable[[Heads], Path], tiny_tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = directory(Heads(task=SentenceVectors()))
     examples = pairs(("a b c", "a b d"), ("x y", "a b e"), ("x z", "a b f"), ("p q", "r s t"))

@@ -28,7 +28,7 @@ def test_what_is_right_too_is_left_out() -> None:
 
 
 def test_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bertsmith.tasks.neighbours._ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("bertsmith.tasks.neighbours._COSINES_AT_ONCE", 8)
     rows = [("a", "b", "n"), ("c", "d"), ("e", "f")]
     of = vectors([0.0, 0.3, 0.1], [1.0, 1.0], [0.15, 0.1])
     # b is behind n and f; d is at its anchor; f and n are equally near to e.
@@ -42,5 +42,6 @@ def test_hard_negatives_are_the_nearest_that_are_clearly_farther_than_the_positi
     mined = hard_negatives(Candidates(rows), of, 2, margin=0.02)
     # Of the first anchor: i is its positive elsewhere, h is within the margin, so d (0.6) and f (1.0) are left.
     assert mined[0] == [(1, 1), (2, 1)]
+    assert hard_negatives(Candidates(rows), of, 2, margin=0.0)[0] == [(3, 1), (1, 1)]
     assert hard_negatives(Candidates(rows), of, 9, margin=0.0)[0] == [(3, 1), (1, 1), (2, 1)]
     assert hard_negatives(Candidates(rows[:1]), of[:1], 3, margin=0.0) == [[]]

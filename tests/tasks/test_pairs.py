@@ -42,6 +42,10 @@ def test_named_columns(tmp_path: Path) -> None:
     columns = Columns(text="one", pair="two", label="alike")
     (found,) = read(tmp_path / "a.tsv", "alike\tone\ttwo\n3\ta\tb\n", columns=columns)
     assert (found.texts, found.score) == (("a", "b"), 3.0)
+    (found,) = read(tmp_path / "a.tsv", "one\ttwo\na\tb\n", columns=columns, labelled=False)
+    assert (found.texts, found.score) == (("a", "b"), None)
+    with pytest.raises(InputError, match="has no column 'alike'"):
+        read(tmp_path / "a.tsv", "one\ttwo\na\tb\n", columns=columns)
 
 
 def test_unlabelled_texts_and_pairs(tmp_path: Path) -> None:

@@ -71,8 +71,15 @@ def test_questions_of_a_file_share_their_article(squad: Path) -> None:
 def test_json_lines_name_no_articles(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"question": "a", "context": "b", "answers": []}\n', encoding="utf-8")
-    with pytest.raises(UsageError, match=r"a\.jsonl:1: several paragraphs are to be read, and only SQuAD's JSON says which"):
+    message = r"a\.jsonl:1: several paragraphs are to be read, and only SQuAD's JSON says which .*; give --{} 1 to read"
+    with pytest.raises(UsageError, match=message.format("candidates")):
         list(Answer(candidates="all").read(path, labelled=False))
+    # What was trained on several reads one where there is no other, but is not trained so.
+    for task in (Answer(paragraphs=3), Answer(paragraphs=3, candidates=1)):
+        (found,) = task.read(path, labelled=False)
+        assert (found.context, found.candidates) == ("b", ())
+        with pytest.raises(UsageError, match=message.format("paragraphs")):
+            task.fitted([found])
 
 
 # Training.

@@ -11,11 +11,13 @@ import pytest
 import torch
 
 from bertsmith.artifacts.directory import load_model, save_model
-from bertsmith.errors import DamagedError, Interrupted, MismatchError, UsageError
+from bertsmith.errors import BusyError, DamagedError, Interrupted, MismatchError, UsageError
+from bertsmith.files import exclusive
 from bertsmith.inference.engine import Engine
 from bertsmith.inference.features import FeaturePipeline
 from bertsmith.model.mixing import Layers
 from bertsmith.progress import SILENT
+from bertsmith.tasks.columns import TagColumns
 from bertsmith.tasks.tag import Tag
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training import compare_features as module
@@ -52,10 +54,16 @@ def files(tmp_path: Path) -> Path:
 def cached(toy_directory: Path, files: Path) -> Callable[..., TaggedVectors]:
     """Read or make the cache of a file."""
 
-    def vectors(file: str = "train", model: Path = toy_directory / "model", cache: str = "cache") -> TaggedVectors:
+    def vectors(
+        file: str = "train",
+        model: Path = toy_directory / "model",
+        cache: str = "cache",
+        task: Tag = TASK,
+        dtype: torch.dtype = torch.float32,
+    ) -> TaggedVectors:
         path = files / f"{file}.conll"
-        examples = list(TASK.read(path, labelled=True))
-        found = cached_vectors(files / cache, model, str(path), examples, TASK, CPU, torch.float32, SILENT)
+        examples = list(task.read(path, labelled=True))
+        found = cached_vectors(files / cache, model, examples, task, CPU, dtype, SILENT)
         return TaggedVectors(examples, found)
 
     return vectors
@@ -80,8 +88,12 @@ def test_a_cache_is_computed_once(cached: Any, monkeypatch: pytest.MonkeyPatch) 
 
 def test_caches_refused(cached: Any, files: Path, toy_directory: Path) -> None:
     cached()
-    with pytest.raises(MismatchError, match=r"cache was made with another file; remove .*cache to have it made again"):
+    with pytest.raises(MismatchError, match=r"cache was made with another text; remove .*cache to have it made again"):
         cached("dev")
+    with pytest.raises(MismatchError, match="was made with another max length; remove"):
+        cached(task=TASK.model_copy(update={"max_length": 32}))
+    with pytest.raises(MismatchError, match="was made with another precision; remove"):
+        cached(dtype=torch.bfloat16)
     other = files / "other"
     save_model(load_model(toy_directory / "model", seed=3), Tokenizer.load(toy_directory / "model"), other, "another\n")
     weights = bytearray((other / "model.safetensors").read_bytes())
@@ -94,6 +106,23 @@ def test_caches_refused(cached: Any, files: Path, toy_directory: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(DamagedError, match=r"vectors\.npy has .* truncated or altered; remove .*cache to have it made again"):
         cached()
+
+
+def test_a_cache_is_of_the_words_wherever_they_stand(cached: Any, files: Path) -> None:
+    (files / "lemmas.conll").write_text("cats cat O\nsees see O\n\n", encoding="utf-8")
+    (files / "moved.conll").write_text("cats O\nsees O\n", encoding="utf-8")
+    first = np.array(cached("lemmas").vectors)
+    np.testing.assert_array_equal(cached("moved").vectors, first)
+    with pytest.raises(MismatchError, match="was made with another text"):
+        cached("lemmas", task=TASK.model_copy(update={"columns": TagColumns(word_column=2)}))
+
+
+def test_what_a_killed_process_left_of_a_cache_is_removed(cached: Any, files: Path) -> None:
+    (files / ".cache.1.partial").mkdir()
+    with exclusive(files), pytest.raises(BusyError, match="another process is writing into"):
+        cached()
+    cached()
+    assert not (files / ".cache.1.partial").exists()
 
 
 @pytest.mark.parametrize(("layers", "is_mixed"), [("0", False), ("concat-last-2", False), ("0,1,2", True)])
@@ -149,7 +178,7 @@ def test_a_comparison_and_what_is_found_again(comparison: Any, files: Path, monk
     monkeypatch.setattr(module, "finetune", None)
     more = compare_features(comparison(seeds=3, variants=["scalar-mix", "last"]))
     assert trained == [2, 0, 1, 2] and [row.n_seeds for row in more] == [3, 3]
-    with pytest.raises(MismatchError, match=r"tagger\.width was 8, is now 16"):
+    with pytest.raises(MismatchError, match=r"tagger\.width was 8, is now 16\n.* a new run with another --out"):
         compare_features(comparison(tagger={"width": 16, "depth": 1, "epochs": 2, "lr": 0.02}))
 
 
@@ -184,6 +213,9 @@ def test_results_that_are_damaged(comparison: Any, files: Path) -> None:
 def test_what_is_refused(comparison: Any, files: Path, run_command: Any) -> None:
     with pytest.raises(UsageError, match="sum-last-4: the model has 2 layers"):
         compare_features(comparison(variants=["sum-last-4"]))
+    assert not (files / "run").exists()
+    with pytest.raises(UsageError, match="--max-length 65 is beyond the 64 positions"):
+        compare_features(comparison(task={"max_length": 65}))
     assert not (files / "run").exists()
     with pytest.raises(UsageError, match="--decoder is the same for all"):
         comparison(task={"decoder": "crf"})

@@ -135,6 +135,15 @@ def test_a_label_of_which_every_example_is_held_out_is_known(make: Make, tmp_pat
     assert len(data.dev) == 6 and len(data.task.labels) == 12
 
 
+def test_queries_held_out_must_have_a_relevant_candidate(make: Make, tmp_path: Path) -> None:
+    rows = "".join(json.dumps({"query": "q", "candidates": ["a", "b"], "labels": [int(n == 1), 0]}) + "\n" for n in range(20))
+    (tmp_path / "one.jsonl").write_text(rows)
+    config = make("rank", train=str(tmp_path / "one.jsonl"), dev=None)
+    with pytest.raises(InputError, match=r"none of the 2 queries .* has a relevant candidate; give a --dev file"):
+        finetune(config)
+    assert not config.out.exists()
+
+
 def test_one_example_is_too_few_to_hold_some_out(make: Make, tmp_path: Path) -> None:
     (tmp_path / "train.tsv").write_text("sentence\tlabel\nthe cat\t0.5\n")
     (tmp_path / "one.conll").write_text("the O\ncat B-WHO\n")

@@ -307,6 +307,13 @@ def test_the_table_is_aligned_markdown_in_the_order_of_numbers(run: Path) -> Non
     ]
 
 
+def test_the_table_of_several_tasks_has_the_main_score_of_each_whatever_its_name(run: Path) -> None:
+    add_trial(run, 2e-5, 0, {"mean": 0.5, "mean/f1": 0.6, "b/mcc": 0.4, "mean/recall": 0.7, "b/accuracy": 0.8})
+    heading = results_table(run, "mean").splitlines()[0]
+    assert [cell.strip() for cell in heading.split("|")[3:-1]] == ["dev mean", "dev mean F1", "dev b MCC"]
+    assert "dev mean recall" in results_table(run, "mean", of="mean").splitlines()[0]
+
+
 def test_a_report_that_cannot_be_made_leaves_the_earlier_one(run: Path) -> None:
     report(run)
     before = (run / "report.html").read_bytes()

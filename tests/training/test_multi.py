@@ -28,7 +28,7 @@ from bertsmith.training.tuning import config_of
 
 Make = Callable[..., MultiConfig]
 Records = Callable[[Path], list[dict[str, Any]]]
-KINDS = ("classify", "multilabel", "regress", "tag", "answer", "choose", "rank", "embed")
+KINDS = tuple(TASKS)
 SIZES = {"classify": 24, "tag": 16, "regress": 12}
 CPU = torch.device("cpu")
 
@@ -301,6 +301,16 @@ def test_tables_that_say_what_they_must_not(make: Make, tmp_path: Path, tables: 
     assert not (tmp_path / "run").exists()
 
 
+def test_a_test_file_that_has_other_scores_than_the_dev_file(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "pairs.tsv").write_text("anchor\tpositive\nthe cat\tthe king\na song\tsome bread\n")
+    table = {**make("embed").tasks["a-embed"], "test": str(tmp_path / "pairs.tsv")}
+    config = make("classify", tables={"a-embed": table}, epochs=[0.1])
+    finetune(config)
+    result = only_result(config)
+    assert "a-embed/spearman" in result["dev"] and "a-embed/mrr" in result["test"]
+    assert "mean" in result["dev"] and "mean" not in result["test"]
+
+
 def test_a_temperature_below_one(make: Make) -> None:
     with pytest.raises(ConfigError, match=r"temperature = 0\.5"):
         make(temperature=0.5)
@@ -335,7 +345,7 @@ def test_r_drop_names_the_task_that_has_no_probabilities(make: Make, tmp_path: P
 def test_a_manifest_that_names_another_place_is_refused(make: Make) -> None:
     final = finetune(make("classify", "regress", epochs=[0.1]))
     manifest = json.loads((final / "manifest.json").read_text())
-    for names in ({}, {"..": "tag"}, {"../final/a-regress": "regress"}, ["a-regress"], {"/etc": "tag"}):
+    for names in ({}, {"": "tag"}, {"..": "tag"}, {"../final/a-regress": "regress"}, ["a-regress"], {"/etc": "tag"}):
         (final / "manifest.json").write_text(json.dumps({**manifest, "tasks": names}))
         with pytest.raises(DamagedError, match=r"manifest\.json does not list its tasks; it is damaged"):
             bertsmith.pipelines(final)

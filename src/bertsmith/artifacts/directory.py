@@ -116,7 +116,7 @@ def task_directories(path: Path) -> dict[str, Path]:
         DamagedError: its manifest does not name directories in it.
     """
     names = read_manifest(path, SEVERAL).get("tasks")
-    if not isinstance(names, dict) or not names or not all(Path(name).name == name != ".." for name in names):
+    if not isinstance(names, dict) or not names or not all(Path(name).name == name not in ("", "..") for name in names):
         raise DamagedError(f"{path / MANIFEST} does not list its tasks; it is damaged")
     return {name: path / name for name in names}
 

@@ -1,7 +1,7 @@
 """``bertsmith answer``."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,7 +13,7 @@ from bertsmith.cli.flags import parse
 from bertsmith.config import Config
 from bertsmith.errors import UsageError
 from bertsmith.progress import TerminalProgress
-from bertsmith.text.streams import input_name, read_input, read_lines
+from bertsmith.text.streams import typed_lines
 
 if TYPE_CHECKING:
     from bertsmith.inference.passages import Finder
@@ -67,7 +67,7 @@ def run(arguments: Sequence[str]) -> None:
     passages = read_passages(config.documents, config.field)
     finder = _finder(config, [passage.text for passage in passages])
     read = DocumentReader(pipe, passages, finder, scorer, config.passages, config.ranked)
-    for question in config.questions or _lines():
+    for question in config.questions or typed_lines("question"):
         reply = read(question)
         print(_as_json(reply, config.top) if config.as_json else _readable(reply, config.top), flush=True)
 
@@ -83,13 +83,6 @@ def _finder(config: AnswerConfig, texts: Sequence[str]) -> "Finder":
 
     pipe = vector_pipeline(config.retriever, device=config.device, precision=config.precision)
     return VectorFinder(pipe, texts, TerminalProgress())
-
-
-def _lines() -> Iterator[str]:
-    """Yield the lines of standard input that are not blank, as they arrive."""
-    for line in read_lines(read_input("-"), input_name("-")):
-        if question := line.strip():
-            yield question
 
 
 def _as_json(reply: "Reply", top: int) -> str:

@@ -1,18 +1,18 @@
 """``bertsmith fill``."""
 
 import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated
 
 import pydantic
 from tyro.conf import Positional, arg
 
 from bertsmith.cli.flags import parse
 from bertsmith.config import Config
-from bertsmith.errors import ArtifactError, InputError
+from bertsmith.errors import ArtifactError
+from bertsmith.text.streams import typed_lines
 
 if TYPE_CHECKING:
     from bertsmith.tasks.fill import Filled
@@ -45,20 +45,9 @@ def run(arguments: Sequence[str]) -> None:
             else ("holds a model without a masked-token head; there is nothing to fill blanks with")
         )
         raise ArtifactError(f"{config.model} {other}")
-    texts = iter(config.texts) if config.texts else _lines(sys.stdin.buffer)
+    texts = iter(config.texts) if config.texts else typed_lines("text")
     for filled in pipe.stream(texts, config.top):
         print(json.dumps(asdict(filled), ensure_ascii=False) if config.as_json else _readable(filled), flush=True)
-
-
-def _lines(stream: BinaryIO) -> Iterator[str]:
-    """Yield the lines that are not blank."""
-    for number, line in enumerate(stream, 1):
-        try:
-            text = line.decode("utf-8").strip()
-        except UnicodeDecodeError as error:
-            raise InputError(f"standard input, line {number}: invalid UTF-8 at byte {error.start} of the line") from None
-        if text:
-            yield text
 
 
 def _readable(filled: "Filled") -> str:

@@ -57,7 +57,7 @@ def run(arguments: Sequence[str]) -> None:
         print(
             json.dumps(asdict(one), ensure_ascii=False)
             if config.as_json
-            else f"{one.probability:8.2%}  {one.score:+8.3f}  {one.text}"
+            else f"{one.probability:8.2%}  {one.score:+8.3f}  {' '.join(one.text.split())}"
         )
 
 

@@ -3,7 +3,7 @@
 import json
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -14,8 +14,9 @@ from tyro.conf import Positional, arg
 
 from bertsmith.cli.flags import parse
 from bertsmith.config import Config
-from bertsmith.errors import InputError, UsageError
+from bertsmith.errors import UsageError
 from bertsmith.progress import TerminalProgress
+from bertsmith.text.streams import typed_lines
 
 if TYPE_CHECKING:
     from bertsmith.inference.pipelines import VectorPipeline
@@ -59,7 +60,7 @@ def run(arguments: Sequence[str]) -> None:
     is_dialogue = not config.queries and sys.stdin.isatty()
     as_json = config.as_json or not (config.queries or is_dialogue)
     with _opened(config, pipe) as index:
-        for query in config.queries or (_asked() if is_dialogue else _lines(sys.stdin.buffer)):
+        for query in config.queries or (_asked() if is_dialogue else typed_lines("query")):
             (hits,) = index.search(pipe([query]), config.top)
             print(_as_json(query, hits) if as_json else _readable(hits), flush=True)
 
@@ -87,21 +88,6 @@ def _asked() -> Iterator[str]:
             return
         if query.strip():
             yield query
-
-
-def _lines(stream: Iterable[bytes]) -> Iterator[str]:
-    """Yield the lines that are not blank."""
-    n_lines = 0
-    for number, line in enumerate(stream, 1):
-        try:
-            query = line.decode("utf-8").strip()
-        except UnicodeDecodeError as error:
-            raise InputError(f"standard input, line {number}: invalid UTF-8 at byte {error.start} of the line") from None
-        if query:
-            n_lines += 1
-            yield query
-    if not n_lines:
-        raise InputError("standard input holds no query; write one a line")
 
 
 def _as_json(query: str, hits: Sequence["Hit"]) -> str:

@@ -23,9 +23,10 @@ from bertsmith.types import Encoding, PackedBatch
 Floats = npt.NDArray[np.float32]
 OfWords = Literal["first", "last", "mean"]
 
-# Texts are tokenised ahead this many characters at a time, and windows of this many batches are sorted by length at a time.
+# Texts are tokenised ahead this many characters at a time, and windows of this many batches are sorted by length at a time;
+# of a GPU's large ones fewer, since a token has a hundred kilobytes at all layers of a large model.
 _CHARACTERS_AHEAD = 1 << 17
-_BATCHES_AT_ONCE = 4
+_BATCHES_AT_ONCE, _TOKENS_AT_ONCE = 4, 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class FeaturePipeline:
         """Yield features in order; any number of texts in memory for the longest of them and some thousands of tokens."""
         if isinstance(texts, str):
             raise InputError(f"a pipeline takes a list or a generator of texts, not one text: write pipe([{texts!r:.40}])")
-        wanted = _BATCHES_AT_ONCE * self.engine.token_budget
+        wanted = min(_BATCHES_AT_ONCE * self.engine.token_budget, _TOKENS_AT_ONCE)
         waiting: list[tuple[Window, _Filling]] = []
         n_tokens = 0
         for _, encoded in prepared_ahead(_by_characters(texts), 1, self._encoded):

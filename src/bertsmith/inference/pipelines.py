@@ -26,6 +26,7 @@ from bertsmith.tasks.embed import Embed
 from bertsmith.tasks.fill import Filled, fill
 from bertsmith.tasks.predictor import Predictor
 from bertsmith.tasks.saved import load_task_model
+from bertsmith.tasks.scores import check_predictions
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.hardware import choose_device
@@ -126,7 +127,11 @@ class VectorPipeline:
         return np.stack(vectors) if vectors else np.zeros((0, self.width), np.float32)
 
     def stream(self, texts: Iterable[str]) -> Iterator[Floats]:
-        """Yield the vectors (D,) in order; any number of texts in bounded memory."""
+        """Yield the vectors (D,) in order; any number of texts in bounded memory.
+
+        Raises:
+            DivergedError: the model says what is no number.
+        """
         _refuse_single(texts)
         for _, sequences in prepared_ahead(texts, _LOOK_AHEAD, self._sequences):
             yield from self._vectors(sequences)
@@ -148,6 +153,7 @@ class VectorPipeline:
             token_ids = np.concatenate([sequences[place] for place in places])
             batch = PackedBatch.from_arrays(token_ids, np.zeros_like(token_ids), lengths[places])
             vectors[places] = self.engine.logits(batch).cpu().numpy()
+        check_predictions(vectors, vectors)
         return vectors
 
 

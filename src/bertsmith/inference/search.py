@@ -66,8 +66,10 @@ class TextIndex:
         if manifest.get("source_sha256") != _source_digest(file):
             raise MismatchError(f"{path} was made of another file than {file} is now: {remedy}")
         n_lines, width = manifest.get("lines"), manifest.get("width")
-        sizes = [manifest["files"].get(name, {}).get("bytes") for name in (_VECTORS, _PLACES)]
-        if not (isinstance(n_lines, int) and isinstance(width, int) and sizes == [4 * n_lines * width, 16 * (n_lines + 1)]):
+        *sizes, n_text_bytes = (manifest["files"].get(name, {}).get("bytes") for name in (_VECTORS, _PLACES, _TEXTS))
+        if not (
+            isinstance(n_lines, int) and isinstance(width, int) and n_lines > 0 and width > 0 and n_text_bytes
+        ) or sizes != [4 * n_lines * width, 16 * (n_lines + 1)]:
             raise DamagedError(f"{path}: its manifest and its arrays do not fit together; {remedy}")
         return cls(path, n_lines, width)
 
@@ -82,7 +84,8 @@ class TextIndex:
             unit(queries_QD), self._vectors_nD, min(top, len(self._vectors_nD)), metric=faiss.METRIC_INNER_PRODUCT
         )
         return [
-            [Hit(*self._line(row), float(similarity)) for similarity, row in zip(*of_query, strict=True)]
+            # Rows below 0 stand for none, where the directory has vectors that are no numbers.
+            [Hit(*self._line(row), float(similarity)) for similarity, row in zip(*of_query, strict=True) if row >= 0]
             for of_query in zip(*found, strict=True)
         ]
 
@@ -135,7 +138,8 @@ def build_index(pipe: VectorPipeline, model: str, file: Path, out: Path, progres
 def digest(path: Path, pipe: VectorPipeline) -> str:
     """Return the SHA-256 of all that determines the vectors that the model directory's pipeline makes."""
     head = pipe.engine.model.heads.task
-    facts = [sha256(path / WEIGHTS), pipe.tokenizer.digest, repr(head), pipe.max_length]
+    config = pipe.engine.model.config.model_dump()
+    facts = [sha256(path / WEIGHTS), config, pipe.tokenizer.digest, repr(head), pipe.max_length]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

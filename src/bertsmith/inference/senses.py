@@ -30,7 +30,8 @@ ONE_SENSE = 0.15
 _MOST_SENSES = 6
 # A word that tells senses apart stands so many standard errors more often in one's contexts; and so many are shown.
 _LEAST_TELLING, _MOST_WORDS = 1.64, 6
-_ALIKE = 1e-9
+_DECIMALS = 5
+_ALIKE = 10.0**-_DECIMALS
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def find_senses(
     if not np.isfinite(vectors_nD).all():
         raise DivergedError("the model's vectors are NaN or infinite, so it cannot be used: take an earlier checkpoint")
     units_nD = _directions(vectors_nD)
-    n_different = len(np.unique(units_nD.round(6), axis=0))
+    n_different = len(np.unique(units_nD, axis=0))
     if n_senses is not None and n_senses > n_different:
         raise InputError(
             f"{occurrences[0].word!r} is in {n_different} different contexts, too few for {n_senses} senses; ask for fewer, or "
@@ -95,9 +96,12 @@ def find_senses(
 
 
 def _directions(vectors_nD: Floats) -> Floats:
-    """Return where the vectors point as seen from their mean."""
+    """Return where the vectors point as seen from their mean.
+
+    Equal contexts have equal directions: what differs by rounding, as the batches do in which they were read, is rounded off.
+    """
     units_nD = _units(vectors_nD.astype(np.float64))
-    return _units(units_nD - units_nD.mean(axis=0))
+    return _units(units_nD - units_nD.mean(axis=0)).round(_DECIMALS)
 
 
 def _units(vectors: Floats) -> Floats:
@@ -122,7 +126,7 @@ def _best_clusters(units_nD: Floats, counts: Iterable[int]) -> tuple[Integers, f
 def _most_typical_first(units_nD: Floats, members: Integers) -> list[int]:
     """Order the vectors of a cluster by their cosine to its centre."""
     cosines = units_nD[members] @ _units(units_nD[members].mean(axis=0))
-    order: list[int] = members[np.argsort(-cosines.round(6), kind="stable")].tolist()
+    order: list[int] = members[np.argsort(-cosines.round(_DECIMALS), kind="stable")].tolist()
     return order
 
 
@@ -131,8 +135,11 @@ def _telling_words(
 ) -> list[list[str]]:
     """Return for each sense the words that more of its contexts have than of all others.
 
-    They are ordered by the log odds ratio over its standard error, with half a context added to each count.
+    They are ordered by the log odds ratio over its standard error, with half a context added to each count. A single sense has
+    nothing to be told from.
     """
+    if len(members) == 1:
+        return [[]]
     own = {tokenizer.normalise(part) for part in [occurrences[0].word, *segmented(occurrences[0].word)]}
     counts = [Counter[str]() for _ in members]
     for count, places in zip(counts, members, strict=True):

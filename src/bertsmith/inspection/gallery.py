@@ -247,6 +247,7 @@ def _model_and_checkpoints(path: Path) -> tuple[Path, list[Path]]:
         verify_directory(path)
         return path, found
     if run.final.exists():
+        verify_directory(run.final)
         return run.final, found
     if not found:
         raise ArtifactError(f"{path} is a run without a final model or a checkpoint yet; wait for its first")

@@ -19,6 +19,7 @@ from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.inspection.arrays import Floats
 from bertsmith.inspection.refusal import Cancelled, IsCancelled, Refusal, never
 from bertsmith.model.bert import Bert
+from bertsmith.tasks.embed import Embed
 from bertsmith.tasks.saved import load_task_model
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.types import Encoding, PackedBatch
@@ -44,6 +45,8 @@ class Subject:
             return cls.of(load_model(path), Tokenizer.load(path))
         task, model = load_task_model(path)
         subject = cls.of(model, tokenizer := Tokenizer.load(path))
+        if isinstance(task, Embed):  # whose answers are but the hidden states, pooled
+            return subject
         return cls(subject.model, tokenizer, TaskPipeline(task, tokenizer, Engine(model, torch.device("cpu"), "float32")))
 
     @classmethod

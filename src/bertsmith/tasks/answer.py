@@ -70,15 +70,12 @@ class Answer(Task):
         """Yield the questions of a file, with the paragraphs to read where these are more than the question's own."""
         wanted = self.candidates or self.paragraphs
         for question in read_questions(path, labelled=labelled, format=format):
-            if self.paragraphs == wanted == 1:
-                yield question
-            elif not question.article:
-                raise UsageError(
-                    f"{question.source}: several paragraphs are to be read, and only SQuAD's JSON says which belong to one "
-                    "article; leave --paragraphs and --candidates out"
-                )
-            else:
+            if question.article and not self.paragraphs == wanted == 1:
                 yield dataclasses.replace(question, candidates=nearest(question, wanted))
+            elif question.article or self.candidates in (None, 1):
+                yield question
+            else:
+                raise _without_article(question, "--candidates 1")
 
     def example(self, value: Any) -> Question:
         """Return the example for (question, context) or (question, list of paragraphs)."""
@@ -92,7 +89,11 @@ class Answer(Task):
         )
 
     def fitted(self, examples: Sequence[Question]) -> Self:
-        """Return the task with the language of the answers, and whether there may be none."""
+        """Return the task with the language of the answers, and whether there may be none; refuse examples without the
+        paragraphs that they are to be trained on."""
+        alone = next((example for example in examples if not example.article), None)
+        if self.paragraphs > 1 and alone is not None:
+            raise _without_article(alone, "--paragraphs 1")
         texts = [answer.text for example in examples for answer in example.answers]
         has_no_answers = any(not example.answers for example in examples)
         return self.model_copy(
@@ -332,6 +333,13 @@ def _right_rows(sample: Sample) -> npt.NDArray[np.int64]:
     holds_W = rows_W2[:, 0] > 0
     right_M2: npt.NDArray[np.int64] = (rows_W2 + offsets[:, None])[holds_W if holds_W.any() else slice(None)]
     return right_M2
+
+
+def _without_article(question: Question, remedy: str) -> UsageError:
+    return UsageError(
+        f"{question.source}: several paragraphs are to be read, and only SQuAD's JSON says which belong to one article; "
+        f"give {remedy} to read each question's own"
+    )
 
 
 def _passage(example: Question, paragraph: int | None) -> str:

@@ -20,9 +20,8 @@ _LABELS = ("label", "labels", "relevance", "relevances", "score", "scores", "iss
 _POSITIVES, _NEGATIVES = ("positive", "positives", "pos"), ("negative", "negatives", "neg")
 _QUERY_IDS = ("qid", "queryid", "questionid")
 _CANDIDATE_IDS = ("pid", "docid", "candidateid", "passageid", "answerid", "sentenceid")
-# MS MARCO's files have no header: triples.train.*.tsv, and top1000.*.tsv where a label may follow.
+# Of MS MARCO's triples.train.*.tsv, which have no header.
 _TRIPLE = ("query", "positive", "negative")
-_RETRIEVED = ("qid", "pid", "query", "passage", "label")
 
 
 class RankColumns(Config):
@@ -93,18 +92,14 @@ class _Chosen:
 
 
 def _with_header(table: Table) -> Table:
-    """Put the header on MS MARCO's files, whose first row is none: it holds sentences, or begins with two numbers."""
+    """Put the header on MS MARCO's triples, whose first row is none: it holds sentences."""
     first = table.columns
-    if len(first) == len(_TRIPLE) and all(" " in text.strip() for text in first[1:]):
-        header: Sequence[str] = _TRIPLE
-    elif len(first) in (4, 5) and [text.isdecimal() for text in first[:3]] == [True, True, False]:
-        header = _RETRIEVED[: len(first)]
-    else:
+    if len(first) != len(_TRIPLE) or not all(" " in text.strip() for text in first[1:]):
         return table
     rows = ((record.values.values(), record.source) for record in table.rows)
     all_rows = chain([(first, f"{table.path}:1")], rows)
-    records = (Record(dict(zip(header, values, strict=True)), source) for values, source in all_rows)
-    return Table(table.path, tuple(header), records)
+    records = (Record(dict(zip(_TRIPLE, values, strict=True)), source) for values, source in all_rows)
+    return Table(table.path, _TRIPLE, records)
 
 
 def _choose(table: Table, columns: RankColumns, labelled: bool) -> _Chosen:

@@ -117,10 +117,10 @@ class Embed(Task):
     ) -> tuple[Self, Sequence[PairExample]]:
         """Return the task with the starting model's pooling and the score that ``dev`` has, and with mined negatives."""
         vectors, _ = read_sentence_modules(model)
-        usual_normalised = vectors.normalised if (model / MODULES).exists() else True
+        usual = vectors.normalised or not (model / MODULES).exists()
         settings = {
             "pooling": self.pooling or vectors.pooling,
-            "normalised": usual_normalised if self.normalised is None else self.normalised,
+            "normalised": usual if self.normalised is None else self.normalised,
             "metric": self.metric or ("mrr" if dev[0].score is None else self.usual_metric),
         }
         task = self.model_copy(update=settings)

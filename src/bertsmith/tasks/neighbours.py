@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Vectors = npt.NDArray[np.float32]
-_ROWS_AT_ONCE = 1024
+_COSINES_AT_ONCE = 1 << 26
 
 K = TypeVar("K", bound=Hashable)
 
@@ -59,8 +59,9 @@ def similarities(candidates: Candidates, vectors: Sequence[Vectors]) -> Iterator
     """
     anchors_nD = unit(np.stack([row[0] for row in vectors]))
     candidates_CD = unit(np.stack([vectors[row][place] for row, place in candidates.places]))
-    for start in range(0, len(anchors_nD), _ROWS_AT_ONCE):
-        stop = start + _ROWS_AT_ONCE
+    n_rows = max(1, _COSINES_AT_ONCE // len(candidates_CD))
+    for start in range(0, len(anchors_nD), n_rows):
+        stop = start + n_rows
         cosines = anchors_nD[start:stop] @ candidates_CD.T
         cosines[candidates.excluded_pairs(start, stop)] = -np.inf
         yield start, cosines
@@ -86,9 +87,17 @@ def hard_negatives(candidates: Candidates, vectors: Sequence[Vectors], n: int, m
         for row, right in enumerate(candidates.right[start : start + len(cosines)]):
             of_row = cosines[row]
             of_row[of_row > of_row[right] - margin] = -np.inf
-            nearest = np.argsort(-of_row, kind="stable")[:n]
-            found.append([candidates.places[column] for column in nearest if of_row[column] > -np.inf and column != right])
+            of_row[right] = -np.inf
+            found.append([candidates.places[column] for column in _highest(of_row, n)])
     return found
+
+
+def _highest(cosines_C: Vectors, n: int) -> list[int]:
+    """Return the places of the ``n`` highest that are not -inf, the highest first, without sorting all."""
+    least = np.partition(cosines_C, -n)[-n] if n < len(cosines_C) else -np.inf
+    places = np.flatnonzero((cosines_C >= least) & (cosines_C > -np.inf))
+    highest: list[int] = places[np.argsort(-cosines_C[places], kind="stable")][:n].tolist()
+    return highest
 
 
 def unit(vectors_nD: Vectors) -> Vectors:

@@ -49,7 +49,7 @@ def read_pairs(
     table = read_table(path, format)
     if not table.path.startswith("hub:") and table_format(path, format) == "txt":
         columns = Columns()  # plain text has no names to choose from
-    text, pair = _pair_columns(table, columns)
+    text, pair = _pair_columns(table, columns, columns.label if labelled else None)
     if not labelled:
         for number, record in enumerate(table.rows):
             texts = (text_in(record, text), *(() if pair is None else (text_in(record, pair),)))
@@ -60,7 +60,8 @@ def read_pairs(
     yield from _labelled(table, text, pair, _score_column(table, columns, (text, pair)))
 
 
-def _pair_columns(table: Table, columns: Columns) -> tuple[str, str | None]:
+def _pair_columns(table: Table, columns: Columns, label: str | None) -> tuple[str, str | None]:
+    """Return the columns of the texts; refuse a ``label`` that is not there either."""
     text, pair = columns.text, columns.pair
     if text is None:
         layouts = (one for one in _LAYOUTS if one[0] in table.columns and (one[1] is None or one[1] in table.columns))
@@ -69,7 +70,7 @@ def _pair_columns(table: Table, columns: Columns) -> tuple[str, str | None]:
     names = ", ".join(map(repr, table.columns))
     if text is None:
         raise InputError(f"{table.path}: none of its columns {names} is known to hold a text; say which with --text and --pair")
-    for column in (text, pair, columns.label):
+    for column in (text, pair, label):
         if column is not None and column not in table.columns:
             raise InputError(f"{table.path} has no column {column!r}; its columns are {names}")
     return text, pair

@@ -91,7 +91,7 @@ class Rank(Task):
         if examples and n_without == len(examples):
             raise InputError(
                 f"none of the {n_without:,} queries to be scored, the first at {examples[0].source}, has a relevant candidate; "
-                "label relevant candidates 1 or more"
+                "give a --dev file of others, or label relevant candidates 1 or more"
             )
         if n_without:
             log.warning(
@@ -175,10 +175,15 @@ class Rank(Task):
         return [_ranking(example.candidates, np.concatenate(own)) for example, own in zip(examples, logits, strict=True)]
 
     def outcomes(self, examples: Sequence[RankExample], predictions: Sequence[Ranking]) -> Floats:
-        """Return (n, 8): whether a candidate is relevant, and the measures of the query."""
+        """Return (n, 8): whether a candidate is relevant, and the measures of the query.
+
+        Of candidates with equal scores the least relevant count as ranked first: where relevant ones stand first in the file,
+        a model that tells nothing apart would be right otherwise.
+        """
         rows = []
         for example, found in zip(examples, predictions, strict=True):
-            relevances = [_known(example)[one.number] for one in found.candidates]
+            scored = [(-one.score, _known(example)[one.number]) for one in found.candidates]
+            relevances = [relevance for _, relevance in sorted(scored)]
             rows.append([1.0, *ranking_scores(relevances)] if any(relevances) else [0.0] * (1 + len(MEASURES)))
         return np.array(rows).reshape(-1, 1 + len(MEASURES))
 
@@ -186,13 +191,6 @@ class Rank(Task):
         """Return the mean of each measure over the queries with a relevant candidate; none where there are none of these."""
         measured = outcomes[outcomes[:, 0] > 0, 1:]
         return dict(zip(MEASURES, measured.mean(axis=0).tolist(), strict=True)) if len(measured) else {}
-
-    def score(self, examples: Sequence[RankExample], predictions: Sequence[Ranking]) -> dict[str, float]:
-        """Return the scores; refuse queries of which none has a relevant candidate, as few that are held out may be."""
-        found = super().score(examples, predictions)
-        if not found:
-            raise InputError(f"none of the {len(examples)} queries held out has a relevant candidate; give a --dev file")
-        return found
 
     def review(self, examples: Sequence[RankExample], predictions: Sequence[Ranking]) -> Review:
         """Return the queries whose first candidate is not relevant, first those where it is farthest above one that is."""

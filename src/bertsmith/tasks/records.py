@@ -107,6 +107,7 @@ class _Headerless:
     more_fields: bool = False
 
 
+_RETRIEVED = r"\d+\t\d+\t[^\t]*[^\t\d][^\t]*\t[^\t]*"
 _HEADERLESS = (
     # CoLA, train and dev
     _Headerless(re.compile(r"[^\t]*\t[01]\t\*?\t[^\t]+"), ["source", "label", "mark", "sentence"]),
@@ -116,6 +117,9 @@ _HEADERLESS = (
         ["genre", "filename", "year", "old_index", "score", "sentence1", "sentence2"],
         more_fields=True,
     ),
+    # MS MARCO, top1000, and as it is labelled
+    _Headerless(re.compile(_RETRIEVED), ["qid", "pid", "query", "passage"]),
+    _Headerless(re.compile(rf"{_RETRIEVED}\t[^\t]*"), ["qid", "pid", "query", "passage", "label"]),
 )
 # Some questions of the file that GLUE publishes hold line breaks; all who train on it leave the broken rows out.
 _QQP = ["id", "qid1", "qid2", "question1", "question2", "is_duplicate"]

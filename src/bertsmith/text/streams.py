@@ -131,6 +131,21 @@ def read_lines(pieces: Iterable[str], name: str) -> Iterator[str]:
         yield rest
 
 
+def typed_lines(noun: str) -> Iterator[str]:
+    """Yield the lines of standard input as they arrive, without white space around them; blank ones are left out.
+
+    ``noun`` is what messages call such a line.
+
+    Raises:
+        InputError: a line is not UTF-8, or there is none.
+    """
+    line = ""
+    for line in filter(None, map(str.strip, read_lines(_standard_input(), input_name("-")))):
+        yield line
+    if not line:
+        raise InputError(f"{input_name('-')} holds no {noun}; write one a line")
+
+
 def well_formed(text: str) -> str:
     """Replace lone surrogates, which JSON can escape but no encoding can carry."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

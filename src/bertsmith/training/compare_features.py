@@ -19,12 +19,14 @@ from bertsmith.model.mixing import Layers
 from bertsmith.progress import SILENT, Progress
 from bertsmith.signals import interruptible
 from bertsmith.tasks.tag import Tag
+from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.config import Machine, RunConfig
 from bertsmith.training.feature_based import BiLstm, TaggedVectors, score_tagger, train_tagger
 from bertsmith.training.feature_cache import cached_vectors
 from bertsmith.training.finetune import finetune
 from bertsmith.training.hardware import choose_device, choose_dtype, environment, keep_pages
 from bertsmith.training.labelled import Data, digests, read_data
+from bertsmith.training.lessons import check_model
 from bertsmith.training.results import Spread, best_course, read_courses, score_name, spread_text
 from bertsmith.training.run import RunDirectory
 from bertsmith.training.tuning import ALONE, Counts, FinetuneConfig, Numbers, config_of
@@ -109,12 +111,14 @@ class Row:
 
 
 def compare_features(config: CompareFeaturesConfig, progress: Progress = SILENT) -> list[Row]:
-    """Run, or resume, a comparison; write ``table.md`` and ``table.json`` into its directory after every result.
+    """Run, or resume, a comparison; write ``table.md`` and ``table.json`` into its directory after every variant.
 
     Raises:
-        UsageError: a variant is of layers that the model does not have, or settings contradict each other.
+        UsageError: a variant is of layers, or sequences are of a length, that the model does not have, or settings contradict
+            each other.
         InputError: a file is not one of tagged words, or has tags that the training file lacks.
-        MismatchError: an earlier part of the run had other settings or data, or a cache is of another model or file.
+        MismatchError: an earlier part of the run had other settings or data, or a cache is of another model or file, or the
+            model's tokenizer is not its own.
         DamagedError: a cache or a result is cut short.
         Interrupted: SIGINT or SIGTERM came; what is finished is kept and the same call goes on.
     """
@@ -128,6 +132,7 @@ def compare_features(config: CompareFeaturesConfig, progress: Progress = SILENT)
     }
     finetuning = config.finetuning(config.seed)
     data = read_data(*finetuning.by_task()[ALONE])
+    check_model(config.model, Tokenizer.load(config.model), {ALONE: data.task})
     with interruptible("stopped; the same command goes on behind the last result"), exclusive(config.out):
         remove_leftovers(config.out)
         RunDirectory(config.out).begin(config, {**environment(device, dtype), **digests(finetuning)})
@@ -154,6 +159,7 @@ class _Run:
     ) -> None:
         self._config, self._data, self._progress = config, data, progress
         self._device, self._dtype = device, dtype
+        self._vectors = cache(self._read_vectors)
 
     def scores(self, variant: Variant, layers: Layers | None, seed: int) -> Scores:
         """Return the scores of a variant with a seed; those of layers are of a tagger on frozen features."""
@@ -183,22 +189,12 @@ class _Run:
         """The files to score on."""
         return ["dev"] if self._data.test is None else ["dev", "test"]
 
-    @cache  # noqa: B019 - a run lives as long as its program
-    def _vectors(self, split: str) -> TaggedVectors:
+    def _read_vectors(self, split: str) -> TaggedVectors:
         """Return the examples of "train", "dev" or "test" with their vectors."""
-        config, examples = self._config, getattr(self._data, split)
-        assert isinstance(self._data.task, Tag)
+        config, task, examples = self._config, self._data.task, getattr(self._data, split)
+        assert isinstance(task, Tag)
         place = (config.cache or config.out / "features") / split
-        found = cached_vectors(
-            place,
-            config.model,
-            getattr(config, split),
-            examples,
-            self._data.task,
-            self._device,
-            self._dtype,
-            self._progress,
-        )
+        found = cached_vectors(place, config.model, examples, task, self._device, self._dtype, self._progress)
         return TaggedVectors(examples, found)
 
 

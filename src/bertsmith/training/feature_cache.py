@@ -1,11 +1,13 @@
 """What a frozen encoder says of the words of a file, computed once and kept on the disk.
 
-A cache is a directory with ``vectors.npy``, memory-mapped when it is used, and a manifest that knows the model and the file.
+A cache is a directory with ``vectors.npy``, memory-mapped when it is used, and a manifest that knows the model and the words.
 It holds halves of a float32, whose rounding (one part in two thousand) is far below what a tagger can tell apart.
 
 Dimensions: M words of all sentences laid end to end, L layers with the embeddings, D width.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -17,7 +19,15 @@ import torch
 
 from bertsmith.artifacts.directory import WEIGHTS, load_model
 from bertsmith.errors import DamagedError, MismatchError
-from bertsmith.files import atomic_directory, read_manifest, sha256, verify_manifest, write_manifest
+from bertsmith.files import (
+    atomic_directory,
+    exclusive,
+    read_manifest,
+    remove_leftovers,
+    sha256,
+    verify_manifest,
+    write_manifest,
+)
 from bertsmith.progress import Progress
 from bertsmith.tasks.predictor import TOKEN_BUDGET, pack_samples
 from bertsmith.tasks.tag import Tag, TagExample
@@ -29,13 +39,12 @@ Halves = npt.NDArray[np.float16]
 
 _KIND = "feature cache"
 _VECTORS = "vectors.npy"
-_SENTENCES_AT_ONCE = 1024
+_SENTENCES_AT_ONCE = 256
 
 
 def cached_vectors(
     cache: Path,
     model: Path,
-    file: str,
     examples: Sequence[TagExample],
     task: Tag,
     device: torch.device,
@@ -47,7 +56,6 @@ def cached_vectors(
     Args:
         cache: Directory of the cache.
         model: Directory of the encoder.
-        file: Where the examples are from.
         examples: Sentences of words.
         task: Says how long sentences are read in windows.
         device: Where to compute.
@@ -56,23 +64,34 @@ def cached_vectors(
 
     Raises:
         DamagedError: the cache is cut short or altered.
-        MismatchError: it was made of another file, with another model or other windows.
+        MismatchError: it was made of other words, with another model, in other windows or in another precision.
+        BusyError: another process is making it.
     """
     facts: dict[str, Any] = {
         "model_sha256": sha256(model / WEIGHTS),
         "tokenizer": Tokenizer.load(model).digest,
-        "file_sha256": sha256(Path(file)),
+        "text_sha256": _digest(examples),
         "max_length": task.max_length,
         "stride": task.stride,
-        "words": sum(len(example.words) for example in examples),
+        "precision": str(dtype).removeprefix("torch."),
     }
     if not cache.exists():
-        with atomic_directory(cache) as temporary:
-            _compute(temporary / _VECTORS, model, examples, facts["words"], task, device, dtype, progress)
-            write_manifest(temporary, _KIND, facts)
+        with exclusive(cache.parent):
+            remove_leftovers(cache.parent)
+            with atomic_directory(cache) as temporary:
+                _compute(temporary / _VECTORS, model, examples, task, device, dtype, progress)
+                write_manifest(temporary, _KIND, facts)
     _check(cache, facts)
     vectors: Halves = np.load(cache / _VECTORS, mmap_mode="r")
     return vectors
+
+
+def _digest(examples: Sequence[TagExample]) -> str:
+    """Return the SHA-256 of the words as they were read, which the columns of a file decide as well."""
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(json.dumps(example.words).encode())
+    return digest.hexdigest()
 
 
 def _check(cache: Path, facts: dict[str, Any]) -> None:
@@ -92,27 +111,27 @@ def _compute(
     path: Path,
     model: Path,
     examples: Sequence[TagExample],
-    n_words: int,
     task: Tag,
     device: torch.device,
     dtype: torch.dtype,
     progress: Progress,
 ) -> None:
     loaded, tokenizer = load_model(model), Tokenizer.load(model)
-    shape = n_words, loaded.config.n_layers + 1, loaded.config.width
+    n_words = sum(len(example.words) for example in examples)
+    per_word = loaded.config.n_layers + 1, loaded.config.width
     precision = apply_precision(loaded.to(device), device, dtype)
     precision.compute.eval()
-    vectors = np.lib.format.open_memmap(path, "w+", np.float16, shape)
-    first = 0
-    with progress.task("Computing features", len(examples), "sentences") as shown:
+    heading = {"descr": np.dtype(np.float16).str, "fortran_order": False, "shape": (n_words, *per_word)}
+    # Not into mapped memory: there a full disk would end the program without a word.
+    with path.open("wb") as file, progress.task("Computing features", len(examples), "sentences") as shown:
+        np.lib.format.write_array_header_2_0(file, heading)
         for at in range(0, len(examples), _SENTENCES_AT_ONCE):
             chunk = examples[at : at + _SENTENCES_AT_ONCE]
             samples = [sample for own in task.samples(chunk, tokenizer, labelled=False) for sample in own]
-            stop = first + sum(len(example.words) for example in chunk)
-            _read(samples, precision, device, vectors[first:stop])
-            first = stop
+            vectors = np.empty((sum(len(example.words) for example in chunk), *per_word), np.float16)
+            _read(samples, precision, device, vectors)
+            file.write(vectors.data)
             shown.advance(len(chunk))
-    vectors.flush()
 
 
 @torch.no_grad()

@@ -45,10 +45,10 @@ def read_data(files: LabelledFiles, task: Task) -> Data:
         if examples is not None and not examples:
             raise InputError(f"{path} holds no examples")
     task = task.fitted(train)
-    for examples in (dev or [], test or []):
-        task.check(examples)
     # Held out behind the fit, which so knows labels of which all examples are held out.
     train, dev = (train, dev) if dev is not None else _held_out(train, files)
+    for examples in (dev, test or []):
+        task.check(examples)
     return Data(task, train, dev, test)
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -65,13 +66,15 @@ class Material:
     def scores(self, by_task: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         """Return the scores of all tasks in one: first their mean, then ``TASK/SCORE`` of each one's main score, then others.
 
-        Those of a task that is alone are as they are.
+        There is no mean where a task lacks its main score. Those of a task that is alone are as they are.
         """
         if ALONE in by_task:
             return dict(by_task[ALONE])
         named = {f"{task}/{name}": value for task, scores in by_task.items() for name, value in scores.items()}
-        main = {name: named[name] for name in (f"{task}/{self.lessons[task].task.main_metric}" for task in by_task)}
-        return {MEAN: mean(main.values()), **main, **named}
+        main = [f"{task}/{self.lessons[task].task.main_metric}" for task in by_task]
+        # A test file may be of another kind than the dev file, such as pairs without scores, and lack the score.
+        found = {name: named[name] for name in main if name in named}
+        return {**({MEAN: mean(found.values())} if len(found) == len(main) else {}), **found, **named}
 
 
 def head_of(model: Bert, name: str) -> nn.Module:
@@ -142,27 +145,42 @@ def check_settings(material: Material) -> None:
         MismatchError: its tokenizer has tokens that its model lacks.
     """
     config = material.config
-    shape, _ = read_configuration(config.model)
-    if material.tokenizer.vocabulary_size > shape.vocabulary_size:
-        raise MismatchError(
-            f"{config.model}: the tokenizer has {material.tokenizer.vocabulary_size:,} tokens and the model "
-            f"{shape.vocabulary_size:,}; they do not belong together"
-        )
-    if config.recipe.frozen_layers > shape.n_layers:
+    check_model(config.model, material.tokenizer, {name: lesson.task for name, lesson in material.lessons.items()})
+    n_layers = read_configuration(config.model)[0].n_layers
+    if config.recipe.frozen_layers > n_layers:
         raise UsageError(
-            f"--frozen-layers {config.recipe.frozen_layers}: the model has {shape.n_layers} layers; -1 freezes all of them"
+            f"--frozen-layers {config.recipe.frozen_layers}: the model has {n_layers} layers; -1 freezes all of them"
         )
     for name, lesson in material.lessons.items():
-        whose = "" if name == ALONE else f"tasks.{name}: "
-        if lesson.task.max_length > shape.max_positions:
-            raise UsageError(
-                f"{whose}--max-length {lesson.task.max_length} is beyond the {shape.max_positions} positions of {config.model}"
-            )
         if lesson.task.metric or config.recipe.r_drop:
             try:
                 _rehearse(material, name)
             except UsageError as error:
-                raise UsageError(f"{whose}{error}") from None
+                raise UsageError(f"{_whose(name)}{error}") from None
+
+
+def check_model(model: Path, tokenizer: Tokenizer, tasks: Mapping[str, Task]) -> None:
+    """Refuse tasks with longer sequences than the model of a directory has positions for, and a tokenizer that is not its own.
+
+    Raises:
+        UsageError: too long sequences.
+        MismatchError: the tokenizer has tokens that the model lacks.
+    """
+    shape, _ = read_configuration(model)
+    if tokenizer.vocabulary_size > shape.vocabulary_size:
+        raise MismatchError(
+            f"{model}: the tokenizer has {tokenizer.vocabulary_size:,} tokens and the model {shape.vocabulary_size:,}; "
+            "they do not belong together"
+        )
+    for name, task in tasks.items():
+        if task.max_length > shape.max_positions:
+            raise UsageError(
+                f"{_whose(name)}--max-length {task.max_length} is beyond the {shape.max_positions} positions of {model}"
+            )
+
+
+def _whose(name: str) -> str:
+    return "" if name == ALONE else f"tasks.{name}: "
 
 
 def _rehearse(material: Material, name: str) -> None:
@@ -177,7 +195,8 @@ def _rehearse(material: Material, name: str) -> None:
     examples = lesson.dev[:: -(-len(lesson.dev) // _EXAMPLES_REHEARSED)]
     predictor = Predictor(task, material.tokenizer, task_logits(FullPrecision(model), torch.device("cpu")), head)
     scores = task.score(examples, [prediction for _, prediction in predictor.predict(examples)])
-    if task.main_metric not in scores.keys() - LESS_IS_BETTER:
+    # Few examples may have none of what a score is of, such as relevant candidates.
+    if scores and task.main_metric not in scores.keys() - LESS_IS_BETTER:
         choices = ", ".join(name for name in scores if name not in LESS_IS_BETTER)
         raise UsageError(
             f"--metric {task.main_metric}: there is no such score to choose the best model by; choose from {choices}"

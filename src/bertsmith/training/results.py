@@ -150,7 +150,7 @@ def columns_of(settings: Sequence[Setting], metric: str, of: str = "") -> list[C
     """
     columns = dict.fromkeys(column for setting in settings for column in setting.spreads)
     tasks = {column: column.score.rpartition("/")[0] for column in columns}
-    main = {(column.split, task or column.score): column for column, task in reversed(tasks.items())}
+    main = {(column.split, task, task or column.score): column for column, task in reversed(tasks.items())}
     shown = [column for column, task in tasks.items() if (task == of if of else column in main.values())]
     return sorted(shown, key=lambda column: (column.split, column.score != metric))
 

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from bertsmith.artifacts.directory import WEIGHTS
 from bertsmith.errors import ArtifactError, MismatchError
 from bertsmith.files import atomic_file, read_json, storage_errors, write_json
 from bertsmith.training.config import RunConfig
@@ -63,9 +64,11 @@ class RunDirectory:
         ]
         if changed:
             listed = "\n".join(changed)
+            has_model = (self.final / WEIGHTS).exists()
+            remedy = f"(--out) from its model (--model {self.final})" if has_model else "with another --out"
             raise MismatchError(
                 f"{self.path} was begun with other settings:\n{listed}\n"
-                f"resume it with those it had, or begin a new run (--out) from its model (--model {self.final})"
+                f"resume it with those it had, or begin a new run {remedy}"
             )
 
     def keep_metrics_until(self, step: int) -> None:

@@ -39,11 +39,6 @@ class Turns:
         bounds = np.cumsum(list(shares(sizes, temperature).values()))[:-1]
         self._drawn = np.searchsorted(bounds, uniform(key(seed, "turns"), np.arange(self.total_steps)), side="right")
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """Batches of each task in the whole trial."""
-        return dict(zip(self._sizes, np.bincount(self._drawn, minlength=len(self._sizes)).tolist(), strict=True))
-
     def beginning(self, step: int) -> Iterator[Turn]:
         """Yield the turns from ``step`` to the end."""
         names, sizes = list(self._sizes), list(self._sizes.values())
