@@ -13,6 +13,7 @@ from bertsmith.inference.engine import Engine
 from bertsmith.inference.features import FeaturePipeline, TextFeatures
 from bertsmith.inference.pipelines import VectorPipeline
 from bertsmith.model.bert import Heads
+from bertsmith.model.heads.pooling import SentenceVectors
 from bertsmith.model.mixing import Layers
 
 CPU = torch.device("cpu")
@@ -83,10 +84,11 @@ def test_precisions(random_model, tiny_tokenizer):
         assert np.linalg.norm(one.layers_LSD - other.layers_LSD) < 2e-2 * np.linalg.norm(one.layers_LSD)
 
 
-def test_the_mean_of_a_text_is_its_vector(engine, tiny_tokenizer):
+def test_the_mean_of_a_text_is_its_vector(engine, random_model, tiny_tokenizer):
     short = [text for text in TEXTS if len(text) < 30]
     found = FeaturePipeline(engine, tiny_tokenizer, Layers((3,)))(short)
-    expected = VectorPipeline(engine, tiny_tokenizer)(short)
+    with_vectors = Engine(random_model(Heads(task=SentenceVectors("mean"))), CPU, "float32")
+    expected = VectorPipeline(with_vectors, tiny_tokenizer)(short)
     np.testing.assert_allclose(np.concatenate([one.pooled("mean") for one in found]), expected, rtol=0, atol=1e-6)
 
 
