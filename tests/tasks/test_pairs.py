@@ -57,6 +57,8 @@ def test_unlabelled_texts_and_pairs(tmp_path: Path) -> None:
 def test_rows_with_an_empty_text_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert len(read(tmp_path / "a.tsv", "anchor\tpositive\na\t \nc\td\n")) == 1
     assert "left out 1 rows: 1 with an empty text" in caplog.text
+    (found,) = read(tmp_path / "a.tsv", "sentence1\tsentence2\tscore\na\tb\t-\nc\td\t2\n")
+    assert found.score == 2 and "left out 1 rows: 1 labelled '-', the first" in caplog.text
 
 
 @pytest.mark.parametrize(

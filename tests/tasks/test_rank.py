@@ -41,6 +41,7 @@ def test_every_candidate_is_a_sequence_with_the_query(letter_tokenizer: Tokenize
 def test_pointwise_samples_have_shares_of_the_highest_relevance(letter_tokenizer: Tokenizer) -> None:
     task = Rank().fitted(EXAMPLES)
     assert task.highest_relevance == 2
+    assert Rank(highest_relevance=4.0).fitted(EXAMPLES).highest_relevance == 4
     found = task.samples([*EXAMPLES, example("q", 3)], letter_tokenizer, labelled=True)
     assert [[sample.target for sample in own] for own in found] == [[0, 0.5, 0], [0, 0], [1, 0, 0.5, 0], [1]]
 

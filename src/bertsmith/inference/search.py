@@ -66,12 +66,15 @@ class TextIndex:
         if manifest.get("source_sha256") != _source_digest(file):
             raise MismatchError(f"{path} was made of another file than {file} is now: {remedy}")
         n_lines, width = manifest.get("lines"), manifest.get("width")
-        *sizes, n_text_bytes = (manifest["files"].get(name, {}).get("bytes") for name in (_VECTORS, _PLACES, _TEXTS))
-        if not (
-            isinstance(n_lines, int) and isinstance(width, int) and n_lines > 0 and width > 0 and n_text_bytes
-        ) or sizes != [4 * n_lines * width, 16 * (n_lines + 1)]:
-            raise DamagedError(f"{path}: its manifest and its arrays do not fit together; {remedy}")
-        return cls(path, n_lines, width)
+        vectors, places, texts = (manifest["files"].get(name, {}).get("bytes") for name in (_VECTORS, _PLACES, _TEXTS))
+        if (
+            isinstance(n_lines, int)
+            and isinstance(width, int)
+            and (vectors, places) == (4 * n_lines * width, 16 * (n_lines + 1))
+            and (vectors and texts)  # what is empty cannot be mapped
+        ):
+            return cls(path, n_lines, width)
+        raise DamagedError(f"{path}: its manifest and its arrays do not fit together; {remedy}")
 
     def search(self, queries_QD: Floats, top: int) -> list[list[Hit]]:
         """Return the ``top`` nearest lines of each query, the nearest first.

@@ -39,8 +39,8 @@ def read_pairs(
     """Yield the examples of a table (see :func:`~bertsmith.tasks.records.read_table`).
 
     Labelled, a table with columns negative, negative_1, … or negatives (in JSON a list) has triplets, any other one with a
-    column of labels has scored pairs, and the rest have pairs. Rows with an empty text are left out, and a warning says how
-    many. Unlabelled, a row is a text or a pair.
+    column of labels has scored pairs, and the rest have pairs. Rows with an empty text or a label to be skipped are left
+    out, and a warning says how many. Unlabelled, a row is a text or a pair.
 
     Raises:
         InputError: as ``read_table``; a column is missing; a score is no number; nothing is left.
@@ -57,7 +57,7 @@ def read_pairs(
         return
     if pair is None:
         raise InputError(f"{table.path} has one column of texts, {text!r}, where a pair is needed; name the other with --pair")
-    yield from _labelled(table, text, pair, _score_column(table, columns, (text, pair)))
+    yield from _labelled(table, text, pair, _score_column(table, columns, (text, pair)), columns.skip_labels)
 
 
 def _pair_columns(table: Table, columns: Columns, label: str | None) -> tuple[str, str | None]:
@@ -85,9 +85,12 @@ def _score_column(table: Table, columns: Columns, taken: tuple[str, str]) -> str
     return next((name for name in LABELS if name in table.columns and name not in taken), None)
 
 
-def _labelled(table: Table, text: str, pair: str, label: str | None) -> Iterator[PairExample]:
+def _labelled(table: Table, text: str, pair: str, label: str | None, skip_labels: tuple[str, ...]) -> Iterator[PairExample]:
     left_out, n_examples = LeftOut(table.path), 0
     for number, record in enumerate(table.rows):
+        if label is not None and (value := record.values.get(label)) in skip_labels:
+            left_out.add(f"labelled {value!r}", record.source)
+            continue
         texts = (text_in(record, text), text_in(record, pair), *(() if label else _negatives(record)))
         score = None if label is None else _score(record, label)
         if not all(one.strip() for one in texts):

@@ -61,8 +61,8 @@ class Rank(Task):
     """What is learnt: each candidate's relevance, which of two is better, or the distribution over all of a query."""
     negatives: int | None = pydantic.Field(default=None, gt=0)
     """Irrelevant candidates that a query is trained with at most, drawn at random; all unless given."""
-    highest_relevance: float = pydantic.Field(default=1.0, gt=0)
-    """The relevance of the best candidates; that of the training file."""
+    highest_relevance: float | None = pydantic.Field(default=None, gt=0)
+    """The relevance of the best candidates; the highest of the training file unless given."""
 
     def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[RankExample]:  # noqa: A002
         """Yield the queries of a file with their candidates."""
@@ -83,7 +83,7 @@ class Rank(Task):
                 f"none of the {len(examples):,} training queries has a relevant candidate, so nothing can be learnt: "
                 "label relevant candidates 1 or more"
             )
-        return self.model_copy(update={"highest_relevance": highest})
+        return self.model_copy(update={"highest_relevance": self.highest_relevance or highest})
 
     def check(self, examples: Sequence[RankExample]) -> None:
         """Refuse queries of which none has a relevant candidate; say how many have none."""
@@ -127,7 +127,7 @@ class Rank(Task):
         kept = self._kept(_known(example), place)
         relevances = [_known(example)[number] for number in kept]
         if self.loss_kind == "pointwise":
-            targets = [min(relevance / self.highest_relevance, 1.0) for relevance in relevances]
+            targets = [min(relevance / (self.highest_relevance or 1.0), 1.0) for relevance in relevances]
             return [Sample((windows[number],), target) for number, target in zip(kept, targets, strict=True)]
         if len(set(relevances)) < 2:
             return []
