@@ -12,7 +12,7 @@ from tyro.conf import Positional
 
 from bertsmith.cli.flags import parse
 from bertsmith.config import Config
-from bertsmith.errors import DivergedError, InputError
+from bertsmith.errors import InputError
 from bertsmith.progress import TerminalProgress
 
 if TYPE_CHECKING:
@@ -66,8 +66,6 @@ def run(arguments: Sequence[str]) -> None:
     """Write the vectors."""
     config = parse(FeaturesConfig, _joined(arguments), "features")
 
-    import numpy as np
-
     from bertsmith.artifacts.directory import load_model
     from bertsmith.inference.engine import Engine, choose_precision
     from bertsmith.inference.feature_files import Contents, check_extension, feature_file
@@ -92,8 +90,6 @@ def run(arguments: Sequence[str]) -> None:
         TerminalProgress().task("Reading", None, "texts") as shown,
     ):
         for found in _vectors(config, pipe):
-            if not np.isfinite(found.vectors_NLD).all():
-                raise DivergedError("the model's vectors are NaN or infinite, so it cannot be used: take an earlier checkpoint")
             writer.write(found)
             n_units += len(found.vectors_NLD)
             shown.advance(1)
