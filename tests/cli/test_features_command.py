@@ -180,6 +180,13 @@ def test_what_is_refused(
     assert not list(tmp_path.glob("*found*"))
 
 
+def test_the_file_that_is_read_is_not_replaced(run_command: Any, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "the cat"}\n', encoding="utf-8")
+    code, _, err = run_command("features", model, tmp_path / "a.jsonl", "--out", tmp_path / ".." / tmp_path.name / "a.jsonl")
+    assert code == 2 and "a.jsonl is the file that is read; name another" in err
+    assert (tmp_path / "a.jsonl").read_text(encoding="utf-8") == '{"text": "the cat"}\n'
+
+
 def test_weights_that_are_no_numbers(run_command: Any, model: Path, file: Path, tmp_path: Path) -> None:
     broken = load_model(model)
     with torch.no_grad():

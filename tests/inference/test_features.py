@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bertsmith.errors import InputError, UsageError
+from bertsmith.errors import DivergedError, InputError, UsageError
 from bertsmith.inference import features as module
 from bertsmith.inference.engine import Engine
 from bertsmith.inference.features import FeaturePipeline, TextFeatures
@@ -125,6 +125,14 @@ def test_words_are_where_they_stand(engine, tiny_tokenizer):
     words = ["Naïve", "-", "café", "'", "s", "a", "我", "北", "b", "[SEP]", "e\u0301tat"]
     assert [text[start:end] for start, end in spans] == words
     assert vectors.shape == (1, len(words), 24)
+
+
+def test_vectors_that_are_no_numbers(random_model, tiny_tokenizer):
+    model = random_model(Heads())
+    with torch.no_grad():
+        model.encoder.layers[1].feed_forward_norm.bias[0] = torch.nan
+    with pytest.raises(DivergedError, match="the model's vectors are NaN or infinite"):
+        FeaturePipeline(Engine(model, CPU, "float32"), tiny_tokenizer, Layers((3,)))(["a text"])
 
 
 def test_what_is_refused(engine, tiny_tokenizer):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bertsmith.errors import DivergedError, InputError
+from bertsmith.errors import InputError
 from bertsmith.inference.senses import find_senses
 from bertsmith.text.occurrences import Occurrence
 from bertsmith.text.tokenizer import Tokenizer
@@ -84,8 +84,3 @@ def test_fewer_contexts_than_senses_are_refused() -> None:
     with pytest.raises(InputError, match="'bank' is in 3 different contexts, too few for 4 senses"):
         find_senses(texts([6]), np.repeat(np.eye(16)[:3], 2, axis=0), TOKENIZER, 4)
     assert sorted(find_senses(texts([3]), np.eye(16)[:3], TOKENIZER, 3).labels()) == [0, 1, 2]
-
-
-def test_vectors_that_are_no_numbers_are_refused() -> None:
-    with pytest.raises(DivergedError, match="NaN"):
-        find_senses(texts([3]), np.full((3, 16), np.nan), TOKENIZER)

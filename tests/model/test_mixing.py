@@ -33,6 +33,8 @@ def test_layers(text, numbers, how):
         ("last", "means no layers; give all"),
         ("", "means no layers"),
         ("1,", "means no layers"),
+        ("9" * 5000, "means no layers"),
+        ("sum-last-" + "9" * 5000, "means no layers"),
         ("-1,6", "names a layer twice"),
     ],
 )

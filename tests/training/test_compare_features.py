@@ -232,6 +232,9 @@ def test_the_command_prints_the_table(comparison: Any, files: Path, run_command:
     assert code == 0 and out.startswith("|  | dev F1 | test F1 | seeds |\n| --- | ---: | ---: | ---: |\n| last | "), err
     code, out, _ = run_command("info", files / "run")
     assert code == 0 and out.startswith("kind: comparison\nvariants:\n  last:\n    seeds: 1\n"), out
+    (files / "run" / "table.json").write_text('{"variants": [3]}', encoding="utf-8")
+    code, out, err = run_command("info", files / "run")
+    assert (code, out) == (1, "") and "table.json is not what bertsmith compare writes" in err
     code, out, _ = run_command("info", files / "run" / "features" / "dev")
     assert code == 0 and out.startswith("kind: feature cache\n"), out
     assert run_command("compare", "--help")[0] == 0 and run_command("compare")[0] == 2

@@ -12,7 +12,7 @@ from tyro.conf import Positional
 
 from bertsmith.cli.flags import parse
 from bertsmith.config import Config
-from bertsmith.errors import DivergedError, InputError
+from bertsmith.errors import InputError, UsageError
 from bertsmith.progress import TerminalProgress
 
 if TYPE_CHECKING:
@@ -66,8 +66,6 @@ def run(arguments: Sequence[str]) -> None:
     """Write the vectors."""
     config = parse(FeaturesConfig, _joined(arguments), "features")
 
-    import numpy as np
-
     from bertsmith.artifacts.directory import load_model
     from bertsmith.inference.engine import Engine, choose_precision
     from bertsmith.inference.feature_files import Contents, check_extension, feature_file
@@ -78,6 +76,8 @@ def run(arguments: Sequence[str]) -> None:
     from bertsmith.training.hardware import choose_device, keep_pages
 
     check_extension(config.out)
+    if config.out.exists() and Path(config.file).exists() and config.out.samefile(config.file):
+        raise UsageError(f"--out {config.out} is the file that is read; name another")
     model = load_model(config.model)
     layers = Layers.parse(config.layers, model.config.n_layers)
     keep_pages()
@@ -92,8 +92,6 @@ def run(arguments: Sequence[str]) -> None:
         TerminalProgress().task("Reading", None, "texts") as shown,
     ):
         for found in _vectors(config, pipe):
-            if not np.isfinite(found.vectors_NLD).all():
-                raise DivergedError("the model's vectors are NaN or infinite, so it cannot be used: take an earlier checkpoint")
             writer.write(found)
             n_units += len(found.vectors_NLD)
             shown.advance(1)

@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 from bertsmith import files
 from bertsmith.cli.flags import parse
 from bertsmith.config import Config
-from bertsmith.errors import ArtifactError
+from bertsmith.errors import ArtifactError, DamagedError
 
 
 class InfoConfig(Config):
@@ -50,13 +50,22 @@ def describe(path: Path) -> dict[str, Any]:
 
         return {"kind": kind, "tasks": {name: _describe_model(directory) for name, directory in task_directories(path).items()}}
     if (path / "table.json").exists():
-        variants = files.read_json(path / "table.json")["variants"]
-        return {"kind": "comparison", "variants": {one.pop("variant"): one for one in variants}}
+        return {"kind": "comparison", "variants": _variants(path / "table.json")}
     if (path / "config.toml").exists() and (path / "environment.json").exists():
         return _describe_finetuning(path) if (path / "trials").exists() else _describe_run(path)
     if kind == "model" or (path / "config.json").exists():
         return _describe_model(path)
     raise ArtifactError(f"{path} is no vocabulary, corpus, run, model or index directory")
+
+
+def _variants(table: Path) -> dict[str, Any]:
+    """Return what a comparison found of each variant."""
+    found = files.read_json(table).get("variants")
+    if not isinstance(found, list) or not all(isinstance(one, dict) and isinstance(one.get("variant"), str) for one in found):
+        raise DamagedError(
+            f"{table} is not what bertsmith compare writes; run the same comparison again to have it written anew"
+        )
+    return {one.pop("variant"): one for one in found}
 
 
 def _describe_model(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from bertsmith.batches.look_ahead import prepared_ahead
 from bertsmith.batches.packing import pack
 from bertsmith.batches.windows import Part, Window, make_windows
-from bertsmith.errors import InputError, UsageError
+from bertsmith.errors import DivergedError, InputError, UsageError
 from bertsmith.inference.engine import Engine
 from bertsmith.model.heads.pooling import Pooling
 from bertsmith.model.mixing import Layers as Layers
@@ -106,7 +106,11 @@ class FeaturePipeline:
         return list(self.stream(texts))
 
     def stream(self, texts: Iterable[str]) -> Iterator[TextFeatures]:
-        """Yield features in order; any number of texts in memory for the longest of them and some thousands of tokens."""
+        """Yield features in order; any number of texts in memory for the longest of them and some thousands of tokens.
+
+        Raises:
+            DivergedError: a vector is NaN or infinite.
+        """
         if isinstance(texts, str):
             raise InputError(f"a pipeline takes a list or a generator of texts, not one text: write pipe([{texts!r:.40}])")
         wanted = min(_BATCHES_AT_ONCE * self.engine.token_budget, _TOKENS_AT_ONCE)
@@ -143,6 +147,8 @@ class FeaturePipeline:
             token_ids = np.concatenate([waiting[place][0].token_ids for place in places])
             batch = PackedBatch.from_arrays(token_ids, np.zeros_like(token_ids), lengths[places])
             layers_LTD = self.layers.of(self.engine.layers(batch)).cpu().numpy()
+            if not np.isfinite(layers_LTD).all():
+                raise DivergedError("the model's vectors are NaN or infinite, so it cannot be used: take an earlier checkpoint")
             stops = np.cumsum(lengths[places]).tolist()
             for place, stop in zip(places.tolist(), stops, strict=True):
                 window, filling = waiting[place]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bertsmith.errors import DivergedError, InputError, UsageError
+from bertsmith.errors import InputError, UsageError
 from bertsmith.text.occurrences import Occurrence
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.text.words import segmented
@@ -73,10 +73,7 @@ def find_senses(
 
     Raises:
         InputError: there are fewer different contexts than senses.
-        DivergedError: a vector is not of numbers.
     """
-    if not np.isfinite(vectors_nD).all():
-        raise DivergedError("the model's vectors are NaN or infinite, so it cannot be used: take an earlier checkpoint")
     units_nD = _directions(vectors_nD)
     n_different = len(np.unique(units_nD, axis=0))
     if n_senses is not None and n_senses > n_different:

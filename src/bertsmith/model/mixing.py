@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from bertsmith.errors import UsageError
 
-_LAST = re.compile(r"(concat|sum)-last-([1-9]\d*)")
+_LAST = re.compile(r"(concat|sum)-last-([1-9]\d{0,8})")
+_NUMBERS = re.compile(r"-?\d{1,9}(,-?\d{1,9})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,9 @@ class Layers:
             if count > n_layers:
                 raise UsageError(f"--layers {text}: the model has {n_layers} layers; give at most that number")
             return Layers(tuple(range(n_layers - count + 1, n_layers + 1)), "summed" if found[1] == "sum" else "concatenated")
-        if not re.fullmatch(r"-?\d+(,-?\d+)*", text):
+        if not _NUMBERS.fullmatch(text):
             raise UsageError(
-                f"--layers {text!r} means no layers; give all, numbers such as -1,-2 or 0,6, concat-last-4, sum-last-4 "
+                f"--layers {text!r:.60} means no layers; give all, numbers such as -1,-2 or 0,6, concat-last-4, sum-last-4 "
                 "or sum-all"
             )
         given = [int(number) for number in text.split(",")]
