@@ -195,6 +195,7 @@ def test_every_damage_is_found_and_named(manifested: Path, damage: Callable[[Pat
         ('{"kind": "thing"', DamagedError, "is not valid JSON"),
         ("[1]", DamagedError, "holds a list where a JSON object is expected"),
         ("[" * 100_000, DamagedError, "is not valid JSON"),
+        ("1" * 5000, DamagedError, "is not valid JSON"),
     ],
 )
 def test_manifests_that_are_none(tmp_path: Path, content: str | None, kind: type[BertsmithError], message: str) -> None:

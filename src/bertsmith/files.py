@@ -153,7 +153,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ArtifactError(f"{path} does not exist") from None
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise DamagedError(f"{path} holds a {type(value).__name__} where a JSON object is expected")

@@ -121,6 +121,7 @@ def test_json_lines_with_positives_and_negatives(tmp_path: Path) -> None:
         ({"labels": [1]}, r"a\.jsonl:1 has 2 candidates and 1 labels; give each candidate one"),
         ({"labels": [1, -1]}, r"a\.jsonl:1: the label 'labels' is -1; write a number, 0 where the candidate is not relevant"),
         ({"labels": [1, "no"]}, r"a\.jsonl:1: the label 'labels' is 'no'"),
+        ({"labels": [1, 10**400]}, r"a\.jsonl:1: the label 'labels' is 10000"),
         ({"labels": [1, None]}, r"a\.jsonl:1: the label 'labels' is None"),
         ({"labels": [1, float("nan")]}, r"a\.jsonl:1: the label 'labels' is nan"),
     ],

@@ -80,3 +80,8 @@ def test_what_is_no_table_of_pairs(tmp_path: Path, text: str, columns: Columns, 
 def test_a_negative_that_is_no_text(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.jsonl:1: 'negatives' holds 3 where text is expected"):
         read(tmp_path / "a.jsonl", '{"anchor": "a", "positive": "b", "negatives": [3]}\n')
+
+
+def test_a_score_that_is_beyond_all_numbers(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a\.jsonl:1: 'score' = 10000.* is no number"):
+        read(tmp_path / "a.jsonl", json.dumps({"sentence1": "a", "sentence2": "b", "score": 10**400}))

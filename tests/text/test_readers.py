@@ -239,6 +239,7 @@ def test_json_lines(suffix: str, tmp_path: Path) -> None:
     [
         ('{"text": ', r"a\.jsonl:2 is not valid JSON"),
         ("[" * 100_000, r"a\.jsonl:2 is not valid JSON"),
+        ("1" * 5000, r"a\.jsonl:2 is not valid JSON"),
         ('["text"]', r"a\.jsonl:2 holds a list where a JSON object is expected"),
         ('{"body": 1, "title": 2}', r"a\.jsonl:2 has no field 'text'; its fields are 'body', 'title'; choose one with --field"),
         ("{}", "its fields are none"),

@@ -181,7 +181,7 @@ def _relevances(record: Record, column: str, n_candidates: int) -> tuple[float, 
 def _relevance(label: Any, place: str) -> float:
     try:
         value = float(label)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = math.nan
     if not 0 <= value < math.inf:
         raise InputError(f"{place} is {label!r:.60}; write a number, 0 where the candidate is not relevant")

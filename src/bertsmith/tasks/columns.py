@@ -151,7 +151,7 @@ def _refuse_json(text: str, source: str) -> None:
     if text.startswith(("{", "[")):
         try:
             value = json.loads(text)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             return
         if value and isinstance(value if isinstance(value, dict) else value[0], dict):
             raise InputError(f"{source} is JSON, not columns: {text!r:.60}; give it as --format json, one object a line")
@@ -213,7 +213,7 @@ def _from_json_lines(lines: Lines, name: str, columns: TagColumns, labelled: boo
 def _record(line: str, source: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{source} is not valid JSON: {error}; give one object a line") from None
     if not isinstance(record, dict):
         raise InputError(f"{source} holds a {type(record).__name__} where a JSON object is expected; give one object a line")

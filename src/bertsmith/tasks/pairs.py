@@ -119,7 +119,7 @@ def _score(record: Record, label: str) -> float:
     value = record.values.get(label)
     try:
         score = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         score = math.nan
     if not math.isfinite(score):
         raise InputError(

@@ -61,7 +61,7 @@ class Regress(SentenceTask):
         """Return the number."""
         try:
             value = float(example.label)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             value = math.nan
         if not math.isfinite(value):
             raise InputError(f"{example.source}: the label {example.label!r} is no number; use classify for classes")

@@ -213,7 +213,7 @@ def _from_json_lines(pieces: Iterable[str], path: Path, field: str) -> Iterator[
             continue
         try:
             record = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}:{number} is not valid JSON: {error}") from None
         if not isinstance(record, dict):
             raise InputError(f"{path}:{number} holds a {type(record).__name__} where a JSON object is expected")
