@@ -46,6 +46,7 @@ class Answer(Task):
     kind: ClassVar[str] = "answer"
     pipeline_tag: ClassVar[str] = "question-answering"
     usual_metric: ClassVar[str] = "f1"
+    look_ahead: ClassVar[int] = 256
 
     max_length: int = pydantic.Field(default=384, ge=16)
     """The longest sequence, question and special tokens included; longer contexts are read in windows."""
