@@ -131,6 +131,14 @@ def test_metrics_are_of_a_task_and_its_own_number_of_batches(make: Make, records
     assert len(trained) < last * 0.6
 
 
+def test_there_is_a_mean_of_all_tasks_or_none(make: Make) -> None:
+    table = {**make("regress").tasks["a-regress"], "test": None}
+    config = make("classify", tables={"a-regress": table}, epochs=[0.1])
+    finetune(config)
+    result = only_result(config)
+    assert "mean" in result["dev"] and next(iter(result["test"])) == "a-classify/accuracy" and "mean" not in result["test"]
+
+
 def test_the_best_is_by_the_mean_of_the_tasks(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """One task gets better while another gets worse by more."""
     scores = iter([0.5, 0.9, 0.6, 0.7, 0.7, 0.4] + [0.0] * 100)

@@ -66,12 +66,13 @@ class Material:
     def scores(self, by_task: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         """Return the scores of all tasks in one: first their mean, then ``TASK/SCORE`` of each one's main score, then others.
 
-        There is no mean where a task lacks its main score. Those of a task that is alone are as they are.
+        There is no mean where a task lacks its main score, such as one without a test file. Those of a task that is alone are
+        as they are.
         """
         if ALONE in by_task:
             return dict(by_task[ALONE])
         named = {f"{task}/{name}": value for task, scores in by_task.items() for name, value in scores.items()}
-        main = [f"{task}/{self.lessons[task].task.main_metric}" for task in by_task]
+        main = [f"{task}/{self.lessons[task].task.main_metric}" for task in self.lessons]
         # A test file may be of another kind than the dev file, such as pairs without scores, and lack the score.
         found = {name: named[name] for name in main if name in named}
         return {**({MEAN: mean(found.values())} if len(found) == len(main) else {}), **found, **named}
