@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bertsmith.errors import ArtifactError, BusyError, DamagedError, StorageError
+from bertsmith.errors import ArtifactError, BusyError, DamagedError, StorageError, UsageError
 
 MANIFEST = "manifest.json"
 _CHUNK_BYTES = 1 << 20
@@ -101,6 +101,12 @@ def refuse_existing(path: Path) -> None:
     """Raise :class:`ArtifactError` when ``path`` is a file or a directory that holds anything."""
     if path.is_file() or (path.is_dir() and any(path.iterdir())):
         raise ArtifactError(f"{path} exists already; choose another --out or remove it first")
+
+
+def refuse_same_file(out: Path, read: str | Path) -> None:
+    """Raise :class:`UsageError` when ``out``, which is to be written, is the file that is read."""
+    if out.exists() and Path(read).exists() and out.samefile(read):
+        raise UsageError(f"--out {out} is the file that is read; name another")
 
 
 def _flush(path: Path) -> None:

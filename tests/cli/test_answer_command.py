@@ -193,6 +193,7 @@ def test_refusals(run_command: Any, save: Save, documents: Path, toy_directory: 
     (tmp_path / "empty").mkdir()
     for arguments, code, message in (
         ((reader, "--documents", documents, " "), 2, "a question is empty"),
+        ((reader, "--documents", documents, "--ranked", "5", "who?"), 2, "name it with --ranker"),
         ((reader, "--documents", tmp_path / "empty", "who?"), 1, "holds no text to look for answers in"),
         ((reader, "--documents", tmp_path / "nowhere", "who?"), 1, "does not exist"),
         ((headless, "--documents", documents, "who?"), 1, "a model without the head of a known task; fine-tune it first"),

@@ -67,6 +67,13 @@ def test_standard_input_in_a_file_out(
     assert labels == [json.loads(line)["label"] for line in out.splitlines()]
 
 
+def test_the_file_that_is_read_is_not_replaced(run_command: Any, save: Save, table: Path) -> None:
+    before = table.read_bytes()
+    code, _, err = run_command("predict", save(CLASSIFY), table, "--out", table)
+    assert code == 2 and "is the file that is read; name another" in err
+    assert table.read_bytes() == before
+
+
 def test_nothing_is_left_of_predictions_that_failed(run_command: Any, save: Save, tmp_path: Path) -> None:
     (tmp_path / "broken.jsonl").write_text('{"text": "the cat"}\n{"text": \n', encoding="utf-8")
     code, out, err = run_command("predict", save(CLASSIFY), tmp_path / "broken.jsonl", "--out", tmp_path / "found.jsonl")

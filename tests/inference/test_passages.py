@@ -45,6 +45,14 @@ def test_long_paragraphs_are_parted_between_sentences(tmp_path: Path, paragraph:
     assert "".join(passage.text for passage in passages[1:-1]).replace(" ", "") == paragraph.replace(" ", "")
 
 
+@pytest.mark.parametrize("word", ["word ", "字"])
+def test_what_has_no_sentences_is_parted_between_words(tmp_path: Path, word: str) -> None:
+    (tmp_path / "a.txt").write_text(word * 450, encoding="utf-8")
+    passages = read_passages(tmp_path / "a.txt")
+    assert [len(list(word_spans(passage.text))) for passage in passages] == [200, 200, 50]
+    assert [passage.start for passage in passages] == [0, 200 * len(word), 400 * len(word)]
+
+
 @pytest.mark.parametrize("paragraph", [LONG_ENGLISH, LONG_CHINESE, "a\u3000b. C\u2003d!\ne", "“x.” y? (z.)", "", " "])
 def test_sentences_laid_end_to_end_are_the_paragraph(paragraph: str) -> None:
     assert "".join(sentence_pieces(paragraph)) == paragraph

@@ -143,3 +143,8 @@ def test_without_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search.importlib, "import_module", missing)
     with pytest.raises(UsageError, match=r"pip install 'bertsmith\[search\]'"):
         search.import_faiss()
+
+
+def test_vectors_of_another_width(model: Path, pipe: VectorPipeline, file: Path, index: Path) -> None:
+    with pytest.raises(MismatchError, match="the index holds vectors of 24 figures, and the model's have 25"):
+        TextIndex.open(index, digest(model, pipe), file).search(np.ones((1, 25), np.float32), 1)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from bertsmith.inference.passages import Finder
     from bertsmith.inference.reading import Reply
 
+_RANKED = 100
+
 
 class AnswerConfig(Config):
     """Answer questions from documents: passages are found, read together, and their spans compared under one softmax."""
@@ -39,8 +41,8 @@ class AnswerConfig(Config):
     """What finds them: bm25, or a model directory, by whose vectors they are found."""
     ranker: Path | None = None
     """Directory of a ranker, which chooses the passages to read among those found."""
-    ranked: int = pydantic.Field(default=100, ge=1)
-    """Passages found for the ranker to choose from."""
+    ranked: int | None = pydantic.Field(default=None, ge=1)
+    """Passages found for the ranker to choose from; 100 unless given."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """A GPU where there is one, else the CPU."""
     precision: Literal["auto", "float32", "bf16", "int8"] = "auto"
@@ -54,6 +56,8 @@ def run(arguments: Sequence[str]) -> None:
     config = parse(AnswerConfig, arguments, "answer")
     if not all(question.strip() for question in config.questions):
         raise UsageError("a question is empty; ask something")
+    if config.ranked is not None and config.ranker is None:
+        raise UsageError("--ranked says how many passages a ranker chooses from; name it with --ranker")
 
     from bertsmith.inference.passages import read_passages
     from bertsmith.inference.pipelines import task_pipeline
@@ -66,7 +70,7 @@ def run(arguments: Sequence[str]) -> None:
     scorer = None if config.ranker is None else ranker(config.ranker, config.device, config.precision)
     passages = read_passages(config.documents, config.field)
     finder = _finder(config, [passage.text for passage in passages])
-    read = DocumentReader(pipe, passages, finder, scorer, config.passages, config.ranked)
+    read = DocumentReader(pipe, passages, finder, scorer, config.passages, config.ranked or _RANKED)
     for question in config.questions or typed_lines("question"):
         reply = read(question)
         print(_as_json(reply, config.top) if config.as_json else _readable(reply, config.top), flush=True)

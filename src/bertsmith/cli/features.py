@@ -12,7 +12,8 @@ from tyro.conf import Positional
 
 from bertsmith.cli.flags import parse
 from bertsmith.config import Config
-from bertsmith.errors import InputError, UsageError
+from bertsmith.errors import InputError
+from bertsmith.files import refuse_same_file
 from bertsmith.progress import TerminalProgress
 
 if TYPE_CHECKING:
@@ -76,8 +77,7 @@ def run(arguments: Sequence[str]) -> None:
     from bertsmith.training.hardware import choose_device, keep_pages
 
     check_extension(config.out)
-    if config.out.exists() and Path(config.file).exists() and config.out.samefile(config.file):
-        raise UsageError(f"--out {config.out} is the file that is read; name another")
+    refuse_same_file(config.out, config.file)
     model = load_model(config.model)
     layers = Layers.parse(config.layers, model.config.n_layers)
     keep_pages()

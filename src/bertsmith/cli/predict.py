@@ -29,8 +29,11 @@ def run(arguments: Sequence[str]) -> None:
     """Write the predictions."""
     config = parse(PredictConfig, arguments, "predict")
 
+    from bertsmith.files import refuse_same_file
     from bertsmith.tasks.task import Submission
 
+    if config.out is not None:
+        refuse_same_file(config.out, config.file)
     pipe = open_pipeline(config, config.model)
     task = pipe.task
     form = task.submission() if config.submission else Submission(lambda example, found: _as_json(task, example, found) + "\n")

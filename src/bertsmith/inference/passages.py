@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -135,13 +135,19 @@ def _parts(paragraph: str) -> Iterator[tuple[int, str]]:
         yield 0, paragraph
         return
     part, start, n_words = "", 0, 0
-    for sentence in sentence_pieces(paragraph):
+    for sentence in chain.from_iterable(map(_short_pieces, sentence_pieces(paragraph))):
         more = _n_words(sentence)
         if part and n_words + more > LONGEST_PASSAGE:
             yield from _stripped(part, start)
             part, start, n_words = "", start + len(part), 0
         part, n_words = part + sentence, n_words + more
     yield from _stripped(part, start)
+
+
+def _short_pieces(sentence: str) -> Iterator[str]:
+    """Yield a sentence, one of more words than a passage has in pieces between words; end to end they are the sentence."""
+    bounds = [0, *(start for start, _ in islice(word_spans(sentence), LONGEST_PASSAGE, None, LONGEST_PASSAGE)), len(sentence)]
+    yield from (sentence[start:stop] for start, stop in pairwise(bounds))
 
 
 def _stripped(text: str, start: int) -> Iterator[tuple[int, str]]:

@@ -80,9 +80,12 @@ class TextIndex:
         """Return the ``top`` nearest lines of each query, the nearest first.
 
         Raises:
+            MismatchError: the index has vectors of another width.
             UsageError: faiss is not installed.
         """
-        faiss = import_faiss()
+        faiss, widths = import_faiss(), (self._vectors_nD.shape[1], queries_QD.shape[1])
+        if widths[0] != widths[1]:
+            raise MismatchError(f"the index holds vectors of {widths[0]} figures, and the model's have {widths[1]}")
         found = faiss.knn(
             unit(queries_QD), self._vectors_nD, min(top, len(self._vectors_nD)), metric=faiss.METRIC_INNER_PRODUCT
         )
