@@ -118,7 +118,7 @@ def test_what_cannot_be_attributed(subject: Subject, make_subject: Callable[...,
         (make_subject(Heads()).read(TEXT), ("erasure", None, 2), "no masked-token head"),
         (make_subject(max_positions=300).read("the " * 400), ("erasure", None, 2), "at most 256 are attributed"),
         (Subject.load(save_task(Choose())).read(TEXT), ("erasure",), "compares several texts"),
-        (Subject.load(save_task(Embed())).read(TEXT), ("erasure",), "makes vectors"),
+        (Subject.load(save_task(Embed())).read(TEXT), ("erasure", None, 2), "no masked-token head"),
     ):
         with pytest.raises(Refusal, match=message):
             attribution(reading, *arguments)

@@ -18,7 +18,6 @@ from bertsmith.model.attention import Attended, AttentionPlan, plan_attention
 from bertsmith.model.bert import Bert
 from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import Choose
-from bertsmith.tasks.embed import Embed
 from bertsmith.tasks.multilabel import Multilabel
 from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.regress import Regress
@@ -117,8 +116,6 @@ def task_probe(reading: Reading, position: int | None) -> Probe:
         case Choose():
             message = "a model that chooses compares several texts, so it has no score of one"
             raise Refusal("missing", message, view="attribution")
-        case Embed():
-            raise Refusal("missing", "a model that makes vectors of texts has no score of one", view="attribution")
     return _task_probe(reading, labels, _softmax)
 
 
