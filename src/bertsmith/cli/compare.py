@@ -1,10 +1,8 @@
 """``bertsmith compare WHAT``."""
 
-import difflib
 from collections.abc import Callable, Sequence
 
-from bertsmith.cli.flags import parse
-from bertsmith.errors import UsageError
+from bertsmith.cli.flags import choose, parse
 from bertsmith.progress import TerminalProgress
 
 
@@ -32,14 +30,7 @@ COMPARISONS: dict[str, tuple[str, Callable[[Sequence[str]], None]]] = {
 
 def run(arguments: Sequence[str]) -> None:
     """Run a comparison and print its table."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_help())
-        raise SystemExit(0 if arguments else UsageError.exit_code)
-    name, *rest = arguments
-    if name not in COMPARISONS:
-        near = difflib.get_close_matches(name, COMPARISONS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the comparisons are {', '.join(COMPARISONS)}"
-        raise UsageError(f"{name!r} is not a comparison of bertsmith compare; {hint}")
+    name, rest = choose(arguments, COMPARISONS, "comparison", "compare", _help())
     COMPARISONS[name][1](rest)
 
 

@@ -1,12 +1,10 @@
 """``bertsmith finetune TASK``."""
 
-import difflib
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bertsmith.cli.flags import parse
-from bertsmith.errors import UsageError
+from bertsmith.cli.flags import choose, parse
 from bertsmith.progress import TerminalProgress
 
 if TYPE_CHECKING:
@@ -20,22 +18,14 @@ TASKS = {
     "answer": "a span of a context that answers a question (SQuAD 1.1 and 2.0)",
     "choose": "one of several choices (SWAG)",
     "rank": "candidates by their relevance to a query (WikiQA, MS MARCO)",
-    "multi": "several of these on one encoder, as a file of tables says: bertsmith finetune multi tasks.toml",
     "embed": "a vector for a text, from pairs, triplets or scored pairs (STS-B)",
+    "multi": "several of these on one encoder, as a file of tables says: bertsmith finetune multi tasks.toml",
 }
 
 
 def run(arguments: Sequence[str]) -> None:
     """Fine-tune a model, print the table of trials and the directory of the best."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_help())
-        raise SystemExit(0 if arguments else UsageError.exit_code)
-    name, *rest = arguments
-    if name not in TASKS:
-        near = difflib.get_close_matches(name, TASKS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the tasks are {', '.join(TASKS)}"
-        raise UsageError(f"{name!r} is not a task of bertsmith finetune; {hint}")
-
+    name, rest = choose(arguments, TASKS, "task", "finetune", _help())
     config = _configuration(name, rest)
 
     from bertsmith.training.finetune import finetune

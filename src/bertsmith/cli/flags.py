@@ -3,9 +3,10 @@
 Every verb's configuration can also come from ``--config run.toml``, with flags on top; ``--dry-run`` prints what results.
 """
 
+import difflib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -40,6 +41,23 @@ def parse(config: type[C], arguments: Sequence[str], verb: str) -> C:
         sys.stdout.write(parsed.to_toml())
         raise SystemExit(0)
     return parsed
+
+
+def choose(arguments: Sequence[str], known: Iterable[str], what: str, verb: str, usage: str) -> tuple[str, list[str]]:
+    """Return the first argument, one of the ``known`` names of a ``what``, and the others; after --help leaves with code 0.
+
+    Raises:
+        UsageError: the first argument is none of them.
+    """
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage)
+        raise SystemExit(0 if arguments else UsageError.exit_code)
+    name, *rest = arguments
+    if name not in (names := list(known)):
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the {what}s are {', '.join(names)}"
+        raise UsageError(f"{name!r} is not a {what} of bertsmith {verb}; {hint}")
+    return name, rest
 
 
 def _take_common(arguments: Sequence[str]) -> tuple[list[str], Path | None, bool]:
