@@ -144,3 +144,24 @@ def spread(row: Row, key: str) -> str:
     """Return the least and the most of a row's value over the rounds."""
     low, high = row[f"{key}_spread"]
     return f"{low:,.0f}-{high:,.0f}"
+
+
+class Results:
+    """Results in a file, a line each, in the order in which they came."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        self._found: list[dict[str, Any]] = [json.loads(line) for line in lines]
+
+    def of(self, key: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the results that have these values."""
+        return [result for result in self._found if all(result.get(name) == value for name, value in key.items())]
+
+    def add(self, result: dict[str, Any]) -> None:
+        """Write a result down."""
+        self._found.append(result)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(result) + "\n")
+        print(json.dumps(result), file=sys.stderr, flush=True)

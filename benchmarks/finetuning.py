@@ -31,6 +31,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from common import Results
+
 WARMUP, WEIGHT_DECAY, EPSILON, MAX_NORM = 0.1, 0.01, 1e-6, 1.0
 WINDOW_STEP = 128  # of question answering
 
@@ -175,27 +177,6 @@ def finetune(task: Task, model: Path, paths: dict[str, Path], seed: int) -> dict
         (path,) = Path(directory).glob("run/trials/*/result.json")
         result = json.loads(path.read_text(encoding="utf-8"))
     return {"seconds": seconds, "training_seconds": result["seconds"], "scores": result["dev"]}
-
-
-class Results:
-    """Results in a file, a line each, in the order in which they came."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        self._found: list[dict[str, Any]] = [json.loads(line) for line in lines]
-
-    def of(self, key: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return the results that have these values."""
-        return [result for result in self._found if all(result.get(name) == value for name, value in key.items())]
-
-    def add(self, result: dict[str, Any]) -> None:
-        """Write a result down."""
-        self._found.append(result)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(result) + "\n")
-        print(json.dumps(result), file=sys.stderr, flush=True)
 
 
 # The parts of the data.

@@ -23,9 +23,9 @@ from typing import Any
 
 import tomli_w
 
-from common import table
+from common import Results, table
 from finetuning import TASKS as ALL_TASKS
-from finetuning import Results, timed, write_parts
+from finetuning import timed, write_parts
 
 SIZES = {"sst2": (1500, 872), "mrpc": (800, 408), "stsb": (1000, 750), "ner": (800, 600)}
 TASKS = {name: replace(ALL_TASKS[name], sizes=sizes, epochs=2) for name, sizes in SIZES.items()}

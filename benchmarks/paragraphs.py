@@ -24,7 +24,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from finetuning import Results, statistics_of
+from common import Results
+from finetuning import statistics_of
 
 READINGS = {
     "own": "its own paragraph alone",

@@ -15,8 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from common import Results
 from finetuning import TASKS as PEER_TASKS
-from finetuning import Results, Task, add_shared_arguments, finetune, statistics_of, write_parts
+from finetuning import Task, add_shared_arguments, finetune, statistics_of, write_parts
 
 DRCD = {"batch_size": 16, "max_length": 512, "flags": ("--stride", "256")}
 FAKE_NEWS = "fake_news_pair/train-small.csv"

@@ -26,6 +26,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from common import Results
+
 EPOCHS, RATE, BATCH, MAX_LENGTH = 1, 1e-4, 32, 128
 WARMUP, WEIGHT_DECAY, EPSILON, MAX_NORM = 0.1, 0.01, 1e-6, 1.0
 PEER = "sentence-transformers"
@@ -41,19 +43,14 @@ def main() -> None:
     if arguments.run:
         print(json.dumps(_train_cross_encoder(arguments)))
         return
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    file = arguments.out / "results.jsonl"
+    results = Results(arguments.out / "results.jsonl")
     settings = {"queries": arguments.queries, "epochs": EPOCHS, "rate": RATE}
-    results = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     for seed in arguments.seeds:
         for system in arguments.systems:
             key = {"system": system, "seed": seed, **settings}
-            if not any(key.items() <= result.items() for result in results):
-                results.append({**key, **_run(system, seed, arguments)})
-                with file.open("a") as lines:
-                    lines.write(json.dumps(results[-1]) + "\n")
-    chosen = [result for result in results if settings.items() <= result.items()]
-    by_system = {system: [one for one in chosen if one["system"] == system] for system in SYSTEMS}
+            if not results.of(key):
+                results.add({**key, **_run(system, seed, arguments)})
+    by_system = {system: results.of({"system": system, **settings}) for system in SYSTEMS}
     rows = [_row(system, runs) for system, runs in by_system.items() if runs]
     _print_table(rows)
     if arguments.json:

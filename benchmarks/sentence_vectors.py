@@ -26,6 +26,8 @@ from typing import Any
 
 import numpy as np
 
+from common import Results
+
 RATE, BATCH, LENGTH = 5e-5, 32, 128
 WARMUP, WEIGHT_DECAY, EPSILON, MAX_NORM = 0.1, 0.01, 1e-6, 1.0
 OURS, THEIRS = "bertsmith", "sentence-transformers"
@@ -85,22 +87,18 @@ def sts(arguments: argparse.Namespace) -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = (arguments.data / "train.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
     train.write_text("".join([rows[0], *sorted(random.Random(0).sample(rows[1:], min(arguments.rows, len(rows) - 1)))]))
-    results = arguments.out / "results.jsonl"
-    done = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    results = Results(arguments.out / "results.jsonl")
     setting = {"rows": arguments.rows, "epochs": arguments.epochs, "model": str(arguments.model)}
-    done = [one for one in done if setting.items() <= one.items()]
     for seed in arguments.seeds:
         for system in arguments.systems:
-            if any((one["system"], one["seed"]) == (system, seed) for one in done):
+            key = {**setting, "system": system, "seed": seed}
+            if results.of(key):
                 continue
             started = time.perf_counter()
             spearman = (_train_ours if system.startswith(OURS) else _run_theirs)(arguments, train, system, seed)
             seconds = time.perf_counter() - started
-            done.append({**setting, "system": system, "seed": seed, "spearman": spearman, "seconds": seconds})
-            with results.open("a") as file:
-                file.write(json.dumps(done[-1]) + "\n")
-            print(f"{system}, seed {seed}: {spearman:.4f}, {seconds:.1f} s", file=sys.stderr, flush=True)
-    _table(arguments, done)
+            results.add({**key, "spearman": spearman, "seconds": seconds})
+    _table(arguments, results.of(setting))
 
 
 def _train_ours(arguments: argparse.Namespace, train: Path, system: str, seed: int) -> float:
