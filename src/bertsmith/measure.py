@@ -24,7 +24,7 @@ from bertsmith.artifacts.directory import load_model
 from bertsmith.batches.packing import pack
 from bertsmith.errors import BertsmithError
 from bertsmith.inference import engine as inference
-from bertsmith.inference.engine import Precision
+from bertsmith.inference.kernels import Precision
 from bertsmith.model.bert import PRETRAINING, Bert, Heads
 from bertsmith.tasks.saved import load_task_model
 from bertsmith.training.config import Optimisation

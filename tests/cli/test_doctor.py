@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from bertsmith.cli import doctor
+from bertsmith.inference import avx512
 from bertsmith.training import hardware
 
 RATES = {"float32": 2e11, "bf16": 1e12, "int8": None, "memory_bandwidth": 2e10}
@@ -19,7 +20,8 @@ def report(run_command: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def make(flags: set[str], cores: hardware.Cores, rates: dict[str, float | None] = RATES) -> dict[str, Any]:
         monkeypatch.setattr(doctor, "_rates", lambda _device: rates)
-        monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset(flags))
+        for module in (hardware, avx512):
+            monkeypatch.setattr(module, "cpu_flags", lambda: frozenset(flags))
         monkeypatch.setattr(hardware, "cores", lambda: cores)
         code, out, err = run_command("doctor", "--json")
         assert (code, err) == (0, "")
@@ -50,6 +52,13 @@ def test_without_bf16_instructions(report: Any) -> None:
     assert said["commands"]["predict"]["attention"] == "GroupedAttention"
     assert "no bf16 instructions" in said["commands"]["predict"]["why"]["precision"]
     assert any("for lack of bf16 instructions" in sentence for sentence in said["faster"])
+
+
+def test_built_without_its_own_code(report: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(avx512, "_path", lambda: None)
+    said = report({"avx512_bf16", "avx512_vnni"}, CORES)
+    assert said["commands"]["predict"]["attention"] == "BlockAttention"
+    assert any("for lack of a C++ compiler" in sentence for sentence in said["faster"])
 
 
 def test_bf16_that_is_not_worth_it(report: Any) -> None:

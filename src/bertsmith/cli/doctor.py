@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from bertsmith.inference.pipelines import Wanted
+    from bertsmith.model.attention import AttentionPlan
     from bertsmith.model.bert import Bert
     from bertsmith.training.hardware import Cores
 
@@ -136,16 +137,22 @@ def _training(wanted_device: str, wanted_precision: str, batch_tokens: int) -> C
     precision = apply_precision(_small_model().to(device), device, dtype)
     name = "bf16" if dtype == torch.bfloat16 else "float32"
     asked = wanted_device, wanted_precision
-    return _choice(asked, device, name, precision, ModelConfig().attention_dropout, batch_tokens)
+    attention = _attention(device, dtype, ModelConfig().attention_dropout)
+    return _choice(asked, device, name, precision, attention, batch_tokens)
 
 
 def _answering(wanted_device: str, wanted_precision: "Wanted") -> Choice:
+    import torch
+
+    from bertsmith.inference.avx512 import Avx512Encoder
     from bertsmith.inference.engine import Engine, choose_precision
     from bertsmith.training.hardware import choose_device
 
     device = choose_device(wanted_device, 0)
     engine = Engine(_small_model(), device, choose_precision(wanted_precision, device))
-    return _choice((wanted_device, wanted_precision), device, engine.precision, engine, 0.0, engine.token_budget)
+    encoder, dtype = engine.model.encoder, torch.float32 if engine.precision == "float32" else torch.bfloat16
+    attention = encoder if isinstance(encoder, Avx512Encoder) else _attention(device, dtype, 0.0)
+    return _choice((wanted_device, wanted_precision), device, engine.precision, engine, attention, engine.token_budget)
 
 
 def _small_model() -> "Bert":
@@ -155,20 +162,25 @@ def _small_model() -> "Bert":
     return uninitialised(preset("tiny", 1), Heads())
 
 
-def _choice(
-    wanted: tuple[str, str], device: "torch.device", name: str, precision: object, dropout: float, batch_tokens: int
-) -> Choice:
+def _attention(device: "torch.device", dtype: "torch.dtype", dropout: float) -> "AttentionPlan":
     import torch
 
     from bertsmith.model.attention import plan_attention
-    from bertsmith.training.hardware import BF16_INSTRUCTIONS, INSTRUCTION_SETS, cores, cpu_flags
     from bertsmith.types import PackedBatch
 
-    wanted_device, wanted_precision = wanted
-    dtype = torch.float32 if name == "float32" else torch.bfloat16
     ones = torch.ones(2, dtype=torch.int64, device=device)
     two_texts = PackedBatch(ones, ones, ones, torch.arange(3, dtype=torch.int32, device=device), 1)
-    attention = plan_attention(two_texts, dtype, dropout, False)
+    return plan_attention(two_texts, dtype, dropout, False)
+
+
+def _choice(
+    wanted: tuple[str, str], device: "torch.device", name: str, precision: object, attention: object, batch_tokens: int
+) -> Choice:
+    import torch
+
+    from bertsmith.training.hardware import BF16_INSTRUCTIONS, INSTRUCTION_SETS, cores, cpu_flags
+
+    wanted_device, wanted_precision = wanted
     found = torch.cuda.get_device_name(device) if device.type == "cuda" else "no GPU that PyTorch finds"
     instructions = " and ".join(INSTRUCTION_SETS[flag] for flag in BF16_INSTRUCTIONS if flag in cpu_flags())
     has = {
@@ -200,6 +212,7 @@ def _faster(cores: "Cores", rates: dict[str, float | None]) -> list[str]:
     """Return what would make the commands faster here, most telling first."""
     import torch
 
+    from bertsmith.inference.avx512 import is_built, suits_processor
     from bertsmith.training.hardware import can_keep_pages, choose_device, has_bf16
 
     device, threads = choose_device("auto", 0), torch.get_num_threads()
@@ -241,6 +254,10 @@ def _faster(cores: "Cores", rates: dict[str, float | None]) -> list[str]:
         (
             bf16 is not None and bf16 < 1.2 * float32,
             "Products in bf16 are no faster here than in float32: install a newer PyTorch, or use --precision float32.",
+        ),
+        (
+            on_cpu and suits_processor() and not is_built(),
+            "Its own code for this processor was not built, for lack of a C++ compiler: install g++, then bertsmith again.",
         ),
         (
             on_cpu and not can_keep_pages(),

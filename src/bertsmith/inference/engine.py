@@ -12,16 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from bertsmith.errors import UsageError
-from bertsmith.inference.kernels import Activation, Int8Linear, PackedLinear, PlainLinear
+from bertsmith.inference import avx512
+from bertsmith.inference.kernels import Activation, Int8Linear, PackedLinear, PlainLinear, Precision
 from bertsmith.model.attention import Attended, AttentionPlan
 from bertsmith.model.bert import Bert, BertOutput, TaskHead, with_task
-from bertsmith.model.encoder import Encoded
+from bertsmith.model.encoder import Encoded, Encoder
 from bertsmith.model.layer import Layer
 from bertsmith.tasks.predictor import TOKEN_BUDGET
 from bertsmith.training.hardware import has_bf16, has_int8
 from bertsmith.types import PackedBatch
-
-Precision = Literal["float32", "bf16", "int8"]
 
 
 class _Dense(Protocol):
@@ -126,8 +125,11 @@ def _rearranged(model: Bert, precision: Precision, half: torch.dtype) -> Bert:
     dense = partial(Int8Linear if precision == "int8" else exact, dtype=dtype)
     packed = copy.deepcopy(model, memo={id(parameter): parameter for parameter in model.parameters()}).eval()
     encoder = packed.encoder
-    encoder.layers = nn.ModuleList(_InferenceLayer(cast(Layer, layer), dense) for layer in encoder.layers)
-    encoder.embeddings.register_forward_hook(lambda _module, _inputs, hidden: hidden.to(dtype))
+    if avx512.fits(model.config):
+        packed.encoder = cast(Encoder, avx512.Avx512Encoder(encoder, precision))
+    else:
+        encoder.layers = nn.ModuleList(_InferenceLayer(cast(Layer, layer), dense) for layer in encoder.layers)
+        encoder.embeddings.register_forward_hook(lambda _module, _inputs, hidden: hidden.to(dtype))
     for part in (packed.pooler, packed.masked_token, packed.next_sentence):
         for parent in () if part is None else list(part.modules()):
             for name, child in parent.named_children():

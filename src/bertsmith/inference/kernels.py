@@ -1,4 +1,4 @@
-"""Dense layers as a CPU computes them fastest once nothing is trained any more.
+"""Dense layers as PyTorch computes them fastest on a CPU once nothing is trained any more.
 
 Each takes the place of one ``nn.Linear``, with the activation behind it where there is one. Weights are laid out once, in the
 blocks that oneDNN multiplies, so that no call arranges them anew.
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
+Precision = Literal["float32", "bf16", "int8"]
 
 # The name that oneDNN has for each activation, and its variant.
 _FUSED = {None: ("none", ""), "gelu": ("gelu", "none"), "gelu_tanh": ("gelu", "tanh"), "relu": ("relu", "")}
@@ -64,9 +65,7 @@ class Int8Linear(nn.Module):
 
     def __init__(self, linear: nn.Linear, dtype: torch.dtype, activation: Activation | None = None) -> None:
         super().__init__()
-        weight_NK = linear.weight.detach()
-        self._scale_N = weight_NK.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / _LARGEST
-        whole_NK = (weight_NK / self._scale_N[:, None]).round().to(torch.int8)
+        whole_NK, self._scale_N = whole_numbers(linear.weight.detach())
         self._weight = torch.ops.onednn.qlinear_prepack(whole_NK, [_USUAL_ROWS, whole_NK.shape[1]])
         self._zero_N = torch.zeros(len(whole_NK), dtype=torch.int64)
         self._bias = linear.bias.detach().to(dtype)
@@ -81,6 +80,12 @@ class Int8Linear(nn.Module):
         scaling = (1.0, _ZERO_POINT, self._weight, self._scale_N, self._zero_N, None, 1.0, 0, self._dtype)
         products_TN = torch.ops.onednn.qlinear_pointwise(unsigned_TK, *scaling, "none", [], "")
         return _activate(torch.addcmul(self._bias, products_TN, scale_T1, out=products_TN), self._activation)
+
+
+def whole_numbers(weight_NK: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the weights as whole numbers of 8 bits and the scale of each column of the output, (N,)."""
+    scale_N = weight_NK.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / _LARGEST
+    return (weight_NK / scale_N[:, None]).round().to(torch.int8), scale_N
 
 
 def _largest_magnitudes(values_TK: Tensor) -> Tensor:
