@@ -10,6 +10,7 @@ from tyro.conf import Positional, arg
 
 from bertsmith import files
 from bertsmith.cli.flags import parse
+from bertsmith.cli.screen import visible
 from bertsmith.config import Config
 from bertsmith.errors import ArtifactError, DamagedError
 
@@ -30,7 +31,7 @@ def run(arguments: Sequence[str]) -> None:
     if config.as_json:
         print(json.dumps(facts, ensure_ascii=False, indent=2))
     else:
-        sys.stdout.write(_readable(facts))
+        sys.stdout.write(visible(_readable(facts)))
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import bertsmith
+from bertsmith.cli.screen import visible
 from bertsmith.errors import BertsmithError, Interrupted, UsageError
 
 # In the order in which one uses them; each is a module of this package with a function ``run(arguments)``.
@@ -53,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return _run_verb(arguments[0], arguments[1:])
     except BertsmithError as error:
-        print(f"{'stopped' if isinstance(error, Interrupted) else 'error'}: {error}", file=sys.stderr)
+        print(f"{'stopped' if isinstance(error, Interrupted) else 'error'}: {visible(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
@@ -90,7 +91,7 @@ def _log_to_stderr() -> None:
     class Formatter(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
             prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-            return prefix + record.getMessage()
+            return prefix + visible(record.getMessage())
 
     handler = logging.StreamHandler()
     handler.setFormatter(Formatter())

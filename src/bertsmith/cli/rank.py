@@ -10,6 +10,7 @@ import pydantic
 from tyro.conf import Positional, arg
 
 from bertsmith.cli.flags import parse
+from bertsmith.cli.screen import visible
 from bertsmith.config import Config
 from bertsmith.errors import InputError, UsageError
 from bertsmith.progress import Task, TerminalProgress
@@ -57,7 +58,7 @@ def run(arguments: Sequence[str]) -> None:
         print(
             json.dumps(asdict(one), ensure_ascii=False)
             if config.as_json
-            else f"{one.probability:8.2%}  {one.score:+8.3f}  {' '.join(one.text.split())}"
+            else visible(f"{one.probability:8.2%}  {one.score:+8.3f}  {' '.join(one.text.split())}")
         )
 
 
