@@ -272,6 +272,13 @@ def test_no_text_at_all(live: Any) -> None:
     live.expect("The cat").page.wait_for_selector("mark")
 
 
+def test_more_texts_than_are_taken(live: Any) -> None:
+    place = {"view": "similarity", "similarity": "context", "example": 99, "word": "the", "texts": "the cat\n" * 17}
+    assert "Too many entries: 17, of 16 at most." in live.open(**place).text
+    assert "条目过多：17 条，上限为 16 条。" in live.open(**place, lang="zh").text
+    live.complaints.clear()  # of the console, about the server's status
+
+
 def test_the_next_sentence_needs_two(live: Any) -> None:
     live.open(view="prediction", prediction="next", pair="")
     assert "This needs a second text (B)." in live.text
