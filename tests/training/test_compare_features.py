@@ -182,9 +182,7 @@ def test_a_comparison_and_what_is_found_again(comparison: Any, files: Path, monk
         compare_features(comparison(tagger={"width": 16, "depth": 1, "epochs": 2, "lr": 0.02}))
 
 
-def test_stopped_in_the_middle(
-    comparison: Any, files: Path, monkeypatch: pytest.MonkeyPatch, run_command: Any
-) -> None:
+def test_stopped_in_the_middle(comparison: Any, files: Path, monkeypatch: pytest.MonkeyPatch, run_command: Any) -> None:
     train = module.train_tagger
 
     def interrupted(*given: Any) -> Any:

@@ -71,7 +71,7 @@ def _candidates(config: RankConfig, shown: Task) -> Iterator[tuple[str, str]]:
     if field not in table.columns:
         names = ", ".join(table.columns)
         raise InputError(f"{table.path} has the columns {names}; say with --field which of them holds the candidates")
-    for record in table.rows:
+    for record in table.with_columns(field):
         text = record.values.get(field)
         if not isinstance(text, str):
             raise InputError(f"{record.source}: {field!r} holds {text!r:.60} where a text is expected")

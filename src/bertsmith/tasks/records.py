@@ -7,7 +7,9 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -31,11 +33,21 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under ``columns`` (of JSON, the keys of the first object); ``path`` names the table in messages."""
+    """Rows under ``columns`` (of JSON, the keys of the first object); ``path`` names the table in messages.
+
+    Of a Parquet file, ``selected`` reads some columns alone.
+    """
 
     path: str
     columns: tuple[str, ...]
     rows: Iterator[Record]
+    selected: Callable[[Iterable[str]], Iterator[Record]] | None = None
+
+    def with_columns(self, *names: str | None) -> Iterator[Record]:
+        """Return the rows with what stands in these columns, and perhaps in others; None and unknown names are left out."""
+        if self.selected is None:
+            return self.rows
+        return self.selected(name for name in names if name in self.columns)
 
 
 def read_table(path: str | Path, format: str | None = None) -> Table:  # noqa: A002
@@ -56,13 +68,17 @@ def read_table(path: str | Path, format: str | None = None) -> Table:  # noqa: A
     if source.startswith(_HUB_PREFIX):
         records = _from_hub(source)
     elif (name := table_format(path, format)) == _PARQUET:
-        records = _from_parquet(Path(path))
+        return _parquet_table(Path(path))
     else:
         records = _READERS[name](read_input(path), source)
     first = next(records, None)
     if first is None:
-        raise InputError(f"{source} holds no rows; give a file with at least one example")
+        raise _no_rows(source)
     return Table(source, tuple(first.values), chain([first], records))
+
+
+def _no_rows(source: str) -> InputError:
+    return InputError(f"{source} holds no rows; give a file with at least one example")
 
 
 def table_format(path: str | Path, format: str | None = None) -> str:  # noqa: A002
@@ -307,19 +323,35 @@ _READERS: dict[str, Callable[[Iterator[str], str], Iterator[Record]]] = {
 _PARQUET = "parquet"
 
 
-def _from_parquet(path: Path) -> Iterator[Record]:
+def _parquet_table(path: Path) -> Table:
+    if path.suffix in COMPRESSIONS or str(path) == "-":
+        raise InputError(f"{input_name(path)}: Parquet is read from its end; give a file that is not compressed around it")
+    with _open_parquet(path) as file:
+        columns, n_rows = file.schema_arrow.names, file.metadata.num_rows
+    if not n_rows:
+        raise _no_rows(str(path))
+    selected = partial(_parquet_rows, path)
+    return Table(str(path), tuple(columns), selected(columns), selected)
+
+
+def _parquet_rows(path: Path, columns: Iterable[str]) -> Iterator[Record]:
+    number = 0
+    with _open_parquet(path) as file:
+        for batch in file.iter_batches(batch_size=256, columns=list(columns)):
+            for values in batch.to_pylist():
+                number += 1
+                yield Record(values, f"{path}:{number}")
+
+
+@contextmanager
+def _open_parquet(path: Path) -> Iterator[Any]:
+    """Open a Parquet file; what is wrong with it, here or while it is read, is an :class:`InputError`."""
     import pyarrow
     from pyarrow import parquet
 
-    if path.suffix in COMPRESSIONS or str(path) == "-":
-        raise InputError(f"{input_name(path)}: Parquet is read from its end; give a file that is not compressed around it")
-    number = 0
     try:
-        with parquet.ParquetFile(path) as table:
-            for batch in table.iter_batches(batch_size=256):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield Record(values, f"{path}:{number}")
+        with parquet.ParquetFile(path) as file:
+            yield file
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
