@@ -32,6 +32,11 @@ def test_an_unknown_verb(run_command: Any) -> None:
     assert code == 2 and f"the verbs are {', '.join(VERBS)}" in err
 
 
+def test_an_argument_of_another_encoding(run_command: Any) -> None:
+    code, _, err = run_command("similar", "model", "sch\udcf6n", "b")
+    assert (code, err) == (2, r"error: the argument 'sch\udcf6n' is not UTF-8; write it so, or rename the file" + "\n")
+
+
 KINDS = ("finetune classify", "finetune tag", "compare features", "compare words")
 
 

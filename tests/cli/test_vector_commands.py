@@ -49,6 +49,7 @@ def test_nothing_to_compare(run_command: Run, model: Path, texts: list[str], mes
 
 def test_a_search_with_an_index_that_is_kept(run_command: Run, model: Path, file: Path, tmp_path: Path) -> None:
     index = tmp_path / "index"
+    index.mkdir()  # empty, as good as none
     code, first, _ = run_command("search", model, file, "the king", "--index", index, "--top", "2")
     assert code == 0 and len(first.splitlines()) == 2
     similarity, line, text = first.splitlines()[0].split(maxsplit=2)

@@ -249,6 +249,13 @@ def test_memory_stays_bounded(tmp_path: Path, name: str) -> None:
     assert peak < 8 << 20
 
 
+def test_no_file_at_all(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere does not exist; check its name"):
+        read_table(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="is a directory; give a file in it"):
+        read_table(tmp_path)
+
+
 # Parquet.
 
 

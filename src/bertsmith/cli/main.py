@@ -52,6 +52,7 @@ def run(arguments: Sequence[str]) -> int:
         return _DONE
     _log_to_stderr()
     try:
+        _refuse_bytes(arguments)
         return _run_verb(arguments[0], arguments[1:])
     except BertsmithError as error:
         print(f"{'stopped' if isinstance(error, Interrupted) else 'error'}: {visible(str(error))}", file=sys.stderr)
@@ -63,6 +64,15 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read our output has left; what follows must not be written to the closed pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _DONE
+
+
+def _refuse_bytes(arguments: Sequence[str]) -> None:
+    """Refuse what the shell passed on in another encoding; Python has put lone surrogates in its place."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"the argument {argument!r} is not UTF-8; write it so, or rename the file") from None
 
 
 def _run_verb(verb: str, arguments: Sequence[str]) -> int:

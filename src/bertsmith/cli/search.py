@@ -74,7 +74,7 @@ def _opened(config: SearchConfig, pipe: "VectorPipeline") -> Iterator["TextIndex
     model = digest(config.model, pipe)
     with tempfile.TemporaryDirectory(prefix="bertsmith-") as temporary:
         path = config.index or Path(temporary) / "index"
-        if not path.exists():
+        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
             build_index(pipe, model, config.file, path, TerminalProgress())
         yield TextIndex.open(path, model, config.file)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bertsmith.errors import InputError, UsageError
-from bertsmith.text.streams import COMPRESSIONS, LONGEST_LINE, extension, input_name, read_input, read_lines, well_formed
+from bertsmith.text.streams import COMPRESSIONS, LONGEST_LINE, check_is_file, extension, input_name, read_input, read_lines, well_formed
 
 _log = logging.getLogger("bertsmith")
 
@@ -85,7 +85,7 @@ def table_format(path: str | Path, format: str | None = None) -> str:  # noqa: A
     """Return which of the formats of :func:`read_table` ``path`` is read as.
 
     Raises:
-        InputError: the extension is unknown.
+        InputError: the extension is unknown, and so perhaps is the file.
         UsageError: ``format`` is.
     """
     formats = (*_READERS, _PARQUET)
@@ -97,6 +97,7 @@ def table_format(path: str | Path, format: str | None = None) -> str:  # noqa: A
         return "txt"
     suffix = extension(Path(path))
     if suffix[1:] not in formats:
+        check_is_file(Path(path))
         known = " ".join(f".{name}" for name in _READERS)
         raise InputError(
             f"{path} has no extension that says how to read it: known are {known}, each also {' '.join(COMPRESSIONS)}, "
