@@ -48,6 +48,12 @@ def test_every_verb_explains_its_flags(run_command: Any, verb: str) -> None:
     assert "--config FILE.toml reads these settings from a file" in " ".join(out.split())
 
 
+def test_arguments_have_names(run_command: Any) -> None:
+    assert run_command("rank", "--help")[1].startswith("usage: bertsmith rank [-h] [OPTIONS] MODEL QUERY FILE\n")
+    code, _, err = run_command("rank", "model", "the cat")
+    assert code == 2 and "FILE" in err
+
+
 def imported(*arguments: str) -> set[str]:
     """Return the modules that a command has imported when it is done."""
     script = f"""
