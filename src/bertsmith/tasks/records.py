@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from bertsmith.errors import InputError, UsageError
-from bertsmith.text.streams import COMPRESSIONS, LONGEST_LINE, check_is_file, extension, input_name, read_input, read_lines, well_formed
+from bertsmith.text.streams import (
+    COMPRESSIONS,
+    LONGEST_LINE,
+    check_is_file,
+    extension,
+    input_name,
+    read_input,
+    read_lines,
+    well_formed,
+)
 
 _log = logging.getLogger("bertsmith")
 
