@@ -26,6 +26,7 @@ from bertsmith.text.streams import (
     well_formed,
 )
 
+_NO_ROWS = "holds no rows; give a file with at least one example"
 _log = logging.getLogger("bertsmith")
 
 
@@ -54,9 +55,7 @@ class Table:
 
     def with_columns(self, *names: str | None) -> Iterator[Record]:
         """Return the rows with what stands in these columns, and perhaps in others; None and unknown names are left out."""
-        if self.selected is None:
-            return self.rows
-        return self.selected(name for name in names if name in self.columns)
+        return self.selected(name for name in names if name in self.columns) if self.selected else self.rows
 
 
 def read_table(path: str | Path, format: str | None = None) -> Table:  # noqa: A002
@@ -82,12 +81,8 @@ def read_table(path: str | Path, format: str | None = None) -> Table:  # noqa: A
         records = _READERS[name](read_input(path), source)
     first = next(records, None)
     if first is None:
-        raise _no_rows(source)
+        raise InputError(f"{source} {_NO_ROWS}")
     return Table(source, tuple(first.values), chain([first], records))
-
-
-def _no_rows(source: str) -> InputError:
-    return InputError(f"{source} holds no rows; give a file with at least one example")
 
 
 def table_format(path: str | Path, format: str | None = None) -> str:  # noqa: A002
@@ -339,7 +334,7 @@ def _parquet_table(path: Path) -> Table:
     with _open_parquet(path) as file:
         columns, n_rows = file.schema_arrow.names, file.metadata.num_rows
     if not n_rows:
-        raise _no_rows(str(path))
+        raise InputError(f"{path} {_NO_ROWS}")
     selected = partial(_parquet_rows, path)
     return Table(str(path), tuple(columns), selected(columns), selected)
 
