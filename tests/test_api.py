@@ -16,6 +16,7 @@ def test_names() -> None:
         "PackedBatch",
         "Tokenizer",
         "inspect",
+        "keep_pages",
         "load",
         "pipeline",
         "pipelines",

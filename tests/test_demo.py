@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bertsmith import demo as demonstration
+from bertsmith.errors import UsageError
 from bertsmith.progress import SILENT
 
 MODULE = '''"""The first sentence of a module is here. The second sentence follows it.
@@ -55,3 +56,9 @@ def test_the_demo_goes_the_whole_way_and_again_goes_on_from_there(tmp_path: Path
     said.clear()
     demonstration.demo(tmp_path / "demo", "1s", said.append, SILENT)
     assert said[0].startswith("4.")
+
+
+def test_a_budget_that_is_no_time_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not 'soon'"):
+        demonstration.demo(tmp_path / "demo", "soon", print, SILENT)
+    assert not (tmp_path / "demo").exists()

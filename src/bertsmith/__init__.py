@@ -19,16 +19,18 @@ if TYPE_CHECKING:
     from bertsmith.inference.pipelines import pipeline, pipelines
     from bertsmith.inspection.notebook import inspect
     from bertsmith.text.tokenizer import Tokenizer
+    from bertsmith.training.hardware import keep_pages
     from bertsmith.types import Encoding, PackedBatch
 
 __version__ = "0.1.0"
-__all__ = ["Encoding", "PackedBatch", "Tokenizer", "inspect", "load", "pipeline", "pipelines", "save"]
+__all__ = ["Encoding", "PackedBatch", "Tokenizer", "inspect", "keep_pages", "load", "pipeline", "pipelines", "save"]
 
 _HOMES = {
     "Encoding": ("bertsmith.types", "Encoding"),
     "PackedBatch": ("bertsmith.types", "PackedBatch"),
     "Tokenizer": ("bertsmith.text.tokenizer", "Tokenizer"),
     "inspect": ("bertsmith.inspection.notebook", "inspect"),
+    "keep_pages": ("bertsmith.training.hardware", "keep_pages"),
     "load": ("bertsmith.artifacts.directory", "load_model"),
     "pipeline": ("bertsmith.inference.pipelines", "pipeline"),
     "pipelines": ("bertsmith.inference.pipelines", "pipelines"),

@@ -42,7 +42,7 @@ class Config(pydantic.BaseModel):
         Raises:
             ConfigError: the file is missing, not TOML, lacks a required key or has an unknown or ill-typed one.
         """
-        return cls.from_values(_read_toml(path), str(path))
+        return cls.from_values(read_toml(path), str(path))
 
     @classmethod
     def partial_from_toml(cls, path: Path) -> dict[str, Any]:
@@ -51,7 +51,7 @@ class Config(pydantic.BaseModel):
         Raises:
             ConfigError: the file is missing, not TOML, or has an unknown or ill-typed key.
         """
-        values = _read_toml(path)
+        values = read_toml(path)
         try:
             cls._checked(values)
         except pydantic.ValidationError as error:
@@ -70,7 +70,8 @@ class Config(pydantic.BaseModel):
         return tomli_w.dumps(_without_none(json.loads(self.model_dump_json())), multiline_strings=True)
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the values of a TOML file; :class:`ConfigError` when it cannot be read or is none."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -45,8 +45,21 @@ def demo(directory: Path, budget: str, say: Callable[[str], None], progress: Pro
         budget: Time for pre-training, e.g. ``3m``.
         say: Shows a line to the user.
         progress: Shows the stages' progress.
+
+    Raises:
+        UsageError: the budget is no time.
     """
     text, vocabulary, corpus, run = (directory / name for name in ("docstrings.txt", "vocabulary", "corpus", "run"))
+    config = PretrainConfig(
+        corpus=corpus,
+        out=run,
+        model="mini",
+        budget=budget,
+        examples=Examples(max_length=32),
+        optimisation=Optimisation(batch_tokens=2048, learning_rate=1e-3, warmup=0.1, dropout=0.0),
+        record=Record(evaluate_every=250, evaluation_tokens=20_000, save_every=500),
+    )
+    config.check()
     if not text.exists():
         n_modules = write_docstrings(text)
         say(
@@ -58,15 +71,6 @@ def demo(directory: Path, budget: str, say: Callable[[str], None], progress: Pro
     if not corpus.exists():
         built = build_corpus(CorpusConfig(files=[str(text)], tokenizer=vocabulary, out=corpus), progress)
         say(f"3. Corpus: {built.n_sentences:,} sentences, {built.n_tokens:,} tokens in {corpus}")
-    config = PretrainConfig(
-        corpus=corpus,
-        out=run,
-        model="mini",
-        budget=budget,
-        examples=Examples(max_length=32),
-        optimisation=Optimisation(batch_tokens=2048, learning_rate=1e-3, warmup=0.1, dropout=0.0),
-        record=Record(evaluate_every=250, evaluation_tokens=20_000, save_every=500),
-    )
     say(f"4. Pre-training a BERT of 4 layers for {budget}: masked tokens and next sentences")
     final = pretrain(config, progress)
     for line in _before_and_after(config, final):

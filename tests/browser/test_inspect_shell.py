@@ -265,11 +265,35 @@ def test_an_answer_that_comes_late_is_dropped(live: Any) -> None:
     assert "Cosines at layer 0" in live.text
 
 
+def test_answers_are_kept_within_bounds(live: Any) -> None:
+    asking = """async ([numbers, size]) => {
+      const asked = [];
+      window.fetch = async (address, { body }) => {
+        asked.push(JSON.parse(body).n);
+        return { json: async () => ({ text: "x".repeat(size) }) };
+      };
+      for (const n of numbers) await bertsmith.source.ask("input", { n }, new AbortController().signal);
+      return asked;
+    }"""
+    live.open()
+    small = list(range(400))
+    assert live.page.evaluate(asking, [small + small, 9]) == small
+    large = [1001, 1002, 1001, 1003, 1001, 1002]  # two of them fit; what was used last stays
+    assert live.page.evaluate(asking, [large, 30_000_000]) == [1001, 1002, 1003, 1002]
+
+
 def test_no_text_at_all(live: Any) -> None:
     live.open(text="", pair="")
     assert "There is no text" in live.text
     live.page.locator('[data-key="text"]').fill("The cat")
     live.expect("The cat").page.wait_for_selector("mark")
+
+
+def test_more_texts_than_are_taken(live: Any) -> None:
+    place = {"view": "similarity", "similarity": "context", "example": 99, "word": "the", "texts": "the cat\n" * 17}
+    assert "Too many entries: 17, of 16 at most." in live.open(**place).text
+    assert "条目过多：17 条，上限为 16 条。" in live.open(**place, lang="zh").text
+    live.complaints.clear()  # of the console, about the server's status
 
 
 def test_the_next_sentence_needs_two(live: Any) -> None:

@@ -249,3 +249,9 @@ def test_candidates_are_for_answers(run_command: Any, toy_directory: Path, tmp_p
     save_model(model, Tokenizer.load(source), tmp_path / "ranker", "", task_values(task))
     code, _, err = run_command("predict", tmp_path / "ranker", "a.tsv", "--candidates", "all")
     assert (code, err) == (2, "error: --candidates means nothing to a model of the task 'rank'\n")
+
+
+def test_control_characters_in_an_answer(run_command: Any, save: Save, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("The king lives in a red \x1bhouse.\x07\n", encoding="utf-8")
+    _, out, _ = run_command("answer", save(), "--documents", tmp_path / "a.txt", "who lives?", "--top", 1)
+    assert "  red ␛house  [" in out

@@ -67,3 +67,13 @@ def test_what_is_no_directory_of_ours(run_command: Any, tmp_path: Path, name: st
     code, out, err = run_command("info", tmp_path / name)
     assert (code, out) == (1, "")
     assert err.startswith(f"error: {tmp_path / name} is n") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [('corpus = "c"', "run"), ('train = "a.csv"', "fine-tuning run"), ('variants = ["last"]', "comparison")],
+)
+def test_a_run_that_has_only_begun(run_command: Any, tmp_path: Path, settings: str, kind: str) -> None:
+    (tmp_path / "config.toml").write_text(settings, encoding="utf-8")
+    (tmp_path / "environment.json").write_text("{}", encoding="utf-8")
+    assert facts_of(run_command, tmp_path)["kind"] == kind

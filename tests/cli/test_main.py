@@ -32,6 +32,11 @@ def test_an_unknown_verb(run_command: Any) -> None:
     assert code == 2 and f"the verbs are {', '.join(VERBS)}" in err
 
 
+def test_an_argument_of_another_encoding(run_command: Any) -> None:
+    code, _, err = run_command("similar", "model", "sch\udcf6n", "b")
+    assert (code, err) == (2, r"error: the argument 'sch\udcf6n' is not UTF-8; write it so, or rename the file" + "\n")
+
+
 KINDS = ("finetune classify", "finetune tag", "compare features", "compare words")
 
 
@@ -41,6 +46,12 @@ def test_every_verb_explains_its_flags(run_command: Any, verb: str) -> None:
     assert (code, err) == (0, "")
     assert out.startswith(f"usage: bertsmith {verb}")
     assert "--config FILE.toml reads these settings from a file" in " ".join(out.split())
+
+
+def test_arguments_have_names(run_command: Any) -> None:
+    assert run_command("rank", "--help")[1].startswith("usage: bertsmith rank [-h] [OPTIONS] MODEL QUERY FILE\n")
+    code, _, err = run_command("rank", "model", "the cat")
+    assert code == 2 and "FILE" in err
 
 
 def imported(*arguments: str) -> set[str]:

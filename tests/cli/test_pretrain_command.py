@@ -41,7 +41,7 @@ def test_from_text_to_filled_blanks(run_command: Any, toy_directory: Path, tmp_p
         (["--steps", "None", "--budget", "5"], 2, "not '5'"),
         (["--batch-tokens", "40"], 2, "micro-batches of 40 tokens do not work with sequences of up to 48"),
         (["--max-length", "513"], 1, "--max-length 513 is beyond the 64 positions"),
-        (["--corpus", "/nowhere"], 1, "/nowhere is not a directory"),
+        (["--corpus", "/nowhere"], 1, "/nowhere is not a directory; a corpus directory is needed here"),
         (["--probes", "no blank"], 2, "a probe has exactly one [MASK]"),
         (["--steps", "-5"], 2, "steps = -5: input should be greater than 0"),
     ],

@@ -146,3 +146,11 @@ def test_predictions_and_scores(run_command: Any, model: Path, tmp_path: Path) -
     reciprocal = 1.0 if found[0]["candidates"][0]["text"] == "sees" else 0.5
     assert code == 0 and json.loads(out)["scores"]["mrr"]["value"] == reciprocal
     assert "1 of 2 queries have no relevant candidate: they are left out of the scores" in err
+
+
+def test_control_characters_in_a_candidate(run_command: Any, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("the \x1b[31mmoon\x07\n", encoding="utf-8")
+    _, out, _ = run_command("rank", model, QUERY, tmp_path / "a.txt")
+    assert out.endswith("  the ␛[31mmoon␇\n")
+    _, out, _ = run_command("rank", model, QUERY, tmp_path / "a.txt", "--json")
+    assert json.loads(out)["text"] == "the \x1b[31mmoon\x07"

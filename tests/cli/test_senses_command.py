@@ -96,3 +96,12 @@ def test_without_scikit_learn(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "sklearn.cluster", None)
     code, _, err = run("--word", "moon")
     assert code == 2 and "pip install 'bertsmith[senses]'" in err and err.count("\n") == 1
+
+
+def test_control_characters_in_a_text(run_command: Run, toy_directory: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("the \x1b[31mcat sees the moon\n" * 3, encoding="utf-8")
+    code, out, _ = run_command(
+        "senses", toy_directory / "model", tmp_path / "a.txt", "--word", "moon", "--plot", tmp_path / "moon.svg"
+    )
+    assert code == 0 and "the ␛[31mcat sees the **moon**" in out
+    ElementTree.fromstring((tmp_path / "moon.svg").read_text(encoding="utf-8"))

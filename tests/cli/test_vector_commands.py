@@ -49,6 +49,7 @@ def test_nothing_to_compare(run_command: Run, model: Path, texts: list[str], mes
 
 def test_a_search_with_an_index_that_is_kept(run_command: Run, model: Path, file: Path, tmp_path: Path) -> None:
     index = tmp_path / "index"
+    index.mkdir()  # empty, as good as none
     code, first, _ = run_command("search", model, file, "the king", "--index", index, "--top", "2")
     assert code == 0 and len(first.splitlines()) == 2
     similarity, line, text = first.splitlines()[0].split(maxsplit=2)
@@ -99,3 +100,14 @@ def test_a_dialogue(run_command: Run, model: Path, file: Path, monkeypatch: pyte
 def test_an_empty_query(run_command: Run, model: Path, file: Path) -> None:
     code, _, err = run_command("search", model, file, " ")
     assert code == 2 and "a query is empty; say what to search for" in err
+
+
+def test_control_characters_in_a_text(run_command: Run, model: Path, file: Path) -> None:
+    text = "the \x1b[31mking\x07"
+    file.write_text(f"{text}\n")
+    _, out, _ = run_command("search", model, file, "the king")
+    assert out.endswith("  the ␛[31mking␇\n")
+    _, out, _ = run_command("search", model, file, "the king", "--json")
+    assert json.loads(out)["hits"][0]["text"] == text
+    _, out, _ = run_command("similar", model, "a", "b", text)
+    assert out.endswith("  the ␛[31mking␇\n")

@@ -100,10 +100,10 @@ def test_words_averaged_over_text(configure: Callable[..., CompareWordsConfig], 
     assert found.in_text[-1] == pytest.approx(by_hand(four, {word: np.mean(found, axis=0) for word, found in rows.items()}))
 
 
-def test_what_is_written(configure: Callable[..., CompareWordsConfig]) -> None:
+def test_what_is_written(configure: Callable[..., CompareWordsConfig], run_command: Any) -> None:
     config = configure()
     (found,) = compare_words(config)
-    assert sorted(path.name for path in config.out.iterdir()) == ["pairs.svg", "scores.json", "table.md"]
+    assert sorted(path.name for path in config.out.iterdir()) == ["manifest.json", "pairs.svg", "scores.json", "table.md"]
     table = (config.out / "table.md").read_text(encoding="utf-8").splitlines()
     assert table[0] == "| layer | pairs, alone |" and table[-1].endswith("Pairs compared: pairs 5 of 5.")
     assert [line.split("|")[1].strip() for line in table[2:6]] == ["input embeddings", "0 (embeddings)", "1", "2"]
@@ -111,6 +111,9 @@ def test_what_is_written(configure: Callable[..., CompareWordsConfig]) -> None:
     (scores,) = json.loads((config.out / "scores.json").read_text(encoding="utf-8"))
     assert scores["alone"] == found.alone and scores["static"] == found.static
     ElementTree.fromstring((config.out / "pairs.svg").read_text(encoding="utf-8"))
+    code, out, _ = run_command("info", config.out)
+    assert code == 0
+    assert out.startswith("kind: word comparison\ncorrelations:\n  pairs:\n    n pairs: 5\n    of: 5\n    static: "), out
 
 
 def test_what_cannot_be_compared(configure: Callable[..., CompareWordsConfig], tmp_path: Path) -> None:

@@ -195,11 +195,16 @@ def test_a_notebook_shows_the_page_in_a_frame(toy_directory: Path, tmp_path: Pat
     assert (tmp_path / "page.html").read_text() == page.html and len(repr(page)) < 100
 
 
-def test_a_notebook_takes_models_that_are_loaded(subject: Subject, toy_directory: Path) -> None:
+def test_a_notebook_takes_models_that_are_loaded(subject: Subject, toy_directory: Path, tmp_path: Path) -> None:
     mine = copy.deepcopy(subject.model).requires_grad_(True).train()
     page = bertsmith.inspect(mine, "the cat", other=toy_directory / "model", tokenizer=subject.tokenizer)
     assert mine.training and all(parameter.requires_grad for parameter in mine.parameters())
     assert [one["name"] for one in data_of(page.html)["models"]["models"]] == ["model A", "model"]
+    for name in ("checkpoints/step-4", "final"):
+        save_model(subject.model, subject.tokenizer, tmp_path / "run" / name)
+    (tmp_path / "run" / "config.toml").touch()
+    page = bertsmith.inspect(mine, "the cat", other=tmp_path / "run", tokenizer=subject.tokenizer)
+    assert [one["name"] for one in data_of(page.html)["models"]["models"]] == ["model A", "run", "run, step 4"]
     with pytest.raises(UsageError, match="needs its tokenizer"):
         bertsmith.inspect(subject.model, "the cat")
     with pytest.raises(Refusal, match="nothing to look at"):

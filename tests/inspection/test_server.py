@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -24,6 +25,7 @@ pytest.importorskip("fastapi")
 from bertsmith.errors import UsageError
 from bertsmith.inspection import server
 from bertsmith.inspection.gallery import Gallery
+from bertsmith.inspection.page_files import page_files
 from bertsmith.inspection.questions import all_questions
 from bertsmith.inspection.refusal import Cancelled, never
 from bertsmith.inspection.views import VIEWS
@@ -186,6 +188,23 @@ def test_requests_that_are_none(client: Client) -> None:
         "limit": 20_000,
         "found": 100_000,
     }
+
+
+def test_more_than_is_taken(client: Client) -> None:
+    answer = client.post("context", model="a", word="the", texts=["the cat"] * 17)
+    assert answer.json["error"] == {
+        "code": "too_many",
+        "message": "texts has 17 entries; at most 16 are taken: leave some out",
+        "values": {"field": "texts", "limit": 16, "found": 17},
+    }
+
+
+def test_the_page_has_words_for_every_refusal() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for path in Path(server.__file__).parent.glob("*.py"))
+    codes = set(re.findall(r'(?:Refusal|Missing)\(\s*"(\w+)"', sources))
+    assert codes > {"busy", "no_captum", "too_many"}
+    words = page_files()["words.js"]
+    assert [code for code in sorted(codes) if f'"error.{code}": [' not in words] == []
 
 
 @pytest.mark.parametrize("text", ["<script>alert(1)</script>", "שלום", "😀👩‍👩‍👧", "a\x00b", "x" * 20_000])

@@ -12,9 +12,11 @@ from typing import Any
 
 import pyarrow
 import pytest
+from pyarrow import parquet
 
 from bertsmith.errors import InputError, UsageError
 from bertsmith.tasks.records import Record, Table, read_table
+from bertsmith.tasks.texts import Columns, read_texts
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -245,6 +247,51 @@ def test_memory_stays_bounded(tmp_path: Path, name: str) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 << 20
+
+
+def test_no_file_at_all(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere does not exist; check its name"):
+        read_table(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="is a directory; give a file in it"):
+        read_table(tmp_path)
+
+
+# Parquet.
+
+
+def parquet_with_damage(path: Path, damaged: str, **columns: list[Any]) -> Path:
+    """Write a file, and overwrite what holds the values of a column, so that whoever reads it fails."""
+    parquet.write_table(pyarrow.table(columns), path)
+    with parquet.ParquetFile(path) as file:
+        group = file.metadata.row_group(0)
+        found = next(group.column(n) for n in range(group.num_columns) if group.column(n).path_in_schema == damaged)
+    content = bytearray(path.read_bytes())
+    begin = min(found.data_page_offset, found.dictionary_page_offset or found.data_page_offset)
+    content[begin : begin + found.total_compressed_size] = b"\xff" * found.total_compressed_size
+    return write(path, bytes(content))
+
+
+def test_columns_of_parquet_that_are_not_asked_for_are_not_read(tmp_path: Path) -> None:
+    path = parquet_with_damage(tmp_path / "a.parquet", "image", text=["a", "b"], image=[b"x" * 99, b"y" * 99], id=[7, 8])
+    table = read_table(path)
+    assert table.columns == ("text", "image", "id")
+    rows = list(table.with_columns("text", None, "nowhere", "id"))
+    assert rows == [Record({"text": "a", "id": 7}, f"{path}:1"), Record({"text": "b", "id": 8}, f"{path}:2")]
+    with pytest.raises(InputError, match=r"cannot read .*a\.parquet"):
+        list(table.rows)
+    (one, _) = read_texts(path, Columns(), labelled=False)
+    assert (one.text, one.id) == ("a", "7")
+
+
+def test_other_files_have_all_their_columns(tmp_path: Path) -> None:
+    table = read_table(write(tmp_path / "a.csv", "a,b\n1,2\n"))
+    assert [record.values for record in table.with_columns("a")] == [{"a": "1", "b": "2"}]
+
+
+def test_parquet_without_rows(tmp_path: Path) -> None:
+    parquet.write_table(pyarrow.table({"text": pyarrow.array([], pyarrow.string())}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="holds no rows"):
+        read_table(tmp_path / "a.parquet")
 
 
 # The Hugging Face hub, from local directories.

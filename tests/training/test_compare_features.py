@@ -182,7 +182,7 @@ def test_a_comparison_and_what_is_found_again(comparison: Any, files: Path, monk
         compare_features(comparison(tagger={"width": 16, "depth": 1, "epochs": 2, "lr": 0.02}))
 
 
-def test_stopped_in_the_middle(comparison: Any, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopped_in_the_middle(comparison: Any, files: Path, monkeypatch: pytest.MonkeyPatch, run_command: Any) -> None:
     train = module.train_tagger
 
     def interrupted(*given: Any) -> Any:
@@ -193,6 +193,8 @@ def test_stopped_in_the_middle(comparison: Any, files: Path, monkeypatch: pytest
     with monkeypatch.context() as patched, pytest.raises(Interrupted, match="goes on behind the last result"):
         patched.setattr(module, "train_tagger", interrupted)
         compare_features(comparison(variants=["last"]))
+    code, out, _ = run_command("info", files / "run")
+    assert (code, out) == (0, "kind: comparison\nvariants: none\n")
     resumed = compare_features(comparison(variants=["last"]))
     undisturbed = compare_features(comparison(variants=["last"], out=str(files / "other-run")))
     assert resumed == undisturbed

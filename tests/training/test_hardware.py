@@ -136,9 +136,8 @@ def test_the_rate_of_matrix_products_is_positive() -> None:
 def test_kept_pages_are_not_cleared_again() -> None:
     """Freed and allocated again, a large tensor costs no page faults; by default every page of it would."""
     script = """
-import resource, torch
-from bertsmith.training.hardware import keep_pages
-keep_pages()
+import resource, torch, bertsmith
+bertsmith.keep_pages()
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(50):  # until the heap has grown to where it stays

@@ -10,6 +10,7 @@ import pydantic
 from tyro.conf import Positional, arg
 
 from bertsmith.cli.flags import parse
+from bertsmith.cli.screen import visible
 from bertsmith.config import Config
 from bertsmith.errors import UsageError
 from bertsmith.progress import TerminalProgress
@@ -73,7 +74,7 @@ def run(arguments: Sequence[str]) -> None:
     read = DocumentReader(pipe, passages, finder, scorer, config.passages, config.ranked or _RANKED)
     for question in config.questions or typed_lines("question"):
         reply = read(question)
-        print(_as_json(reply, config.top) if config.as_json else _readable(reply, config.top), flush=True)
+        print(_as_json(reply, config.top) if config.as_json else visible(_readable(reply, config.top)), flush=True)
 
 
 def _finder(config: AnswerConfig, texts: Sequence[str]) -> "Finder":

@@ -11,6 +11,7 @@ from tyro.conf import arg
 
 from bertsmith.cli.flags import parse
 from bertsmith.cli.labelled import ModelOnFile, open_pipeline
+from bertsmith.cli.screen import visible
 from bertsmith.errors import InputError, MismatchError, UsageError
 from bertsmith.progress import TerminalProgress
 
@@ -59,7 +60,7 @@ def run(arguments: Sequence[str]) -> None:
         found["difference"] = paired_test(
             outcomes, other_outcomes, task.scores, task.main_metric, rounds=config.rounds, seed=config.seed
         )
-    print(json.dumps(_plain(found), indent=2) if config.as_json else _readable(found))
+    print(json.dumps(_plain(found), indent=2) if config.as_json else visible(_readable(found)))
 
 
 def _comparable(config: EvaluateConfig, task: "Task") -> "TaskPipeline | None":

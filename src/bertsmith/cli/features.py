@@ -131,7 +131,7 @@ def _texts(config: FeaturesConfig) -> Iterator[tuple[int, str]]:
     if config.field not in table.columns:
         columns = ", ".join(map(repr, table.columns))
         raise InputError(f"{table.path} has no column {config.field!r}; its columns are {columns}; choose one with --field")
-    for record in table.rows:
+    for record in table.with_columns(config.field):
         text = record.values.get(config.field)
         if not isinstance(text, str):
             raise InputError(f"{record.source}: the field {config.field!r} holds {text!r:.60} where text is expected")

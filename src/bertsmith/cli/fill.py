@@ -10,6 +10,7 @@ import pydantic
 from tyro.conf import Positional, arg
 
 from bertsmith.cli.flags import parse
+from bertsmith.cli.screen import visible
 from bertsmith.config import Config
 from bertsmith.errors import ArtifactError
 from bertsmith.text.streams import typed_lines
@@ -47,7 +48,7 @@ def run(arguments: Sequence[str]) -> None:
         raise ArtifactError(f"{config.model} {other}")
     texts = iter(config.texts) if config.texts else typed_lines("text")
     for filled in pipe.stream(texts, config.top):
-        print(json.dumps(asdict(filled), ensure_ascii=False) if config.as_json else _readable(filled), flush=True)
+        print(json.dumps(asdict(filled), ensure_ascii=False) if config.as_json else visible(_readable(filled)), flush=True)
 
 
 def _readable(filled: "Filled") -> str:

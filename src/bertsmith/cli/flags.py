@@ -33,7 +33,7 @@ def parse(config: type[C], arguments: Sequence[str], verb: str) -> C:
         prog=f"bertsmith {verb}",
         description=f"{config.__doc__}\n\n--config FILE.toml reads these settings from a file; --dry-run only prints them.",
         default=_defaults(config, config.partial_from_toml(file) if file else {}),
-        config=(tyro.conf.OmitArgPrefixes,),
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.PositionalMetavarFromFieldName),
         registry=_REGISTRY,
     )
     parsed = config.from_values(unchecked.model_dump(mode="json"), f"bertsmith {verb}")

@@ -10,7 +10,8 @@ from tyro.conf import Positional, arg
 
 from bertsmith import files
 from bertsmith.cli.flags import parse
-from bertsmith.config import Config
+from bertsmith.cli.screen import visible
+from bertsmith.config import Config, read_toml
 from bertsmith.errors import ArtifactError, DamagedError
 
 
@@ -30,7 +31,7 @@ def run(arguments: Sequence[str]) -> None:
     if config.as_json:
         print(json.dumps(facts, ensure_ascii=False, indent=2))
     else:
-        sys.stdout.write(_readable(facts))
+        sys.stdout.write(visible(_readable(facts)))
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -42,24 +43,27 @@ def describe(path: Path) -> dict[str, Any]:
         from bertsmith.corpus.store import describe as describe_corpus
 
         return describe_corpus(path)
-    if kind in ("vocabulary", "feature cache", "text-index"):
+    if kind in ("vocabulary", "feature cache", "text-index", "word comparison"):
         manifest = files.read_manifest(path, kind)
         return {name: value for name, value in manifest.items() if name not in ("format", "files")}
     if kind == "multi":
         from bertsmith.artifacts.directory import task_directories
 
         return {"kind": kind, "tasks": {name: _describe_model(directory) for name, directory in task_directories(path).items()}}
-    if (path / "table.json").exists():
-        return {"kind": "comparison", "variants": _variants(path / "table.json")}
     if (path / "config.toml").exists() and (path / "environment.json").exists():
-        return _describe_finetuning(path) if (path / "trials").exists() else _describe_run(path)
+        settings = read_toml(path / "config.toml")
+        if "variants" in settings:
+            return {"kind": "comparison", "variants": _variants(path / "table.json")}
+        return _describe_run(path) if "corpus" in settings else _describe_finetuning(path)
     if kind == "model" or (path / "config.json").exists():
         return _describe_model(path)
-    raise ArtifactError(f"{path} is no vocabulary, corpus, run, model or index directory")
+    raise ArtifactError(f"{path} is no vocabulary, corpus, run, comparison, model or index directory")
 
 
 def _variants(table: Path) -> dict[str, Any]:
-    """Return what a comparison found of each variant."""
+    """Return what a comparison found of each variant; nothing before the first is finished."""
+    if not table.exists():
+        return {}
     found = files.read_json(table).get("variants")
     if not isinstance(found, list) or not all(isinstance(one, dict) and isinstance(one.get("variant"), str) for one in found):
         raise DamagedError(
@@ -117,9 +121,9 @@ def _readable(facts: Mapping[str, Any], indent: str = "") -> str:
     lines = ""
     for name, value in facts.items():
         label = f"{indent}{name.replace('_', ' ')}:"
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             lines += f"{label}\n{_readable(value, indent + '  ')}"
-        elif isinstance(value, list):
+        elif isinstance(value, Mapping | list):
             lines += f"{label} {', '.join(str(item) for item in value) or 'none'}\n"
         else:
             lines += f"{label} {f'{value:,}' if type(value) is int else value}\n"

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import bertsmith
+from bertsmith.cli.screen import visible
 from bertsmith.errors import BertsmithError, Interrupted, UsageError
 
 # In the order in which one uses them; each is a module of this package with a function ``run(arguments)``.
@@ -51,9 +52,10 @@ def run(arguments: Sequence[str]) -> int:
         return _DONE
     _log_to_stderr()
     try:
+        _refuse_bytes(arguments)
         return _run_verb(arguments[0], arguments[1:])
     except BertsmithError as error:
-        print(f"{'stopped' if isinstance(error, Interrupted) else 'error'}: {error}", file=sys.stderr)
+        print(f"{'stopped' if isinstance(error, Interrupted) else 'error'}: {visible(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
@@ -62,6 +64,15 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read our output has left; what follows must not be written to the closed pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _DONE
+
+
+def _refuse_bytes(arguments: Sequence[str]) -> None:
+    """Refuse what the shell passed on in another encoding; Python has put lone surrogates in its place."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"the argument {argument!r} is not UTF-8; write it so, or rename the file") from None
 
 
 def _run_verb(verb: str, arguments: Sequence[str]) -> int:
@@ -90,7 +101,7 @@ def _log_to_stderr() -> None:
     class Formatter(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
             prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-            return prefix + record.getMessage()
+            return prefix + visible(record.getMessage())
 
     handler = logging.StreamHandler()
     handler.setFormatter(Formatter())

@@ -10,6 +10,7 @@ import pydantic
 from tyro.conf import Positional, arg
 
 from bertsmith.cli.flags import parse
+from bertsmith.cli.screen import visible
 from bertsmith.config import Config
 from bertsmith.errors import InputError, UsageError
 from bertsmith.progress import Task, TerminalProgress
@@ -57,7 +58,7 @@ def run(arguments: Sequence[str]) -> None:
         print(
             json.dumps(asdict(one), ensure_ascii=False)
             if config.as_json
-            else f"{one.probability:8.2%}  {one.score:+8.3f}  {' '.join(one.text.split())}"
+            else visible(f"{one.probability:8.2%}  {one.score:+8.3f}  {' '.join(one.text.split())}")
         )
 
 
@@ -70,7 +71,7 @@ def _candidates(config: RankConfig, shown: Task) -> Iterator[tuple[str, str]]:
     if field not in table.columns:
         names = ", ".join(table.columns)
         raise InputError(f"{table.path} has the columns {names}; say with --field which of them holds the candidates")
-    for record in table.rows:
+    for record in table.with_columns(field):
         text = record.values.get(field)
         if not isinstance(text, str):
             raise InputError(f"{record.source}: {field!r} holds {text!r:.60} where a text is expected")

@@ -13,6 +13,7 @@ import pydantic
 from tyro.conf import Positional, arg
 
 from bertsmith.cli.flags import parse
+from bertsmith.cli.screen import visible
 from bertsmith.config import Config
 from bertsmith.errors import UsageError
 from bertsmith.progress import TerminalProgress
@@ -62,7 +63,7 @@ def run(arguments: Sequence[str]) -> None:
     with _opened(config, pipe) as index:
         for query in config.queries or (_asked() if is_dialogue else typed_lines("query")):
             (hits,) = index.search(pipe([query]), config.top)
-            print(_as_json(query, hits) if as_json else _readable(hits), flush=True)
+            print(_as_json(query, hits) if as_json else visible(_readable(hits)), flush=True)
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def _opened(config: SearchConfig, pipe: "VectorPipeline") -> Iterator["TextIndex
     model = digest(config.model, pipe)
     with tempfile.TemporaryDirectory(prefix="bertsmith-") as temporary:
         path = config.index or Path(temporary) / "index"
-        if not path.exists():
+        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
             build_index(pipe, model, config.file, path, TerminalProgress())
         yield TextIndex.open(path, model, config.file)
 

@@ -9,6 +9,7 @@ import pydantic
 from tyro.conf import Positional, arg
 
 from bertsmith.cli.flags import parse
+from bertsmith.cli.screen import visible
 from bertsmith.config import Config
 from bertsmith.errors import InputError, UsageError
 from bertsmith.files import atomic_file
@@ -74,7 +75,7 @@ def run(arguments: Sequence[str]) -> None:
     if config.as_json:
         print(json.dumps(_record(config, sample.seen, found, senses), ensure_ascii=False))
     else:
-        print(_readable(sample.seen, found, senses))
+        print(visible(_readable(sample.seen, found, senses)))
     if config.plot is not None:
         _draw(config.plot, found, senses)
 
@@ -177,4 +178,4 @@ def _draw(path: Path, found: "Sequence[Occurrence]", senses: "Senses") -> None:
     ]
     svg = scatter_svg(groups, f"{found[0].word}: {_named(senses)}", axes[0], axes[1])
     with atomic_file(path) as temporary:
-        temporary.write_text(svg + "\n", encoding="utf-8")
+        temporary.write_text(visible(svg) + "\n", encoding="utf-8")  # XML has no control characters

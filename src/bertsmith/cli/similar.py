@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from bertsmith.cli.flags import parse
+from bertsmith.cli.screen import visible
 from bertsmith.config import Config
 from bertsmith.errors import UsageError
 
@@ -47,7 +48,7 @@ def run(arguments: Sequence[str]) -> None:
     else:
         print(
             "\n".join(
-                f"{' '.join(f'{cosine:7.4f}' for cosine in row)}  {text}"
+                f"{' '.join(f'{cosine:7.4f}' for cosine in row)}  {visible(text)}"
                 for row, text in zip(cosines_nn, config.texts, strict=True)
             )
         )

@@ -37,7 +37,7 @@ _logger = logging.getLogger("bertsmith")
 
 
 class CorpusConfig(Config):
-    """What ``bertsmith corpus`` is told."""
+    """Tokenise text into a memory-mapped corpus, on all cores; the same command again resumes."""
 
     files: Positional[list[str]]
     """Text files, folders or glob patterns."""

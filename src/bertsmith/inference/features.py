@@ -13,7 +13,8 @@ import numpy.typing as npt
 from bertsmith.batches.look_ahead import prepared_ahead
 from bertsmith.batches.packing import pack
 from bertsmith.batches.windows import Part, Window, make_windows
-from bertsmith.errors import DivergedError, InputError, UsageError
+from bertsmith.errors import DivergedError, UsageError
+from bertsmith.inference.checks import check_length, refuse_single
 from bertsmith.inference.engine import Engine
 from bertsmith.model.heads.pooling import Pooling
 from bertsmith.model.mixing import Layers as Layers
@@ -92,13 +93,10 @@ class FeaturePipeline:
     def __init__(
         self, engine: Engine, tokenizer: Tokenizer, layers: Layers, max_length: int | None = None, stride: int | None = None
     ) -> None:
-        positions = engine.model.config.max_positions
-        if max_length is not None and not 2 < max_length <= positions:
-            raise UsageError(f"max_length {max_length} is not between 3 and the {positions} positions that the model has")
         if stride is not None and stride < 1:
             raise UsageError(f"stride {stride} is less than one token")
         self.engine, self.tokenizer, self.layers = engine, tokenizer, layers
-        self._max_length = max_length or positions
+        self._max_length = check_length(engine, max_length)
         self._stride = stride or max(1, self._max_length // 2)
 
     def __call__(self, texts: Iterable[str]) -> list[TextFeatures]:
@@ -111,8 +109,7 @@ class FeaturePipeline:
         Raises:
             DivergedError: a vector is NaN or infinite.
         """
-        if isinstance(texts, str):
-            raise InputError(f"a pipeline takes a list or a generator of texts, not one text: write pipe([{texts!r:.40}])")
+        refuse_single(texts)
         wanted = min(_BATCHES_AT_ONCE * self.engine.token_budget, _TOKENS_AT_ONCE)
         waiting: list[tuple[Window, _Filling]] = []
         n_tokens = 0

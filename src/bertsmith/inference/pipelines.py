@@ -19,7 +19,8 @@ from bertsmith.artifacts.directory import TASK, load_model, task_directories, ve
 from bertsmith.artifacts.sentence_modules import MODULES, read_sentence_modules
 from bertsmith.batches.look_ahead import prepared_ahead
 from bertsmith.batches.packing import pack
-from bertsmith.errors import ArtifactError, InputError, UsageError
+from bertsmith.errors import ArtifactError
+from bertsmith.inference.checks import check_length, refuse_single
 from bertsmith.inference.engine import Engine, choose_precision
 from bertsmith.model.bert import Bert, Heads
 from bertsmith.tasks.embed import Embed
@@ -57,7 +58,7 @@ class FillPipeline:
 
     def stream(self, texts: Iterable[str], top: int = 5) -> Iterator[Filled]:
         """Yield results one after the other; any number of texts in bounded memory."""
-        _refuse_single(texts)
+        refuse_single(texts)
         remaining = iter(texts)
         while batch := list(islice(remaining, _TEXTS_AT_ONCE)):
             yield from fill(self.engine.model, self.tokenizer, batch, top)
@@ -87,7 +88,7 @@ class TaskPipeline:
 
     def stream(self, inputs: Iterable[Any]) -> Iterator[Any]:
         """Yield predictions in order; any number of inputs in bounded memory."""
-        _refuse_single(inputs)
+        refuse_single(inputs)
         for _, prediction in self.predict(self.task.example(value) for value in inputs):
             yield prediction
 
@@ -109,11 +110,8 @@ class VectorPipeline:
     """
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer, max_length: int | None = None) -> None:
-        positions = engine.model.config.max_positions
-        if max_length is not None and not 2 < max_length <= positions:
-            raise UsageError(f"max_length {max_length} is not between 3 and the {positions} positions that the model has")
         self.engine, self.tokenizer = engine, tokenizer
-        self.max_length = max_length or positions
+        self.max_length = check_length(engine, max_length)
         self.warns_of_cuts = True
 
     @property
@@ -132,7 +130,7 @@ class VectorPipeline:
         Raises:
             DivergedError: the model says what is no number.
         """
-        _refuse_single(texts)
+        refuse_single(texts)
         for _, sequences in prepared_ahead(texts, _LOOK_AHEAD, self._sequences):
             yield from self._vectors(sequences)
 
@@ -155,11 +153,6 @@ class VectorPipeline:
             vectors[places] = self.engine.logits(batch).cpu().numpy()
         check_predictions(vectors, vectors)
         return vectors
-
-
-def _refuse_single(inputs: Iterable[Any]) -> None:
-    if isinstance(inputs, str):
-        raise InputError(f"a pipeline takes a list or a generator of texts, not one text: write pipe([{inputs!r:.40}])")
 
 
 def pipeline(

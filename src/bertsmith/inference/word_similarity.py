@@ -21,7 +21,7 @@ import torch
 from bertsmith.artifacts.directory import load_model
 from bertsmith.config import Config
 from bertsmith.errors import InputError
-from bertsmith.files import atomic_directory, refuse_existing
+from bertsmith.files import atomic_directory, refuse_existing, write_manifest
 from bertsmith.inference.engine import Engine
 from bertsmith.inference.features import FeaturePipeline, Layers
 from bertsmith.inference.word_vectors import word_vectors
@@ -103,6 +103,7 @@ def compare_words(config: CompareWordsConfig, progress: Progress = SILENT) -> li
         (directory / "scores.json").write_text(scores + "\n", encoding="utf-8")
         for one in found:
             (directory / f"{one.name}.svg").write_text(_plot(one) + "\n", encoding="utf-8")
+        write_manifest(directory, "word comparison", {"correlations": {one.name: _facts(one) for one in found}})
     return found
 
 
@@ -207,6 +208,10 @@ def _table(found: Sequence[Correlations]) -> str:
         ),
     ]
     return "\n".join([*lines, "", f"Spearman's correlation with people's scores. Pairs compared: {pairs}.", ""])
+
+
+def _facts(one: Correlations) -> dict[str, Any]:
+    return {name: value for name, value in asdict(one).items() if name != "name" and value is not None}
 
 
 def _bold(value: float, is_bold: bool) -> str:

@@ -117,7 +117,7 @@ class Gallery:
     @classmethod
     def open(cls, paths: list[Path], start: Start) -> "Gallery":
         """Load model directories or the models of runs; errors as for :func:`bertsmith.load`."""
-        found = [_model_and_checkpoints(path) for path in paths]
+        found = [model_and_checkpoints(path) for path in paths]
         names = [path.name or str(path) for path in paths]
         if len(set(names)) < len(names):
             names = [str(path) for path in paths]
@@ -238,8 +238,12 @@ def _evenly(paths: list[Path], most: int) -> list[Path]:
     return [paths[round(place * (len(paths) - 1) / (most - 1))] for place in range(most)]
 
 
-def _model_and_checkpoints(path: Path) -> tuple[Path, list[Path]]:
-    """Return the model directory and the checkpoints of a run directory, of its final model, or of any model directory."""
+def model_and_checkpoints(path: Path) -> tuple[Path, list[Path]]:
+    """Return the model directory and the checkpoints of a run directory, of its final model, or of any model directory.
+
+    Raises:
+        ArtifactError: there is no model, or none yet.
+    """
     is_run = (path / "config.toml").exists()
     run = RunDirectory(path if is_run else path.parent)
     found = checkpoints(run.checkpoints) if is_run or path.name == run.final.name else []

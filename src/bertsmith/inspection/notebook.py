@@ -8,7 +8,7 @@ from pathlib import Path
 from bertsmith.errors import UsageError
 from bertsmith.files import atomic_file
 from bertsmith.inspection.export import exported
-from bertsmith.inspection.gallery import Gallery, Start
+from bertsmith.inspection.gallery import Gallery, Start, model_and_checkpoints
 from bertsmith.inspection.subject import Subject
 from bertsmith.model.bert import Bert
 from bertsmith.text.tokenizer import Tokenizer
@@ -52,7 +52,7 @@ def inspect(
         model: Directory of a model or a run, or a model that is loaded, with its ``tokenizer``.
         text: The text.
         pair: A second text, as the model's second segment.
-        other: A second model to compare with.
+        other: A second model to compare with, given as the first is.
         tokenizer: That of the models given loaded.
         height: Of the frame in a notebook, in pixels.
 
@@ -64,13 +64,17 @@ def inspect(
     start, wanted = Start(text, pair), [model] if other is None else [model, other]
     if not any(isinstance(one, Bert) for one in wanted):
         return Page(exported(Gallery.open([Path(str(one)) for one in wanted], start)), height)
-    subjects = []
+    subjects: list[tuple[str, Subject]] = []
+    runs: list[list[Path]] = []
     for letter, one in zip("AB", wanted, strict=False):
         if not isinstance(one, Bert):
-            subjects.append((Path(one).name, Subject.load(Path(one))))
+            path, checkpoints = model_and_checkpoints(Path(one))
+            subjects.append((Path(one).name, Subject.load(path)))
+            runs.append(checkpoints)
         elif tokenizer is None:
             raise UsageError("a loaded model needs its tokenizer: inspect(model, text, tokenizer=tok)")
         else:
             # A copy, since whoever has the model may train it on.
             subjects.append((f"model {letter}", Subject.of(copy.deepcopy(one).cpu().float(), tokenizer)))
-    return Page(exported(Gallery(subjects, [], start)), height)
+            runs.append([])
+    return Page(exported(Gallery(subjects, runs, start)), height)

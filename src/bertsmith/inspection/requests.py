@@ -169,6 +169,10 @@ def refusal_of(details: Sequence[Any]) -> Refusal:
             limit, found = context["max_length"], len(detail["input"])
             message = f"{field} has {found:,} characters; at most {limit:,} are read: shorten it"
             return Refusal("too_long", message, field=field, limit=limit, found=found)
+        case "too_long":  # a list
+            limit, found = context["max_length"], context["actual_length"]
+            message = f"{field} has {found:,} entries; at most {limit:,} are taken: leave some out"
+            return Refusal("too_many", message, field=field, limit=limit, found=found)
     return Refusal("invalid", f"{field}: {detail['msg']}", field=field)
 
 

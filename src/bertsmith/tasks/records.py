@@ -7,14 +7,26 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from bertsmith.errors import InputError, UsageError
-from bertsmith.text.streams import COMPRESSIONS, LONGEST_LINE, extension, input_name, read_input, read_lines, well_formed
+from bertsmith.text.streams import (
+    COMPRESSIONS,
+    LONGEST_LINE,
+    check_is_file,
+    extension,
+    input_name,
+    read_input,
+    read_lines,
+    well_formed,
+)
 
+_NO_ROWS = "holds no rows; give a file with at least one example"
 _log = logging.getLogger("bertsmith")
 
 
@@ -31,11 +43,19 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under ``columns`` (of JSON, the keys of the first object); ``path`` names the table in messages."""
+    """Rows under ``columns`` (of JSON, the keys of the first object); ``path`` names the table in messages.
+
+    Of a Parquet file, ``selected`` reads some columns alone.
+    """
 
     path: str
     columns: tuple[str, ...]
     rows: Iterator[Record]
+    selected: Callable[[Iterable[str]], Iterator[Record]] | None = None
+
+    def with_columns(self, *names: str | None) -> Iterator[Record]:
+        """Return the rows with what stands in these columns, and perhaps in others; None and unknown names are left out."""
+        return self.selected(name for name in names if name in self.columns) if self.selected else self.rows
 
 
 def read_table(path: str | Path, format: str | None = None) -> Table:  # noqa: A002
@@ -56,12 +76,12 @@ def read_table(path: str | Path, format: str | None = None) -> Table:  # noqa: A
     if source.startswith(_HUB_PREFIX):
         records = _from_hub(source)
     elif (name := table_format(path, format)) == _PARQUET:
-        records = _from_parquet(Path(path))
+        return _parquet_table(Path(path))
     else:
         records = _READERS[name](read_input(path), source)
     first = next(records, None)
     if first is None:
-        raise InputError(f"{source} holds no rows; give a file with at least one example")
+        raise InputError(f"{source} {_NO_ROWS}")
     return Table(source, tuple(first.values), chain([first], records))
 
 
@@ -69,7 +89,7 @@ def table_format(path: str | Path, format: str | None = None) -> str:  # noqa: A
     """Return which of the formats of :func:`read_table` ``path`` is read as.
 
     Raises:
-        InputError: the extension is unknown.
+        InputError: the extension is unknown, and so perhaps is the file.
         UsageError: ``format`` is.
     """
     formats = (*_READERS, _PARQUET)
@@ -81,6 +101,7 @@ def table_format(path: str | Path, format: str | None = None) -> str:  # noqa: A
         return "txt"
     suffix = extension(Path(path))
     if suffix[1:] not in formats:
+        check_is_file(Path(path))
         known = " ".join(f".{name}" for name in _READERS)
         raise InputError(
             f"{path} has no extension that says how to read it: known are {known}, each also {' '.join(COMPRESSIONS)}, "
@@ -307,19 +328,35 @@ _READERS: dict[str, Callable[[Iterator[str], str], Iterator[Record]]] = {
 _PARQUET = "parquet"
 
 
-def _from_parquet(path: Path) -> Iterator[Record]:
+def _parquet_table(path: Path) -> Table:
+    if path.suffix in COMPRESSIONS or str(path) == "-":
+        raise InputError(f"{input_name(path)}: Parquet is read from its end; give a file that is not compressed around it")
+    with _open_parquet(path) as file:
+        columns, n_rows = file.schema_arrow.names, file.metadata.num_rows
+    if not n_rows:
+        raise InputError(f"{path} {_NO_ROWS}")
+    selected = partial(_parquet_rows, path)
+    return Table(str(path), tuple(columns), selected(columns), selected)
+
+
+def _parquet_rows(path: Path, columns: Iterable[str]) -> Iterator[Record]:
+    number = 0
+    with _open_parquet(path) as file:
+        for batch in file.iter_batches(batch_size=256, columns=list(columns)):
+            for values in batch.to_pylist():
+                number += 1
+                yield Record(values, f"{path}:{number}")
+
+
+@contextmanager
+def _open_parquet(path: Path) -> Iterator[Any]:
+    """Open a Parquet file; what is wrong with it, here or while it is read, is an :class:`InputError`."""
     import pyarrow
     from pyarrow import parquet
 
-    if path.suffix in COMPRESSIONS or str(path) == "-":
-        raise InputError(f"{input_name(path)}: Parquet is read from its end; give a file that is not compressed around it")
-    number = 0
     try:
-        with parquet.ParquetFile(path) as table:
-            for batch in table.iter_batches(batch_size=256):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield Record(values, f"{path}:{number}")
+        with parquet.ParquetFile(path) as file:
+            yield file
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:

@@ -159,15 +159,19 @@ def _names(columns: Sequence[str]) -> str:
 # Examples.
 
 
+def _rows(table: Table, chosen: _Chosen) -> Iterator[Record]:
+    return table.with_columns(chosen.text, chosen.pair, chosen.label, *_IDS)
+
+
 def _unlabelled(table: Table, chosen: _Chosen) -> Iterator[TextExample]:
-    for number, record in enumerate(table.rows):
+    for number, record in enumerate(_rows(table, chosen)):
         yield _example(record, chosen, number, label=None)
 
 
 def _labelled(table: Table, chosen: _Chosen) -> Iterator[TextExample]:
     left_out = LeftOut(table.path)
     n_examples = 0
-    for number, record in enumerate(table.rows):
+    for number, record in enumerate(_rows(table, chosen)):
         label = _label(record, chosen)
         example = _example(record, chosen, number, label)
         if not example.text.strip() or (example.pair is not None and not example.pair.strip()):

@@ -96,12 +96,17 @@ def read_input(path: str | Path) -> Iterator[str]:
     if str(path).startswith("hub:"):
         raise InputError(f"{path}: datasets of the hub are for classify, multilabel, regress and choose; give a file")
     path = Path(path)
+    check_is_file(path)
+    with SILENT.task("", None, "bytes") as task:
+        yield from read_text(path, "strict", task)
+
+
+def check_is_file(path: Path) -> None:
+    """Raise :class:`InputError` where there is nothing, or a directory."""
     if not path.exists():
         raise InputError(f"{path} does not exist; check its name")
     if path.is_dir():
         raise InputError(f"{path} is a directory; give a file in it")
-    with SILENT.task("", None, "bytes") as task:
-        yield from read_text(path, "strict", task)
 
 
 def _standard_input() -> Iterator[str]:

@@ -41,7 +41,7 @@ _log = logging.getLogger("bertsmith")
 
 
 class VocabularyConfig(Config):
-    """What to learn a vocabulary from, and of what kind."""
+    """Learn a WordPiece vocabulary from text of any size, in bounded memory."""
 
     files: Positional[list[str]]
     """Files, folders or globs of text."""

@@ -163,7 +163,10 @@ def _y_axis(
         shown.append(moving_average(y) if is_smooth else y)
         if is_smooth and len(y):
             shown.append(np.percentile(y, [1, 99]))
-    low, high = _range(np.concatenate(shown))
+    values = np.concatenate(shown)
+    low, high = _range(values)
+    if percent and values.max(initial=0.0) <= 1 + 1e-9:
+        high = min(high, 1.0)  # the room above a constant share ends where shares do
     if 0 < low < 0.4 * high:
         low = 0.0
     step = _tick_step(high - low, 6)

@@ -18,6 +18,6 @@
   /** What an error means for the reader. */
   bertsmith.explain = function (error) {
     const key = `error.${error.code}`;
-    return bertsmith.words[key] ? bertsmith.t(key, error.values) : error.message || bertsmith.t("error.failed");
+    return bertsmith.words[key] ? bertsmith.t(key, { message: error.message, ...error.values }) : error.message || bertsmith.t("error.failed");
   };
 })(window.bertsmith);

@@ -1,9 +1,11 @@
 // Where answers come from: the server, or the JSON block of an exported file.
 "use strict";
 (function (bertsmith) {
-  const MOST_KEPT = 300;
+  // Of JSON, as many as the server keeps; unfolded, numbers take three times the room.
+  const MOST_CHARACTERS = 1 << 26;
   const block = document.getElementById("bertsmith-data");
   const data = block ? JSON.parse(block.textContent) : null;
+  // What was asked, each with its answer and, once it is here, its size; what was used last stands last.
   const kept = new Map();
 
   /** The same text for the same request, whatever the order of its fields. */
@@ -59,24 +61,40 @@
     return build(0);
   }
 
+  /** Forget what was not used for longest, until the rest is of bounded size. */
+  function trim() {
+    let size = 0;
+    for (const [key, asked] of [...kept].reverse()) {
+      size += asked.size;
+      if (size > MOST_CHARACTERS) kept.delete(key);
+    }
+  }
+
+  function newlyAsked(key, view, fields, signal) {
+    const asked = { size: 0 };
+    const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(fields), signal };
+    asked.answer = (data ? fromFile(key) : request(`/api/${view}`, options)).then((answer) => {
+      asked.size = JSON.stringify(answer).length;
+      trim();
+      return unfold(answer);
+    });
+    // What failed, or what nobody waited for, is asked again the next time.
+    const forget = () => !asked.size && kept.get(key) === asked && kept.delete(key);
+    asked.answer.catch(forget);
+    signal.addEventListener("abort", forget);
+    return asked;
+  }
+
   bertsmith.source = {
     isExport: data !== null,
     models: async () => (data ? data.models : request("/api/models")),
     /** The answer of a view, with its grids as nested lists; rejects with an error that has ``code`` and ``values``. */
     ask(view, fields, signal) {
       const key = keyOf(view, fields);
-      if (!kept.has(key)) {
-        const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(fields), signal };
-        const answer = (data ? fromFile(key) : request(`/api/${view}`, options)).then(unfold);
-        // What failed, or what nobody waited for, is asked again the next time.
-        let settled = false;
-        const forget = () => !settled && kept.get(key) === answer && kept.delete(key);
-        answer.then(() => { settled = true; }, forget);
-        signal.addEventListener("abort", forget);
-        kept.set(key, answer);
-        if (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value);
-      }
-      return kept.get(key);
+      const asked = kept.get(key) || newlyAsked(key, view, fields, signal);
+      kept.delete(key);
+      kept.set(key, asked);
+      return asked.answer;
     },
   };
 })(window.bertsmith);

@@ -305,6 +305,7 @@
     "error.empty_text": ["There is no text. Write one above.", "没有文本，请在上面输入。"],
     "error.too_long": ["The text is too long: {found} characters of {limit} at most.", "文本过长：{found} 个字符，上限为 {limit}。"],
     "error.too_large": ["The request is too large: {found} bytes of {limit} at most. Shorten the text.", "请求过大：{found} 字节，上限为 {limit} 字节。请缩短文本。"],
+    "error.too_many": ["Too many entries: {found}, of {limit} at most. Leave some out.", "条目过多：{found} 条，上限为 {limit} 条。请删去一些。"],
     "error.too_many_tokens": ["Too many tokens for this: {found}, of {limit} at most. A shorter text will do.", "词元过多：{found} 个，上限为 {limit}。请缩短文本。"],
     "error.no_tokens": ["Nothing in this text is a token to choose.", "这段文本中没有可选的词元。"],
     "error.needs_pair": ["This needs a second text (B).", "需要第二段文本（B）。"],
@@ -325,6 +326,11 @@
     "error.not_in_export": ["The saved page does not hold this. The live page does: bertsmith inspect MODEL.", "导出的页面不含此项。请用在线页面：bertsmith inspect 模型。"],
     "error.unreachable": ["The server does not answer. Is bertsmith inspect still running?", "服务器没有回应。bertsmith inspect 还在运行吗？"],
     "error.too_few": ["Too few tokens are shared for this measure: {found}.", "可供比较的词元太少：{found} 个。"],
+    "error.invalid": ["{message}", "请求无效：{message}"],
+    "error.missing": ["{message}", "该模型在此没有可显示的内容：{message}"],
+    "error.unknown_model": ["There is no model {model} here.", "这里没有模型 {model}。"],
+    "error.not_found": ["There is nothing at this address.", "该地址没有内容。"],
+    "error.wrong_host": ["This page is for this machine alone: open http://localhost instead.", "本页面仅供本机使用：请打开 http://localhost。"],
     "error.failed": ["Something went wrong. The terminal of bertsmith inspect says more.", "出错了。详情见 bertsmith inspect 所在的终端。"],
   };
 })(window.bertsmith);
