@@ -185,6 +185,7 @@ struct Dense {
     const float* bias;                     // n_outputs
     const float* scales;                   // n_outputs, of the weights in int8
     const int32_t* offsets;                // n_outputs, 128 times the sum of a column in int8
+    const float* factors;                  // n_inputs, of inputs before they are rounded to int8; null for none
     const float *norm_weight, *norm_bias;  // n_outputs each, where the output is added to something and normalised
     float norm_epsilon;
     int32_t activation;
@@ -202,18 +203,19 @@ struct Encoder {
 
 namespace {
 
-// Rounds a row to unsigned bytes around 128 and returns its scale.
-float quantise(const BFloat16* row, int64_t n, uint8_t* to) {
+// Rounds a row times factors to unsigned bytes around 128 and returns its scale.
+float quantise(const BFloat16* row, const float* factors, int64_t n, uint8_t* to) {
+    const auto values = [&](int64_t i) { return factors ? _mm512_mul_ps(load(row + i), load(factors + i)) : load(row + i); };
     // The bits of numbers without sign are in the order of the numbers, and what is no number comes last.
     Bytes most = _mm512_setzero_si512();
-    for (int64_t i = 0; i < n; i += LANES) most = _mm512_max_epi32(most, _mm512_castps_si512(_mm512_abs_ps(load(row + i))));
+    for (int64_t i = 0; i < n; i += LANES) most = _mm512_max_epi32(most, _mm512_castps_si512(_mm512_abs_ps(values(i))));
     const int32_t bits = _mm512_reduce_max_epi32(most);
     float largest;
     std::memcpy(&largest, &bits, 4);
     largest = std::max(largest, 1e-30f);
     const Floats factor = _mm512_set1_ps(127.0f / largest);
     for (int64_t i = 0; i < n; i += LANES) {
-        const Bytes whole = _mm512_cvtps_epi32(_mm512_mul_ps(load(row + i), factor));
+        const Bytes whole = _mm512_cvtps_epi32(_mm512_mul_ps(values(i), factor));
         _mm_storeu_si128((__m128i*)(to + i), _mm512_cvtepi32_epi8(_mm512_add_epi32(whole, _mm512_set1_epi32(128))));
     }
     return largest / 127.0f;
@@ -286,7 +288,7 @@ void dense_layer(const Dense& dense, const typename Product::Value* input, int64
 #pragma omp for
         for (int64_t row = 0; row < n_rows; ++row) {
             const int64_t place = row * dense.n_inputs;
-            scratch.scales[row] = quantise(input + place, dense.n_inputs, scratch.bytes + place);
+            scratch.scales[row] = quantise(input + place, dense.factors, dense.n_inputs, scratch.bytes + place);
         }
     }
 #pragma omp for schedule(dynamic)

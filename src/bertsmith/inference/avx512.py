@@ -15,7 +15,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from bertsmith.inference.kernels import Activation, Precision, whole_numbers
+from bertsmith.inference.kernels import Activation, Precision
+from bertsmith.inference.rounding import smoothing, whole_numbers
 from bertsmith.model.config import ModelConfig
 from bertsmith.model.encoder import Encoded, Encoder
 from bertsmith.model.layer import Layer
@@ -37,6 +38,7 @@ class _Dense(ctypes.Structure):
         ("bias", ctypes.c_void_p),
         ("scales", ctypes.c_void_p),
         ("offsets", ctypes.c_void_p),
+        ("factors", ctypes.c_void_p),
         ("norm_weight", ctypes.c_void_p),
         ("norm_bias", ctypes.c_void_p),
         ("norm_epsilon", ctypes.c_float),
@@ -108,6 +110,7 @@ class Avx512Encoder(nn.Module):
         self.config, self.embeddings = encoder.config, encoder.embeddings
         self._dtype = torch.float32 if precision == "float32" else torch.bfloat16
         self._library = _library()
+        self._factors = smoothing(encoder) if precision == "int8" else {}
         self._tensors: list[Tensor] = []  # what the structures point to
         layers = [self._layer(cast(Layer, layer), precision) for layer in encoder.layers]
         config = encoder.config
@@ -154,6 +157,9 @@ class Avx512Encoder(nn.Module):
         weight_MK = linear.weight.detach()
         tensors = {"bias": linear.bias.detach()}
         if precision == "int8":
+            if linear in self._factors:
+                tensors["factors"] = self._factors[linear]
+                weight_MK = weight_MK / tensors["factors"]
             weight_MK, tensors["scales"] = whole_numbers(weight_MK)
             tensors["offsets"] = 128 * weight_MK.sum(dim=1, dtype=torch.int32)
         tensors["panels"] = _panels(weight_MK.bfloat16() if precision == "bf16" else weight_MK)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bertsmith.errors import UsageError
 from bertsmith.inference import avx512
 from bertsmith.inference.kernels import Activation, Int8Linear, PackedLinear, PlainLinear, Precision
+from bertsmith.inference.rounding import smoothing
 from bertsmith.model.attention import Attended, AttentionPlan
 from bertsmith.model.bert import Bert, BertOutput, TaskHead, with_task
 from bertsmith.model.encoder import Encoded, Encoder
@@ -122,12 +123,12 @@ def _rearranged(model: Bert, precision: Precision, half: torch.dtype) -> Bert:
     dtype = torch.float32 if precision == "float32" else half
     has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     exact = PackedLinear if has_onednn else PlainLinear
-    dense = partial(Int8Linear if precision == "int8" else exact, dtype=dtype)
     packed = copy.deepcopy(model, memo={id(parameter): parameter for parameter in model.parameters()}).eval()
     encoder = packed.encoder
     if avx512.fits(model.config):
         packed.encoder = cast(Encoder, avx512.Avx512Encoder(encoder, precision))
     else:
+        dense = _int8(encoder, dtype) if precision == "int8" else partial(exact, dtype=dtype)
         encoder.layers = nn.ModuleList(_InferenceLayer(cast(Layer, layer), dense) for layer in encoder.layers)
         encoder.embeddings.register_forward_hook(lambda _module, _inputs, hidden: hidden.to(dtype))
     for part in (packed.pooler, packed.masked_token, packed.next_sentence):
@@ -138,6 +139,15 @@ def _rearranged(model: Bert, precision: Precision, half: torch.dtype) -> Bert:
     if packed.masked_token is not None:
         packed.masked_token.decoder = nn.Parameter(packed.masked_token.decoder.detach().to(dtype), requires_grad=False)
     return packed
+
+
+def _int8(encoder: Encoder, dtype: torch.dtype) -> _Dense:
+    factors = smoothing(encoder)
+
+    def dense(linear: nn.Linear, *, activation: Activation | None = None) -> nn.Module:
+        return Int8Linear(linear, dtype, activation, factors.get(linear))
+
+    return dense
 
 
 class _InferenceLayer(nn.Module):

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bertsmith.inference.rounding import whole_numbers
+
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 Precision = Literal["float32", "bf16", "int8"]
 
@@ -21,7 +23,6 @@ _FUSED = {None: ("none", ""), "gelu": ("gelu", "none"), "gelu_tanh": ("gelu", "t
 _USUAL_ROWS = 1024
 # Half of an unsigned byte: products of unsigned by signed bytes are what processors have instructions for.
 _ZERO_POINT = 128
-_LARGEST = 127
 # One less than would fit, since in bf16 quotients come out up to six thousandths too large.
 _LARGEST_INPUT = 126
 
@@ -60,12 +61,17 @@ class Int8Linear(nn.Module):
     """A dense layer whose weights and inputs are rounded to whole numbers of 8 bits.
 
     Weights have a scale for each column of the output, inputs one for each row, found when they come: so what a row gives
-    does not depend on the rows beside it. Outputs have the inputs' dtype, float32 or bf16.
+    does not depend on the rows beside it. Inputs are multiplied by ``factor_K`` first, where there is one, and weights divided.
+    Outputs have the inputs' dtype, float32 or bf16.
     """
 
-    def __init__(self, linear: nn.Linear, dtype: torch.dtype, activation: Activation | None = None) -> None:
+    def __init__(
+        self, linear: nn.Linear, dtype: torch.dtype, activation: Activation | None = None, factor_K: Tensor | None = None
+    ) -> None:
         super().__init__()
-        whole_NK, self._scale_N = whole_numbers(linear.weight.detach())
+        weight_NK = linear.weight.detach()
+        whole_NK, self._scale_N = whole_numbers(weight_NK if factor_K is None else weight_NK / factor_K)
+        self._factor_K = None if factor_K is None else factor_K.to(dtype)
         self._weight = torch.ops.onednn.qlinear_prepack(whole_NK, [_USUAL_ROWS, whole_NK.shape[1]])
         self._zero_N = torch.zeros(len(whole_NK), dtype=torch.int64)
         self._bias = linear.bias.detach().to(dtype)
@@ -73,6 +79,8 @@ class Int8Linear(nn.Module):
 
     def forward(self, input_TK: Tensor) -> Tensor:
         """Return (T, N)."""
+        if self._factor_K is not None:
+            input_TK = input_TK * self._factor_K
         scale_T1 = _largest_magnitudes(input_TK).clamp_min_(torch.finfo(torch.float16).tiny).div_(_LARGEST_INPUT)
         whole_TK = (input_TK * scale_T1.reciprocal()).round_().to(torch.int8)
         unsigned_TK = whole_TK.bitwise_xor_(-_ZERO_POINT).view(torch.uint8)
@@ -80,12 +88,6 @@ class Int8Linear(nn.Module):
         scaling = (1.0, _ZERO_POINT, self._weight, self._scale_N, self._zero_N, None, 1.0, 0, self._dtype)
         products_TN = torch.ops.onednn.qlinear_pointwise(unsigned_TK, *scaling, "none", [], "")
         return _activate(torch.addcmul(self._bias, products_TN, scale_T1, out=products_TN), self._activation)
-
-
-def whole_numbers(weight_NK: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the weights as whole numbers of 8 bits and the scale of each column of the output, (N,)."""
-    scale_N = weight_NK.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / _LARGEST
-    return (weight_NK / scale_N[:, None]).round().to(torch.int8), scale_N
 
 
 def _largest_magnitudes(values_TK: Tensor) -> Tensor:
