@@ -5,6 +5,7 @@ Dimensions: T tokens of the batch laid end to end, R rows of them that are wante
 
 import copy
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Literal, Protocol, cast
 
@@ -114,8 +115,9 @@ class Engine:
         )
         self._unchecked = None
 
-    def _context(self) -> torch.autocast:
-        return torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda" and self.precision == "bf16")
+    def _context(self) -> AbstractContextManager[object]:
+        is_half = self.device.type == "cuda" and self.precision == "bf16"
+        return torch.autocast("cuda", torch.bfloat16) if is_half else nullcontext()
 
 
 def _rearranged(model: Bert, precision: Precision, half: torch.dtype) -> Bert:
