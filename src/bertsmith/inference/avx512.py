@@ -25,6 +25,7 @@ from bertsmith.types import PackedBatch
 
 _PANEL = 32
 """Columns that are computed at a time, and of which there are whole numbers."""
+_DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16, "int8": torch.int8}
 # As avx512.cpp numbers them.
 _KINDS: dict[Precision, int] = {"float32": 0, "bf16": 1, "int8": 2}
 _ACTIVATIONS: dict[str | None, int] = {None: 0, "gelu": 1, "gelu_tanh": 2, "relu": 3}
@@ -109,15 +110,7 @@ class Avx512Encoder(nn.Module):
         self._plain = encoder.eval()
         self.config, self.embeddings = encoder.config, encoder.embeddings
         self._dtype = torch.float32 if precision == "float32" else torch.bfloat16
-        self._library = _library()
-        self._factors = smoothing(encoder) if precision == "int8" else {}
-        self._tensors: list[Tensor] = []  # what the structures point to
-        layers = [self._layer(cast(Layer, layer), precision) for layer in encoder.layers]
-        config = encoder.config
-        self._encoder = _Encoder(
-            *(config.n_layers, config.n_heads, config.width, config.feed_forward_width),
-            *((_Layer * len(layers))(*layers), _KINDS[precision]),
-        )
+        self._library, self._structures = _library(), _Structures(encoder, precision)
 
     def forward(
         self, batch: PackedBatch, want_layers: bool = False, want_attention: bool = False, rows_R: Tensor | None = None
@@ -131,7 +124,7 @@ class Avx512Encoder(nn.Module):
         states_LTD[0] = self.embeddings(batch)
         n_rows = n_tokens if rows_R is None else len(rows_R)
         output_RD = torch.empty(n_rows, width, dtype=self._dtype)
-        encoder, ends = ctypes.addressof(self._encoder), batch.cu_seqlens.contiguous()
+        encoder, ends = ctypes.addressof(self._structures.encoder), batch.cu_seqlens.contiguous()
         rows_R = None if rows_R is None else rows_R.contiguous()
         scratch = torch.empty(self._library.bertsmith_scratch_bytes(encoder, max(n_tokens, n_rows)), dtype=torch.uint8)
         self._library.bertsmith_encode(
@@ -141,39 +134,58 @@ class Avx512Encoder(nn.Module):
         )
         return Encoded(output_RD, (*states_LTD.unbind(), output_RD) if want_layers else None, None)
 
-    def _layer(self, layer: Layer, precision: Precision) -> _Layer:
-        attention = layer.attention
-        return _Layer(
-            self._dense(attention.query_key_value, precision),
-            self._dense(attention.output, precision, norm=layer.attention_norm),
-            self._dense(layer.feed_forward_in, precision, activation=layer.activation_name),
-            self._dense(layer.feed_forward_out, precision, norm=layer.feed_forward_norm),
+
+class _Structures:
+    """Makes the structures that avx512.cpp reads, and keeps the tensors that they point to.
+
+    Panels have one piece of memory, taken first, lest what is needed for a moment leave holes between them.
+    """
+
+    def __init__(self, encoder: Encoder, precision: Precision) -> None:
+        self._precision = precision
+        self._factors = smoothing(encoder) if precision == "int8" else {}
+        self._tensors: list[Tensor] = []
+        n_weights = sum(linear.weight.numel() for linear in encoder.layers.modules() if isinstance(linear, nn.Linear))
+        self._room, self._used = torch.empty(n_weights, dtype=_DTYPES[precision]), 0
+        layers = [self._layer(cast(Layer, layer)) for layer in encoder.layers]
+        config = encoder.config
+        self.encoder = _Encoder(
+            *(config.n_layers, config.n_heads, config.width, config.feed_forward_width),
+            *((_Layer * len(layers))(*layers), _KINDS[precision]),
         )
 
-    def _dense(
-        self, linear: nn.Linear, precision: Precision, activation: Activation | None = None, norm: nn.LayerNorm | None = None
-    ) -> _Dense:
+    def _layer(self, layer: Layer) -> _Layer:
+        attention = layer.attention
+        return _Layer(
+            self._dense(attention.query_key_value),
+            self._dense(attention.output, norm=layer.attention_norm),
+            self._dense(layer.feed_forward_in, activation=layer.activation_name),
+            self._dense(layer.feed_forward_out, norm=layer.feed_forward_norm),
+        )
+
+    def _dense(self, linear: nn.Linear, activation: Activation | None = None, norm: nn.LayerNorm | None = None) -> _Dense:
         dense = _Dense(linear.in_features, linear.out_features, activation=_ACTIVATIONS[activation])
         weight_MK = linear.weight.detach()
         tensors = {"bias": linear.bias.detach()}
-        if precision == "int8":
+        if self._precision == "int8":
             if linear in self._factors:
                 tensors["factors"] = self._factors[linear]
                 weight_MK = weight_MK / tensors["factors"]
             weight_MK, tensors["scales"] = whole_numbers(weight_MK)
             tensors["offsets"] = 128 * weight_MK.sum(dim=1, dtype=torch.int32)
-        tensors["panels"] = _panels(weight_MK.bfloat16() if precision == "bf16" else weight_MK)
         if norm is not None:
             tensors |= {"norm_weight": norm.weight.detach(), "norm_bias": norm.bias.detach()}
             dense.norm_epsilon = norm.eps
+        tensors["panels"] = self._panels(weight_MK)
         for name, tensor in tensors.items():
             self._tensors.append(tensor.contiguous())
             setattr(dense, name, self._tensors[-1].data_ptr())
         return dense
 
-
-def _panels(weight_MK: Tensor) -> Tensor:
-    """Return the weights in the order in which they are multiplied: panel, four bytes of a column, column."""
-    n_outputs, n_inputs = weight_MK.shape
-    group = 4 // weight_MK.element_size()
-    return weight_MK.reshape(n_outputs // _PANEL, _PANEL, n_inputs // group, group).permute(0, 2, 1, 3)
+    def _panels(self, weight_MK: Tensor) -> Tensor:
+        """Return the weights in the order in which they are multiplied: panel, four bytes of a column, column."""
+        n_outputs, n_inputs = weight_MK.shape
+        group = 4 // self._room.itemsize
+        ordered = weight_MK.reshape(n_outputs // _PANEL, _PANEL, n_inputs // group, group).permute(0, 2, 1, 3)
+        start, self._used = self._used, self._used + weight_MK.numel()
+        return self._room[start : self._used].view(ordered.shape).copy_(ordered)
