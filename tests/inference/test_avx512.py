@@ -70,6 +70,15 @@ def test_every_layer_is_the_models(random_batch, precision, tolerance, changes):
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), PRECISIONS.items())
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu"])
+@torch.no_grad()
+def test_far_below_zero_activations_are_nothing(random_batch, precision, tolerance, activation):
+    encoder, batch = _encoder(activation=activation), random_batch([5, 40], VOCABULARY_SIZE, 0)
+    encoder.layers[0].feed_forward_in.bias[::2] = -1e20
+    assert _relative(Avx512Encoder(encoder, precision)(batch).hidden, encoder(batch).hidden) < tolerance
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), PRECISIONS.items())
 @torch.no_grad()
 def test_of_the_last_layer_only_the_rows_wanted(random_batch, precision, tolerance):
     encoder, batch = _encoder(), random_batch(LENGTHS, VOCABULARY_SIZE, 0)

@@ -97,13 +97,15 @@ inline Floats gelu(Floats values, const float*) {
     return _mm512_mul_ps(values, _mm512_mask_sub_ps(tail, is_positive, one, tail));
 }
 
-// To 4e-4, and 1e-4 of what comes in, which bf16 cannot tell apart: the polynomial of least error between -4 and 4.
+// To 4e-4, and above zero to 1e-4 of what comes in, which bf16 cannot tell apart: the polynomial of least error between -4 and
+// 4. What is below counts as -4, since what the polynomial says there of zero must not be multiplied by large numbers.
 inline Floats gelu(Floats values, const BFloat16*) {
-    const Floats within = _mm512_max_ps(_mm512_set1_ps(-4.0f), _mm512_min_ps(_mm512_set1_ps(4.0f), values));
+    const Floats raised = _mm512_max_ps(_mm512_set1_ps(-4.0f), values);
+    const Floats within = _mm512_min_ps(_mm512_set1_ps(4.0f), raised);
     const Floats sum =
         polynomial(_mm512_mul_ps(within, within), {-1.30125488e-9f, 1.04193774e-7f, -3.65708161e-6f, 7.48544699e-5f,
                                                    -1.00648694e-3f, 9.50538740e-3f, -6.58878237e-2f, 3.98673385e-1f});
-    return _mm512_mul_ps(values, _mm512_fmadd_ps(sum, within, _mm512_set1_ps(0.5f)));
+    return _mm512_mul_ps(raised, _mm512_fmadd_ps(sum, within, _mm512_set1_ps(0.5f)));
 }
 
 // x (1 + tanh u) / 2 is x / (1 + e^-2u), with u = sqrt(2 / pi) (x + 0.044715 x^3).
