@@ -1,5 +1,7 @@
 """The encoder in bertsmith's own code against the model's."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -86,6 +88,9 @@ def test_of_the_last_layer_only_the_rows_wanted(random_batch, precision, toleran
     whole = own(batch).hidden
     for rows in (torch.tensor([5, 0, 5, batch.n_tokens - 1]), torch.arange(batch.n_tokens).repeat(2), torch.arange(0)):
         assert torch.equal(own(batch, rows_R=rows).hidden, whole[rows])
+    assert torch.equal(own(batch, rows_R=torch.tensor([-1, 3], dtype=torch.int32)).hidden, whole[[-1, 3]])
+    with pytest.raises(IndexError):
+        own(batch, rows_R=torch.tensor([batch.n_tokens]))
     rows = batch.cu_seqlens[:-1].long()
     assert _relative(own(batch, rows_R=rows).hidden, encoder(batch, rows_R=rows).hidden) < tolerance
 
@@ -113,6 +118,15 @@ def test_any_number_of_threads_gives_the_same(random_batch, n_threads):
         assert torch.equal(own(batch).hidden, expected)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_two_threads_may_ask_at_once(random_batch, precision):
+    batches = [random_batch([3, length, 40], VOCABULARY_SIZE, length) for length in range(1, 25)]
+    expected = [Engine(_model(), CPU, precision)(batch).hidden for batch in batches]
+    with ThreadPoolExecutor(2) as threads:
+        for found, own in zip(threads.map(Engine(_model(), CPU, precision), batches), expected, strict=True):
+            assert torch.equal(found.hidden, own)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -126,10 +126,11 @@ class Avx512Encoder(nn.Module):
         # All layers' inputs, or two that take turns.
         states_LTD = torch.empty(self.config.n_layers if want_layers else 2, n_tokens, width, dtype=self._dtype)
         states_LTD[0] = self.embeddings(batch)
+        # As whole numbers from 0 on, and none beyond the last.
+        rows_R = None if rows_R is None else torch.arange(n_tokens)[rows_R]
         n_rows = n_tokens if rows_R is None else len(rows_R)
         output_RD = torch.empty(n_rows, width, dtype=self._dtype)
         encoder, ends = ctypes.addressof(self._encoder), batch.cu_seqlens.contiguous()
-        rows_R = None if rows_R is None else rows_R.contiguous()
         scratch = torch.empty(self._library.bertsmith_scratch_bytes(encoder, max(n_tokens, n_rows)), dtype=torch.uint8)
         self._library.bertsmith_encode(
             *(encoder, states_LTD.data_ptr(), len(states_LTD), n_tokens, ends.data_ptr(), batch.n_sequences),
