@@ -1,5 +1,7 @@
 """The encoder in bertsmith's own code against the model's."""
 
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -139,11 +141,14 @@ def test_what_is_no_number_stays_in_its_sequence_and_is_not_hidden(random_batch,
     assert first.isfinite().all() and third.isfinite().all()
 
 
-@torch.no_grad()
-def test_attention_is_the_models(random_batch):
-    encoder, batch = _encoder(), random_batch([5, 40], VOCABULARY_SIZE, 0)
-    found = Avx512Encoder(encoder, "bf16")(batch, want_attention=True)
-    assert [len(sequence[0]) for sequence in found.attention[0]] == [5, 40]
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_models_own_layers_need_not_stay_in_memory(random_batch, precision):
+    model = _model()
+    weight, engine = weakref.ref(model.encoder.layers[0].feed_forward_in.weight), Engine(model, CPU, precision)
+    del model
+    engine(random_batch([5], VOCABULARY_SIZE, 0))
+    gc.collect()
+    assert weight() is None
 
 
 def test_the_engine_takes_it_where_widths_are_whole_panels():

@@ -97,15 +97,14 @@ def _library() -> ctypes.CDLL:
 class Avx512Encoder(nn.Module):
     """All layers in one call of bertsmith's own code for AVX512-BF16 and AVX512-VNNI.
 
-    Takes the place of a model's encoder, whose embeddings and norms it shares. Hidden states are float32 where the precision
-    is, else bf16; sums, norms and attention's weights are float32 on the way. In int8 weights have a scale for each column of
-    the output, inputs one for each token, found when they come.
+    Takes the place of a model's encoder, whose embeddings and norms it shares, and keeps none of its other weights. Hidden
+    states are float32 where the precision is, else bf16; sums, norms and attention's weights are float32 on the way. In int8
+    weights have a scale for each column of the output, inputs one for each token, found when they come.
     """
 
     def __init__(self, encoder: Encoder, precision: Precision) -> None:
         super().__init__()
-        self._plain = encoder.eval()
-        self.config, self.embeddings = encoder.config, encoder.embeddings
+        self.config, self.embeddings = encoder.config, encoder.embeddings.eval()
         self._dtype = torch.float32 if precision == "float32" else torch.bfloat16
         self._library = _library()
         self._tensors: list[Tensor] = []  # what the structures point to
@@ -119,9 +118,8 @@ class Avx512Encoder(nn.Module):
     def forward(
         self, batch: PackedBatch, want_layers: bool = False, want_attention: bool = False, rows_R: Tensor | None = None
     ) -> Encoded:
-        """Encode the batch as :class:`Encoder` does, which itself answers where attention is wanted."""
-        if want_attention:
-            return cast(Encoded, self._plain(batch, want_layers, want_attention, rows_R))
+        """Encode the batch as :class:`Encoder` does, whose attention probabilities there are none of here."""
+        assert not want_attention, "ask the model that the engine was made of"
         n_tokens, width = batch.n_tokens, self.config.width
         # All layers' inputs, or two that take turns.
         states_LTD = torch.empty(self.config.n_layers if want_layers else 2, n_tokens, width, dtype=self._dtype)
