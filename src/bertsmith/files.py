@@ -97,9 +97,14 @@ def remove_leftovers(directory: Path) -> None:
             path.unlink()
 
 
+def is_taken(path: Path) -> bool:
+    """Say whether ``path`` is a file, or a directory that holds anything."""
+    return path.is_file() or (path.is_dir() and any(path.iterdir()))
+
+
 def refuse_existing(path: Path) -> None:
     """Raise :class:`ArtifactError` when ``path`` is a file or a directory that holds anything."""
-    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+    if is_taken(path):
         raise ArtifactError(f"{path} exists already; choose another --out or remove it first")
 
 

@@ -1,5 +1,9 @@
 """The encoder in bertsmith's own code against the model's."""
 
+import gc
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -70,6 +74,15 @@ def test_every_layer_is_the_models(random_batch, precision, tolerance, changes):
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), PRECISIONS.items())
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu"])
+@torch.no_grad()
+def test_far_below_zero_activations_are_nothing(random_batch, precision, tolerance, activation):
+    encoder, batch = _encoder(activation=activation), random_batch([5, 40], VOCABULARY_SIZE, 0)
+    encoder.layers[0].feed_forward_in.bias[::2] = -1e20
+    assert _relative(Avx512Encoder(encoder, precision)(batch).hidden, encoder(batch).hidden) < tolerance
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), PRECISIONS.items())
 @torch.no_grad()
 def test_of_the_last_layer_only_the_rows_wanted(random_batch, precision, tolerance):
     encoder, batch = _encoder(), random_batch(LENGTHS, VOCABULARY_SIZE, 0)
@@ -77,6 +90,9 @@ def test_of_the_last_layer_only_the_rows_wanted(random_batch, precision, toleran
     whole = own(batch).hidden
     for rows in (torch.tensor([5, 0, 5, batch.n_tokens - 1]), torch.arange(batch.n_tokens).repeat(2), torch.arange(0)):
         assert torch.equal(own(batch, rows_R=rows).hidden, whole[rows])
+    assert torch.equal(own(batch, rows_R=torch.tensor([-1, 3], dtype=torch.int32)).hidden, whole[[-1, 3]])
+    with pytest.raises(IndexError):
+        own(batch, rows_R=torch.tensor([batch.n_tokens]))
     rows = batch.cu_seqlens[:-1].long()
     assert _relative(own(batch, rows_R=rows).hidden, encoder(batch, rows_R=rows).hidden) < tolerance
 
@@ -107,6 +123,15 @@ def test_any_number_of_threads_gives_the_same(random_batch, n_threads):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
+def test_two_threads_may_ask_at_once(random_batch, precision):
+    batches = [random_batch([3, length, 40], VOCABULARY_SIZE, length) for length in range(1, 25)]
+    expected = [Engine(_model(), CPU, precision)(batch).hidden for batch in batches]
+    with ThreadPoolExecutor(2) as threads:
+        for found, own in zip(threads.map(Engine(_model(), CPU, precision), batches), expected, strict=True):
+            assert torch.equal(found.hidden, own)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
 @torch.no_grad()
 def test_what_is_no_number_stays_in_its_sequence_and_is_not_hidden(random_batch, precision):
     encoder, batch = _encoder(), random_batch([5, 40, 7], VOCABULARY_SIZE, 0)
@@ -116,11 +141,14 @@ def test_what_is_no_number_stays_in_its_sequence_and_is_not_hidden(random_batch,
     assert first.isfinite().all() and third.isfinite().all()
 
 
-@torch.no_grad()
-def test_attention_is_the_models(random_batch):
-    encoder, batch = _encoder(), random_batch([5, 40], VOCABULARY_SIZE, 0)
-    found = Avx512Encoder(encoder, "bf16")(batch, want_attention=True)
-    assert [len(sequence[0]) for sequence in found.attention[0]] == [5, 40]
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_models_own_layers_need_not_stay_in_memory(random_batch, precision):
+    model = _model()
+    weight, engine = weakref.ref(model.encoder.layers[0].feed_forward_in.weight), Engine(model, CPU, precision)
+    del model
+    engine(random_batch([5], VOCABULARY_SIZE, 0))
+    gc.collect()
+    assert weight() is None
 
 
 def test_the_engine_takes_it_where_widths_are_whole_panels():
@@ -135,5 +163,5 @@ def test_not_where_the_processor_has_tiles_or_lacks_instructions(monkeypatch):
 
 
 def test_not_where_the_package_was_built_without_it(monkeypatch):
-    monkeypatch.setattr(avx512, "_path", lambda: None)
+    monkeypatch.setattr(avx512, "_library", lambda: None)
     assert not avx512.fits(SHAPE)

@@ -15,6 +15,8 @@ import pytest
 from pyarrow import parquet
 
 from bertsmith.errors import InputError, UsageError
+from bertsmith.tasks.candidates import RankColumns, read_queries
+from bertsmith.tasks.pairs import read_pairs
 from bertsmith.tasks.records import Record, Table, read_table
 from bertsmith.tasks.texts import Columns, read_texts
 
@@ -281,6 +283,15 @@ def test_columns_of_parquet_that_are_not_asked_for_are_not_read(tmp_path: Path) 
         list(table.rows)
     (one, _) = read_texts(path, Columns(), labelled=False)
     assert (one.text, one.id) == ("a", "7")
+
+
+def test_nor_are_those_of_pairs_and_candidates(tmp_path: Path) -> None:
+    texts = {"query": ["a"], "positive": ["b"], "negative": ["c"]}
+    path = parquet_with_damage(tmp_path / "a.parquet", "image", **texts, image=[b"x" * 99], id=[7])
+    (pair,) = read_pairs(path, Columns(), labelled=True)
+    assert (pair.texts, pair.id) == (("a", "b", "c"), "7")
+    (query,) = read_queries(path, RankColumns(), labelled=True)
+    assert (query.candidates, query.id) == (("b", "c"), "7")
 
 
 def test_other_files_have_all_their_columns(tmp_path: Path) -> None:

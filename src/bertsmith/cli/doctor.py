@@ -257,7 +257,7 @@ def _faster(cores: "Cores", rates: dict[str, float | None]) -> list[str]:
         ),
         (
             on_cpu and suits_processor() and not is_built(),
-            "Its own code for this processor was not built, for lack of a C++ compiler: install g++, then bertsmith again.",
+            "bertsmith's own code for this processor is not built: install a C++ compiler (g++), then bertsmith again.",
         ),
         (
             on_cpu and not can_keep_pages(),

@@ -16,6 +16,7 @@ from bertsmith.cli.flags import parse
 from bertsmith.cli.screen import visible
 from bertsmith.config import Config
 from bertsmith.errors import UsageError
+from bertsmith.files import is_taken
 from bertsmith.progress import TerminalProgress
 from bertsmith.text.streams import typed_lines
 
@@ -74,7 +75,7 @@ def _opened(config: SearchConfig, pipe: "VectorPipeline") -> Iterator["TextIndex
     model = digest(config.model, pipe)
     with tempfile.TemporaryDirectory(prefix="bertsmith-") as temporary:
         path = config.index or Path(temporary) / "index"
-        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        if not is_taken(path):
             build_index(pipe, model, config.file, path, TerminalProgress())
         yield TextIndex.open(path, model, config.file)
 

@@ -66,7 +66,7 @@ inline void store(float* to, Floats values) { _mm512_storeu_ps(to, values); }
 inline void store(BFloat16* to, Floats values) { _mm256_storeu_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh(values)); }
 
 // -------------------------------------------------------------------------------------------------------- functions
-// Where two numbers are compared, the second is the one that may be no number, and so comes out.
+// Of two numbers of which one is none, the processor's max and min return the second: there stands what must not be hidden.
 
 // Returns sum of terms[i] * values^(n - 1 - i).
 template <size_t n>
@@ -86,7 +86,8 @@ inline Floats exponential(Floats values) {
     return _mm512_scalef_ps(polynomial(rest, {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}), whole);
 }
 
-// GELU to 1e-6: half the error function is Abramowitz and Stegun's 7.1.26.
+// GELU as exactly as the numbers need it that it is stored as; the pointer, to nothing, only says which they are.
+// To 1e-6: half the error function is Abramowitz and Stegun's 7.1.26.
 inline Floats gelu(Floats values, const float*) {
     const Floats one = _mm512_set1_ps(1.0f), size = _mm512_mul_ps(_mm512_abs_ps(values), _mm512_set1_ps(0.707106781f));
     const Floats inverse = _mm512_div_ps(one, _mm512_fmadd_ps(size, _mm512_set1_ps(0.3275911f), one));
@@ -96,13 +97,15 @@ inline Floats gelu(Floats values, const float*) {
     return _mm512_mul_ps(values, _mm512_mask_sub_ps(tail, is_positive, one, tail));
 }
 
-// GELU to 4e-4, and 1e-4 of what comes in, which bf16 cannot tell apart: the polynomial of least error between -4 and 4.
+// To 4e-4, and above zero to 1e-4 of what comes in, which bf16 cannot tell apart: the polynomial of least error between -4 and
+// 4. What is below counts as -4, since what the polynomial says there of zero must not be multiplied by large numbers.
 inline Floats gelu(Floats values, const BFloat16*) {
-    const Floats within = _mm512_max_ps(_mm512_set1_ps(-4.0f), _mm512_min_ps(_mm512_set1_ps(4.0f), values));
+    const Floats raised = _mm512_max_ps(_mm512_set1_ps(-4.0f), values);
+    const Floats within = _mm512_min_ps(_mm512_set1_ps(4.0f), raised);
     const Floats sum =
         polynomial(_mm512_mul_ps(within, within), {-1.30125488e-9f, 1.04193774e-7f, -3.65708161e-6f, 7.48544699e-5f,
                                                    -1.00648694e-3f, 9.50538740e-3f, -6.58878237e-2f, 3.98673385e-1f});
-    return _mm512_mul_ps(values, _mm512_fmadd_ps(sum, within, _mm512_set1_ps(0.5f)));
+    return _mm512_mul_ps(raised, _mm512_fmadd_ps(sum, within, _mm512_set1_ps(0.5f)));
 }
 
 // x (1 + tanh u) / 2 is x / (1 + e^-2u), with u = sqrt(2 / pi) (x + 0.044715 x^3).
@@ -111,6 +114,7 @@ inline Floats gelu_tanh(Floats values) {
     return _mm512_div_ps(values, _mm512_add_ps(_mm512_set1_ps(1.0f), exponential(_mm512_mul_ps(values, slope))));
 }
 
+// Numbered as in avx512.py.
 enum Activation : int32_t { NONE, GELU, GELU_TANH, RELU };
 
 template <class Value>
@@ -129,7 +133,8 @@ inline Floats activated(Floats values, int32_t activation) {
 
 // ------------------------------------------------------------------------------------------------------ the product
 
-// Multiplies ROWS rows by the columns of a panel and calls keep(row, lane, sums) for each 16 sums, which begin at that column.
+// Multiplies ROWS rows by the columns of a panel and calls keep(row, lane, sums) for every 16 sums: those of one row, counted
+// from first, and of the panel's columns from a lane on.
 template <class Product, int ROWS, class Keep>
 inline void multiply_tile(const char* rows, int64_t stride, const char* panel, int64_t n_groups, int64_t first, Keep&& keep) {
     typename Product::Sums sums[ROWS][2] = {};
@@ -160,15 +165,15 @@ void multiply(const void* rows, int64_t stride, int64_t n_rows, const char* pane
     for (int64_t n_tiles = (n_rows + MOST_ROWS - 1) / MOST_ROWS; n_tiles > 0; --n_tiles) {
         const int64_t height = (n_rows - first + n_tiles - 1) / n_tiles;
         const char* from = (const char*)rows + first * stride;
+        static_assert(MOST_ROWS == 12, "each height has a case");
+        // clang-format off
         switch (height) {
-#define HEIGHT(n)                                                              \
-    case n:                                                                    \
-        multiply_tile<Product, n>(from, stride, panel, n_groups, first, keep); \
-        break;
-            HEIGHT(1)
-            HEIGHT(2) HEIGHT(3) HEIGHT(4) HEIGHT(5) HEIGHT(6) HEIGHT(7) HEIGHT(8) HEIGHT(9) HEIGHT(10) HEIGHT(11) HEIGHT(12)
+#define HEIGHT(n) case n: multiply_tile<Product, n>(from, stride, panel, n_groups, first, keep); break;
+            HEIGHT(1) HEIGHT(2) HEIGHT(3) HEIGHT(4) HEIGHT(5) HEIGHT(6)
+            HEIGHT(7) HEIGHT(8) HEIGHT(9) HEIGHT(10) HEIGHT(11) HEIGHT(12)
 #undef HEIGHT
         }
+        // clang-format on
         first += height;
     }
 }
@@ -177,15 +182,19 @@ void multiply(const void* rows, int64_t stride, int64_t n_rows, const char* pane
 
 // -------------------------------------------------------------------------------------------------------- the model
 
+// Laid out and numbered as in avx512.py.
+
+constexpr int32_t INTERFACE = 1;  // counted up with every change of what avx512.py sees
+
 enum Kind : int32_t { FLOAT32, BFLOAT16, INT8 };
 
 struct Dense {
-    int64_t n_inputs, n_outputs;           // whole panels
+    int64_t n_inputs, n_outputs;           // multiples of PANEL
     const char* panels;                    // of the weights
     const float* bias;                     // n_outputs
-    const float* scales;                   // n_outputs, of the weights in int8
-    const int32_t* offsets;                // n_outputs, 128 times the sum of a column in int8
-    const float* factors;                  // n_inputs, of inputs before they are rounded to int8; null for none
+    const float* scales;                   // n_outputs, in int8: what the weights of a column are multiples of
+    const int32_t* offsets;                // n_outputs, in int8: 128 times the sum of a column, since inputs are around 128
+    const float* factors;                  // n_inputs, in int8: what inputs are multiplied by first; null for none
     const float *norm_weight, *norm_bias;  // n_outputs each, where the output is added to something and normalised
     float norm_epsilon;
     int32_t activation;
@@ -212,7 +221,7 @@ float quantise(const BFloat16* row, const float* factors, int64_t n, uint8_t* to
     const int32_t bits = _mm512_reduce_max_epi32(most);
     float largest;
     std::memcpy(&largest, &bits, 4);
-    largest = std::max(largest, 1e-30f);
+    largest = std::max(largest, 1e-30f);  // of zeros alone
     const Floats factor = _mm512_set1_ps(127.0f / largest);
     for (int64_t i = 0; i < n; i += LANES) {
         const Bytes whole = _mm512_cvtps_epi32(_mm512_mul_ps(values(i), factor));
@@ -388,7 +397,7 @@ template <class Product, class Value = typename Product::Value>
 void attend_head(const Head<Value>& head, Value* contexts) {
     const int64_t n_places = (head.n_tokens + PANEL - 1) / PANEL * PANEL,
                   panel_bytes = n_places * head.n_features * sizeof(Value);
-    thread_local std::vector<char> scratch;
+    thread_local std::vector<char> scratch;  // stays as long as the longest sequence needed it
     scratch.resize(2 * panel_bytes + MOST_ROWS * n_places * (sizeof(float) + sizeof(Value)));
     char *keys = scratch.data(), *values = keys + panel_bytes;
     float* scores = (float*)(values + panel_bytes);
@@ -443,16 +452,16 @@ void encode(const Encoder& encoder, Value* states, int64_t n_states, int64_t n_t
             const int64_t* rows, int64_t n_rows, Value* output, char* space, int n_threads) {
     using Attention = std::conditional_t<Product::GROUP == 1, Float32Product, BFloat16Product>;
     const Scratch<Product> scratch(encoder, std::max(n_tokens, n_rows), space);
-    const auto state = [&](int64_t layer) { return states + layer % n_states * n_tokens * encoder.width; };
+    const auto input = [&](int64_t layer) { return states + layer % n_states * n_tokens * encoder.width; };
 #pragma omp parallel num_threads(n_threads)
     for (int64_t number = 0; number < encoder.n_layers; ++number) {
         const Layer& layer = encoder.layers[number];
         const bool is_last = number + 1 == encoder.n_layers;
-        const Value *hidden = state(number), *contexts = scratch.contexts;
+        const Value *hidden = input(number), *contexts = scratch.contexts;
         int64_t n = n_tokens;
         dense_layer<Product>(layer.query_key_value, hidden, n, nullptr, scratch.query_key_value, scratch);
         attend<Attention>(encoder, scratch.query_key_value, ends, n_sequences, scratch.contexts);
-        if (is_last && (rows || n_rows == 0)) {
+        if (is_last && (rows || n_rows == 0)) {  // no rows may come as null too
             n = n_rows;
             Value *wanted_contexts = scratch.query_key_value, *wanted_hidden = wanted_contexts + n * encoder.width;
             gather(contexts, rows, n, encoder.width, wanted_contexts);
@@ -461,7 +470,7 @@ void encode(const Encoder& encoder, Value* states, int64_t n_states, int64_t n_t
         }
         dense_layer<Product>(layer.output, contexts, n, hidden, scratch.attended, scratch);
         dense_layer<Product>(layer.feed_forward_in, scratch.attended, n, nullptr, scratch.inner, scratch);
-        dense_layer<Product>(layer.feed_forward_out, scratch.inner, n, scratch.attended, is_last ? output : state(number + 1),
+        dense_layer<Product>(layer.feed_forward_out, scratch.inner, n, scratch.attended, is_last ? output : input(number + 1),
                              scratch);
     }
 }
@@ -469,6 +478,8 @@ void encode(const Encoder& encoder, Value* states, int64_t n_states, int64_t n_t
 }  // namespace
 
 extern "C" {
+
+int32_t bertsmith_interface() { return INTERFACE; }
 
 // Returns the bytes that bertsmith_encode needs for so many tokens, or rows where they are more.
 int64_t bertsmith_scratch_bytes(const Encoder* encoder, int64_t n) {

@@ -26,7 +26,8 @@ from bertsmith.types import PackedBatch
 _PANEL = 32
 """Columns that are computed at a time, and of which there are whole numbers."""
 _DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16, "int8": torch.int8}
-# As avx512.cpp numbers them.
+# As in avx512.cpp.
+_INTERFACE = 1
 _KINDS: dict[Precision, int] = {"float32": 0, "bf16": 1, "int8": 2}
 _ACTIVATIONS: dict[str | None, int] = {None: 0, "gelu": 1, "gelu_tanh": 2, "relu": 3}
 
@@ -68,8 +69,8 @@ def suits_processor() -> bool:
 
 
 def is_built() -> bool:
-    """Say whether the package was built with the code."""
-    return _path() is not None
+    """Say whether the package was built with the code, and that of this version."""
+    return _library() is not None
 
 
 def fits(config: ModelConfig) -> bool:
@@ -78,14 +79,17 @@ def fits(config: ModelConfig) -> bool:
     return suits_processor() and is_built() and all(width % _PANEL == 0 for width in widths)
 
 
-def _path() -> str | None:
-    found = importlib.util.find_spec("bertsmith.inference._avx512")
-    return None if found is None else found.origin
-
-
 @cache
-def _library() -> ctypes.CDLL:
-    library = ctypes.CDLL(_path())
+def _library() -> ctypes.CDLL | None:
+    found = importlib.util.find_spec("bertsmith.inference._avx512")
+    if found is None or found.origin is None:
+        return None
+    try:
+        library = ctypes.CDLL(found.origin)
+        if library.bertsmith_interface() != _INTERFACE:
+            return None
+    except (OSError, AttributeError):  # built for another system, or by another version
+        return None
     pointer, count, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32
     library.bertsmith_scratch_bytes.argtypes = (pointer, count)
     library.bertsmith_scratch_bytes.restype = count
@@ -100,32 +104,31 @@ def _library() -> ctypes.CDLL:
 class Avx512Encoder(nn.Module):
     """All layers in one call of bertsmith's own code for AVX512-BF16 and AVX512-VNNI.
 
-    Takes the place of a model's encoder, whose embeddings and norms it shares. Hidden states are float32 where the precision
-    is, else bf16; sums, norms and attention's weights are float32 on the way. In int8 weights have a scale for each column of
-    the output, inputs one for each token, found when they come.
+    Takes the place of a model's encoder, whose embeddings and norms it shares, and keeps none of its other weights. Hidden
+    states are float32 where the precision is, else bf16; sums, norms and attention's weights are float32 on the way. In int8
+    weights have a scale for each column of the output, inputs one for each token, found when they come.
     """
 
     def __init__(self, encoder: Encoder, precision: Precision) -> None:
         super().__init__()
-        self._plain = encoder.eval()
-        self.config, self.embeddings = encoder.config, encoder.embeddings
+        self.config, self.embeddings = encoder.config, encoder.embeddings.eval()
         self._dtype = torch.float32 if precision == "float32" else torch.bfloat16
-        self._library, self._structures = _library(), _Structures(encoder, precision)
+        self._library, self._structures = cast(ctypes.CDLL, _library()), _Structures(encoder, precision)
 
     def forward(
         self, batch: PackedBatch, want_layers: bool = False, want_attention: bool = False, rows_R: Tensor | None = None
     ) -> Encoded:
-        """Encode the batch as :class:`Encoder` does, which itself answers where attention is wanted."""
-        if want_attention:
-            return cast(Encoded, self._plain(batch, want_layers, want_attention, rows_R))
+        """Encode the batch as :class:`Encoder` does, whose attention probabilities there are none of here."""
+        assert not want_attention, "ask the model that the engine was made of"
         n_tokens, width = batch.n_tokens, self.config.width
         # All layers' inputs, or two that take turns.
         states_LTD = torch.empty(self.config.n_layers if want_layers else 2, n_tokens, width, dtype=self._dtype)
         states_LTD[0] = self.embeddings(batch)
+        # As whole numbers from 0 on, and none beyond the last.
+        rows_R = None if rows_R is None else torch.arange(n_tokens)[rows_R]
         n_rows = n_tokens if rows_R is None else len(rows_R)
         output_RD = torch.empty(n_rows, width, dtype=self._dtype)
         encoder, ends = ctypes.addressof(self._structures.encoder), batch.cu_seqlens.contiguous()
-        rows_R = None if rows_R is None else rows_R.contiguous()
         scratch = torch.empty(self._library.bertsmith_scratch_bytes(encoder, max(n_tokens, n_rows)), dtype=torch.uint8)
         self._library.bertsmith_encode(
             *(encoder, states_LTD.data_ptr(), len(states_LTD), n_tokens, ends.data_ptr(), batch.n_sequences),
@@ -143,34 +146,41 @@ class _Structures:
 
     def __init__(self, encoder: Encoder, precision: Precision) -> None:
         self._precision = precision
-        self._factors = smoothing(encoder) if precision == "int8" else {}
         self._tensors: list[Tensor] = []
         n_weights = sum(linear.weight.numel() for linear in encoder.layers.modules() if isinstance(linear, nn.Linear))
         self._room, self._used = torch.empty(n_weights, dtype=_DTYPES[precision]), 0
-        layers = [self._layer(cast(Layer, layer)) for layer in encoder.layers]
+        factors = smoothing(encoder) if precision == "int8" else {}
+        layers = [self._layer(cast(Layer, layer), factors) for layer in encoder.layers]
         config = encoder.config
         self.encoder = _Encoder(
             *(config.n_layers, config.n_heads, config.width, config.feed_forward_width),
             *((_Layer * len(layers))(*layers), _KINDS[precision]),
         )
 
-    def _layer(self, layer: Layer) -> _Layer:
-        attention = layer.attention
+    def _layer(self, layer: Layer, factors: dict[nn.Linear, Tensor]) -> _Layer:
+        first, inner = layer.attention.query_key_value, layer.feed_forward_in
         return _Layer(
-            self._dense(attention.query_key_value),
-            self._dense(attention.output, norm=layer.attention_norm),
-            self._dense(layer.feed_forward_in, activation=layer.activation_name),
+            self._dense(first, factor_K=factors.get(first)),
+            self._dense(layer.attention.output, norm=layer.attention_norm),
+            self._dense(inner, factor_K=factors.get(inner), activation=layer.activation_name),
             self._dense(layer.feed_forward_out, norm=layer.feed_forward_norm),
         )
 
-    def _dense(self, linear: nn.Linear, activation: Activation | None = None, norm: nn.LayerNorm | None = None) -> _Dense:
+    def _dense(
+        self,
+        linear: nn.Linear,
+        *,
+        factor_K: Tensor | None = None,
+        activation: Activation | None = None,
+        norm: nn.LayerNorm | None = None,
+    ) -> _Dense:
         dense = _Dense(linear.in_features, linear.out_features, activation=_ACTIVATIONS[activation])
         weight_MK = linear.weight.detach()
         tensors = {"bias": linear.bias.detach()}
         if self._precision == "int8":
-            if linear in self._factors:
-                tensors["factors"] = self._factors[linear]
-                weight_MK = weight_MK / tensors["factors"]
+            if factor_K is not None:
+                tensors["factors"] = factor_K
+                weight_MK = weight_MK / factor_K
             weight_MK, tensors["scales"] = whole_numbers(weight_MK)
             tensors["offsets"] = 128 * weight_MK.sum(dim=1, dtype=torch.int32)
         if norm is not None:

@@ -103,9 +103,10 @@ class Engine:
 
     def _check(self, batch: PackedBatch) -> None:
         """Say, at the first batch in int8, how much it changes what the model makes of these texts."""
-        if self._unchecked is None:
+        exact, self._unchecked = self._unchecked, None  # at once, since another thread may come with a batch too
+        if exact is None:
             return
-        exact_TD, rough_TD = (model.encoder(batch).hidden.float() for model in (self._unchecked, self.model))
+        exact_TD, rough_TD = (model.encoder(batch).hidden.float() for model in (exact, self.model))
         cosine_T = torch.cosine_similarity(exact_TD, rough_TD, dim=1)
         log.info(
             "int8: hidden states have a cosine of %.4f to those of float32, at least %.4f, at the first %d tokens",
@@ -113,7 +114,6 @@ class Engine:
             cosine_T.min(),
             len(cosine_T),
         )
-        self._unchecked = None
 
     def _context(self) -> AbstractContextManager[object]:
         is_half = self.device.type == "cuda" and self.precision == "bf16"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
@@ -69,7 +69,7 @@ def read_queries(
     """
     table = _with_header(read_table(path, format))
     chosen = _choose(table, columns, labelled)
-    parts = (_part(record, chosen) for record in table.rows)
+    parts = (_part(record, chosen) for record in table.with_columns(*astuple(chosen), "id"))
     groups = _gathered(parts) if labelled else _standing_together(parts)
     return (_joined(group, number) for number, group in enumerate(groups))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bertsmith.errors import InputError
 from bertsmith.tasks.records import Record, Table, read_table, table_format
-from bertsmith.tasks.texts import LABELS, LAYOUTS, Columns, LeftOut, id_of, text_in
+from bertsmith.tasks.texts import IDS, LABELS, LAYOUTS, Columns, LeftOut, id_of, text_in
 
 # Before those of other tasks; the first that a table has are taken.
 _LAYOUTS = (("anchor", "positive"), ("query", "positive"), ("query", "passage"), *LAYOUTS)
@@ -51,7 +51,7 @@ def read_pairs(
         columns = Columns()  # plain text has no names to choose from
     text, pair = _pair_columns(table, columns, columns.label if labelled else None)
     if not labelled:
-        for number, record in enumerate(table.rows):
+        for number, record in enumerate(table.with_columns(text, pair, *IDS)):
             texts = (text_in(record, text), *(() if pair is None else (text_in(record, pair),)))
             yield PairExample(texts, None, id_of(record, number), record.source)
         return
@@ -87,7 +87,8 @@ def _score_column(table: Table, columns: Columns, taken: tuple[str, str]) -> str
 
 def _labelled(table: Table, text: str, pair: str, label: str | None, skip_labels: tuple[str, ...]) -> Iterator[PairExample]:
     left_out, n_examples = LeftOut(table.path), 0
-    for number, record in enumerate(table.rows):
+    negatives = filter(_NEGATIVE.fullmatch, table.columns)
+    for number, record in enumerate(table.with_columns(text, pair, label, *negatives, *IDS)):
         if label is not None and (value := record.values.get(label)) in skip_labels:
             left_out.add(f"labelled {value!r}", record.source)
             continue

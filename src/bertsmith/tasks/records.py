@@ -3,7 +3,6 @@ datasets."""
 
 import csv
 import importlib
-import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,16 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bertsmith.errors import InputError, UsageError
-from bertsmith.text.streams import (
-    COMPRESSIONS,
-    LONGEST_LINE,
-    check_is_file,
-    extension,
-    input_name,
-    read_input,
-    read_lines,
-    well_formed,
-)
+from bertsmith.text.json_objects import json_lines, json_objects
+from bertsmith.text.streams import COMPRESSIONS, LONGEST_LINE, check_is_file, extension, input_name, read_input, read_lines
 
 _NO_ROWS = "holds no rows; give a file with at least one example"
 _log = logging.getLogger("bertsmith")
@@ -199,120 +190,12 @@ def _check_header(columns: list[str], place: str) -> None:
         raise InputError(f"{place}: two columns are named {twice!r}; rename one, so that it is clear which is meant")
 
 
-# JSON.
-
-_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
-_SPACE = re.compile(r"[ \t\n\r]*")
-_DECODER = json.JSONDecoder()
-
-
 def _from_json(pieces: Iterator[str], source: str) -> Iterator[Record]:
-    """Read one array of objects, or objects one a line."""
-    start = ""
-    for piece in pieces:
-        start += piece
-        if start and not start.isspace():
-            break
-    read = _from_array if start.lstrip().startswith("[") else _from_json_lines
-    return read(chain([start], pieces), source)
+    return (Record(values, f"{source}:{line}") for line, values in json_objects(pieces, source))
 
 
 def _from_json_lines(pieces: Iterator[str], source: str) -> Iterator[Record]:
-    for number, line in enumerate(read_lines(pieces, source), 1):
-        if line.isspace():
-            continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{source}:{number} is not valid JSON: {error}") from None
-        yield _record(value, line, f"{source}:{number}")
-
-
-def _from_array(pieces: Iterator[str], source: str) -> Iterator[Record]:
-    stream = _JsonStream(pieces, source)
-    stream.peek()
-    stream.take()
-    if stream.peek() == "]":
-        return
-    mark = ","
-    while mark == ",":
-        stream.peek()
-        line = stream.line
-        value, text = stream.value()
-        yield _record(value, text, f"{source}:{line}")
-        mark = stream.peek()
-        if mark not in (",", "]"):
-            found = repr(mark) if mark else "the end of the file"
-            raise InputError(f"{source}:{stream.line} is not valid JSON: {found} where ',' or ']' is expected")
-        stream.take()
-    if rest := stream.peek():
-        raise InputError(f"{source}:{stream.line} is not valid JSON: {rest!r} after the end of the array")
-
-
-def _record(value: Any, text: str, source: str) -> Record:
-    """Make a record of the ``value`` that ``text`` says."""
-    if not isinstance(value, dict):
-        raise InputError(f"{source} holds a {type(value).__name__} where a JSON object is expected")
-    if _SURROGATE_ESCAPE.search(text):
-        value = json.loads(well_formed(json.dumps(value, ensure_ascii=False)))
-    return Record(value, source)
-
-
-class _JsonStream:
-    """JSON values one at a time from pieces of text; ``line`` is the one reached."""
-
-    def __init__(self, pieces: Iterator[str], source: str) -> None:
-        self._pieces, self._source = pieces, source
-        self._text, self._at = "", 0
-        self.line = 1
-
-    def peek(self) -> str:
-        """Go to the next character that is not white space and return it; "" at the end."""
-        while True:
-            space = _SPACE.match(self._text, self._at)
-            assert space is not None
-            self._advance(space.end())
-            if self._at < len(self._text):
-                return self._text[self._at]
-            if not self._read_on():
-                return ""
-
-    def take(self) -> None:
-        """Go past one character."""
-        self._advance(self._at + 1)
-
-    def value(self) -> tuple[Any, str]:
-        """Go past the value that begins here and return it with its text."""
-        while True:
-            try:
-                value, end = _DECODER.raw_decode(self._text, self._at)
-            except (ValueError, RecursionError) as error:
-                if not (self._may_be_cut_short(error) and self._read_on()):
-                    raise self._invalid(error) from None
-            else:
-                text = self._text[self._at : end]
-                self._advance(end)
-                return value, text
-
-    def _may_be_cut_short(self, error: Exception) -> bool:
-        """Say whether reading on may cure the error: it stands within a token of the end, or in an open string."""
-        if not isinstance(error, json.JSONDecodeError) or len(self._text) > LONGEST_LINE:
-            return False
-        return error.msg.startswith("Unterminated string") or error.pos > len(self._text) - len("\\ud83d\\ude00")
-
-    def _invalid(self, error: Exception) -> InputError:
-        at, what = (error.pos, error.msg) if isinstance(error, json.JSONDecodeError) else (self._at, str(error))
-        line = self.line + self._text.count("\n", self._at, at)
-        return InputError(f"{self._source}:{line} is not valid JSON: {what}")
-
-    def _read_on(self) -> bool:
-        piece = next(self._pieces, None)
-        self._text, self._at = self._text[self._at :] + (piece or ""), 0
-        return piece is not None
-
-    def _advance(self, end: int) -> None:
-        self.line += self._text.count("\n", self._at, end)
-        self._at = end
+    return (Record(values, f"{source}:{line}") for line, values in json_lines(pieces, source))
 
 
 _READERS: dict[str, Callable[[Iterator[str], str], Iterator[Record]]] = {

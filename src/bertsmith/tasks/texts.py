@@ -32,7 +32,7 @@ LAYOUTS: tuple[tuple[str, str | None], ...] = (
     ("content", None),
 )
 LABELS = ("Quality", "is_duplicate", "gold_label", "label", "labels", "score", "similarity_score", "sentiment")
-_IDS = ("id", "index", "idx", "guid", "pairID")
+IDS = ("id", "index", "idx", "guid", "pairID")
 
 
 class Columns(Config):
@@ -160,7 +160,7 @@ def _names(columns: Sequence[str]) -> str:
 
 
 def _rows(table: Table, chosen: _Chosen) -> Iterator[Record]:
-    return table.with_columns(chosen.text, chosen.pair, chosen.label, *_IDS)
+    return table.with_columns(chosen.text, chosen.pair, chosen.label, *IDS)
 
 
 def _unlabelled(table: Table, chosen: _Chosen) -> Iterator[TextExample]:
@@ -223,7 +223,7 @@ def text_in(record: Record, column: str) -> str:
 
 def id_of(record: Record, number: int) -> str:
     """Return what the row calls itself, or else its number."""
-    named = next((record.values[column] for column in _IDS if isinstance(record.values.get(column), str | int)), number)
+    named = next((record.values[column] for column in IDS if isinstance(record.values.get(column), str | int)), number)
     return str(named)
 
 

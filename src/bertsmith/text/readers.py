@@ -2,7 +2,6 @@
 
 import csv
 import glob
-import json
 import logging
 import os
 import re
@@ -16,7 +15,8 @@ from typing import Any, Literal
 from bertsmith.config import Config
 from bertsmith.errors import InputError
 from bertsmith.progress import SILENT, Task
-from bertsmith.text.streams import COMPRESSIONS, LONGEST_LINE, extension, open_bytes, read_lines, read_text, well_formed
+from bertsmith.text.json_objects import json_lines
+from bertsmith.text.streams import COMPRESSIONS, LONGEST_LINE, extension, open_bytes, read_lines, read_text
 
 FORMATS = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
 WHOLE_FORMATS = (*FORMATS, ".md")
@@ -208,15 +208,7 @@ def _from_text(pieces: Iterable[str], path: Path, config: ReaderConfig, parts: _
 
 
 def _from_json_lines(pieces: Iterable[str], path: Path, field: str) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(read_lines(pieces, str(path)), start=1):
-        if line.isspace():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}:{number} is not valid JSON: {error}") from None
-        if not isinstance(record, dict):
-            raise InputError(f"{path}:{number} holds a {type(record).__name__} where a JSON object is expected")
+    for number, record in json_lines(pieces, str(path)):
         if field not in record:
             raise InputError(
                 f"{path}:{number} has no field {field!r}; its fields are {_names(record)}; choose one with --field"
@@ -224,7 +216,7 @@ def _from_json_lines(pieces: Iterable[str], path: Path, field: str) -> Iterator[
         text = record[field]
         if not isinstance(text, str):
             raise InputError(f"{path}:{number}: the field {field!r} holds {text!r:.60} where text is expected")
-        yield number, well_formed(text) if "\\u" in line else text
+        yield number, text
 
 
 def _names(fields: Iterable[str]) -> str:

@@ -1,0 +1,130 @@
+"""JSON objects from text that comes in pieces, in one array or one a line, in bounded memory."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+from bertsmith.errors import InputError
+from bertsmith.text.streams import LONGEST_LINE, read_lines, well_formed
+
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+_SPACE = re.compile(r"[ \t\n\r]*")
+_DECODER = json.JSONDecoder()
+
+
+def json_objects(pieces: Iterator[str], source: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the objects of one array, or those that stand one a line, each with the line on which it begins.
+
+    Lone surrogates, which JSON can escape but no encoding can carry, are replaced.
+
+    Raises:
+        InputError: what is not valid JSON or no object; ``source`` is what messages call the text.
+    """
+    start = ""
+    for piece in pieces:
+        start += piece
+        if start and not start.isspace():
+            break
+    read = _from_array if start.lstrip().startswith("[") else json_lines
+    return read(chain([start], pieces), source)
+
+
+def json_lines(pieces: Iterable[str], source: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the objects that stand one a line, each with its line, as :func:`json_objects` does; blank lines are left out."""
+    for number, line in enumerate(read_lines(pieces, source), 1):
+        if line.isspace():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{source}:{number} is not valid JSON: {error}") from None
+        yield number, _object(value, line, f"{source}:{number}")
+
+
+def _from_array(pieces: Iterator[str], source: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    stream = _JsonStream(pieces, source)
+    stream.peek()
+    stream.take()
+    if stream.peek() == "]":
+        return
+    mark = ","
+    while mark == ",":
+        stream.peek()
+        line = stream.line
+        value, text = stream.value()
+        yield line, _object(value, text, f"{source}:{line}")
+        mark = stream.peek()
+        if mark not in (",", "]"):
+            found = repr(mark) if mark else "the end of the file"
+            raise InputError(f"{source}:{stream.line} is not valid JSON: {found} where ',' or ']' is expected")
+        stream.take()
+    if rest := stream.peek():
+        raise InputError(f"{source}:{stream.line} is not valid JSON: {rest!r} after the end of the array")
+
+
+def _object(value: Any, text: str, place: str) -> dict[str, Any]:
+    """Return the ``value`` that ``text`` says if it is an object."""
+    if not isinstance(value, dict):
+        raise InputError(f"{place} holds a {type(value).__name__} where a JSON object is expected")
+    if _SURROGATE_ESCAPE.search(text):
+        return dict(json.loads(well_formed(json.dumps(value, ensure_ascii=False))))
+    return value
+
+
+class _JsonStream:
+    """JSON values one at a time from pieces of text; ``line`` is the one reached."""
+
+    def __init__(self, pieces: Iterator[str], source: str) -> None:
+        self._pieces, self._source = pieces, source
+        self._text, self._at = "", 0
+        self.line = 1
+
+    def peek(self) -> str:
+        """Go to the next character that is not white space and return it; "" at the end."""
+        while True:
+            space = _SPACE.match(self._text, self._at)
+            assert space is not None
+            self._advance(space.end())
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._read_on():
+                return ""
+
+    def take(self) -> None:
+        """Go past one character."""
+        self._advance(self._at + 1)
+
+    def value(self) -> tuple[Any, str]:
+        """Go past the value that begins here and return it with its text."""
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._text, self._at)
+            except (ValueError, RecursionError) as error:
+                if not (self._may_be_cut_short(error) and self._read_on()):
+                    raise self._invalid(error) from None
+            else:
+                text = self._text[self._at : end]
+                self._advance(end)
+                return value, text
+
+    def _may_be_cut_short(self, error: Exception) -> bool:
+        """Say whether reading on may cure the error: it stands within a token of the end, or in an open string."""
+        if not isinstance(error, json.JSONDecodeError) or len(self._text) > LONGEST_LINE:
+            return False
+        return error.msg.startswith("Unterminated string") or error.pos > len(self._text) - len("\\ud83d\\ude00")
+
+    def _invalid(self, error: Exception) -> InputError:
+        at, what = (error.pos, error.msg) if isinstance(error, json.JSONDecodeError) else (self._at, str(error))
+        line = self.line + self._text.count("\n", self._at, at)
+        return InputError(f"{self._source}:{line} is not valid JSON: {what}")
+
+    def _read_on(self) -> bool:
+        piece = next(self._pieces, None)
+        self._text, self._at = self._text[self._at :] + (piece or ""), 0
+        return piece is not None
+
+    def _advance(self, end: int) -> None:
+        self.line += self._text.count("\n", self._at, end)
+        self._at = end
