@@ -142,7 +142,7 @@ def _bertsmith(precision: str, bench: Bench, _single: bool) -> Embed:
     from bertsmith.training.hardware import keep_pages
 
     keep_pages()  # as the commands do
-    pipe = pipeline(bench.model, precision=precision)
+    pipe = pipeline(bench.model, precision=precision, max_length=LONGEST)
     return lambda texts, _batch_size: pipe(texts)
 
 
