@@ -115,4 +115,4 @@ def _print(rows: Sequence[dict[str, Any]]) -> None:
         table.add_row(row["input"], row["precision"], *speed, *latencies, f"{row['peak_memory'] / 1e6:,.0f}")
     console = Console(file=sys.stdout, highlight=False)
     console.print(table)
-    console.print("of the rate: operations a second as a share of those that this machine makes in large matrix products")
+    console.print("of the rate: operations a second as a share of those that PyTorch makes here in large matrix products")
