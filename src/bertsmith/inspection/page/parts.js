@@ -159,9 +159,9 @@
   };
 
   /** A line or lines of text. */
-  bertsmith.field = function ({ key, label, lines = 1, placeholder = "", otherwise = "", shown, kind = "text" }) {
+  bertsmith.field = function ({ key, label, lines = 1, hint = "", otherwise = "", shown, kind = "text" }) {
     const properties = {
-      "aria-label": label, "data-key": key, placeholder, dir: "auto", spellcheck: "false",
+      "aria-label": label, "data-key": key, placeholder: hint, dir: "auto", spellcheck: "false",
       oninput: bertsmith.debounce(() => state.set({ [key]: input.value === otherwise ? null : input.value }), 350),
     };
     const input = lines > 1 ? html("textarea", { rows: lines, ...properties }) : html("input", { type: kind, ...properties });

@@ -47,8 +47,8 @@
   function asking() {
     const models = about.models.filter((one) => one.role === "model");
     const fields = [
-      bertsmith.field({ key: "text", label: t("text"), lines: 2, otherwise: about.start.text, placeholder: t("text.hint") }),
-      bertsmith.field({ key: "pair", label: t("pair"), lines: 2, otherwise: about.start.pair || "", placeholder: t("pair.hint") }),
+      bertsmith.field({ key: "text", label: t("text"), lines: 2, otherwise: about.start.text, hint: t("text.hint") }),
+      bertsmith.field({ key: "pair", label: t("pair"), lines: 2, otherwise: about.start.pair || "", hint: t("pair.hint") }),
     ];
     if (models.length > 1) {
       fields.unshift(bertsmith.choice({ key: "model", label: t("model"), options: models.map((one) => [one.id, one.name]) }));

@@ -139,7 +139,7 @@
           options: METHODS.map((method) => [method, t(`tuned.${method}`)]) }),
         labels.length ? bertsmith.choice({ key: "goal", label: t("tuned.target"), shown: on("attribution"),
           options: [["", t("tuned.likeliest")], ...labels.map((label) => [label, label])] })
-          : bertsmith.field({ key: "goal", label: t("tuned.target"), placeholder: t("tuned.likeliest"),
+          : bertsmith.field({ key: "goal", label: t("tuned.target"), hint: t("tuned.likeliest"),
             shown: () => part() === "attribution" && !model.task && !bertsmith.source.isExport }),
         bertsmith.field({ key: "choices", label: t("tuned.options"), lines: 3,
           shown: () => part() === "answer" && model.task !== null && model.task.kind === "choose" }),
