@@ -21,14 +21,14 @@ bench-gpu: .venv/.installed  ## pre-training and inference on one GPU, against t
 check: .venv/.installed-for-tests  ## formatting, lint, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/clang-format --dry-run --Werror src/bertsmith/inference/*.cpp
+	$(BIN)/clang-format --dry-run --Werror src/bertsmith/engine/*.cpp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 format: .venv/.installed-for-tests
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-	$(BIN)/clang-format -i src/bertsmith/inference/*.cpp
+	$(BIN)/clang-format -i src/bertsmith/engine/*.cpp
 
 # What is measured goes to runs/benchmarks: a table (.md) and all figures (.json) for each question.
 BENCH := runs/benchmarks
@@ -54,7 +54,7 @@ bench: bench-inputs .venv/.installed-for-bench  ## every measurement on a CPU: m
 bench-inputs:
 	@test -f "$(TEXT)" -a -d "$(MODEL)" || { echo "$(BENCH_USAGE)"; exit 2; }
 
-.venv/.installed: pyproject.toml constraints.txt src/bertsmith/inference/avx512.cpp
+.venv/.installed: pyproject.toml constraints.txt src/bertsmith/engine/avx512.cpp
 	$(PYTHON) -m venv .venv
 	$(PIP) --editable .
 	touch $@

@@ -7,8 +7,8 @@ from setuptools import Extension, setup
 INSTRUCTIONS = ("avx512f", "avx512bw", "avx512vl", "avx512bf16", "avx512vnni", "fma")
 
 avx512 = Extension(
-    "bertsmith.inference._avx512",
-    sources=["src/bertsmith/inference/avx512.cpp"],
+    "bertsmith.engine._avx512",
+    sources=["src/bertsmith/engine/avx512.cpp"],
     extra_compile_args=["-std=c++17", "-O3", "-g0", "-fopenmp", *(f"-m{name}" for name in INSTRUCTIONS)],
     extra_link_args=["-fopenmp"],
     optional=True,

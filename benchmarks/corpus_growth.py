@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from bertsmith.training.plots import Series, curve_svg
+from bertsmith.charts.curves import Series, curve_svg
 from corpus_building import Run, measure, train_tokenizer, write_text
 
 

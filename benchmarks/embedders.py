@@ -25,7 +25,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from bertsmith.artifacts.configuration import read_configuration
-from bertsmith.model.config import PRESETS, ModelConfig
+from bertsmith.model.model_config import PRESETS, ModelConfig
 
 Array = npt.NDArray[Any]
 Embed = Callable[[list[str], int], Array]
@@ -139,7 +139,7 @@ def _reference(bench: Bench, path: Path) -> None:
 
 def _bertsmith(precision: str, bench: Bench, _single: bool) -> Embed:
     from bertsmith.inference.pipelines import pipeline
-    from bertsmith.training.hardware import keep_pages
+    from bertsmith.machine import keep_pages
 
     keep_pages()  # as the commands do
     pipe = pipeline(bench.model, precision=precision, max_length=LONGEST)

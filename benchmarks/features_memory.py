@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bertsmith.artifacts.directory import save_model
+from bertsmith.charts.curves import Series, curve_svg
 from bertsmith.model.bert import Heads, initialise, uninitialised
-from bertsmith.model.config import ModelConfig
+from bertsmith.model.model_config import ModelConfig
 from bertsmith.text.tokenizer import Tokenizer
-from bertsmith.training.plots import Series, curve_svg
 
 SECONDS_BETWEEN_LOOKS = 0.5
 ROWS = 10

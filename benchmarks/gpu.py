@@ -28,17 +28,17 @@ import numpy as np
 import torch
 
 from bertsmith.batches.packing import pack
+from bertsmith.machine import matrix_product_rate
 from bertsmith.measure import peak_memory
 from bertsmith.model.bert import PRETRAINING, Bert, Heads, initialise, uninitialised
-from bertsmith.model.config import ModelConfig, preset
-from bertsmith.training.config import Optimisation
-from bertsmith.training.engine import compile_layers
-from bertsmith.training.fixed_shape import FixedShape
-from bertsmith.training.hardware import matrix_product_rate
+from bertsmith.model.model_config import ModelConfig, preset
+from bertsmith.pretraining.fixed_shape import FixedShape
+from bertsmith.pretraining.trainer import Trainer
 from bertsmith.training.meter import encoder_operations, step_operations
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.precision import apply_precision
-from bertsmith.training.trainer import Trainer
+from bertsmith.training.settings import Optimisation
+from bertsmith.training.stepper import compile_layers
 from bertsmith.types import PackedBatch, PretrainingBatch
 from gpu_peers import moved, packed_inputs, padded_inputs, peer, pinned
 

@@ -7,7 +7,7 @@ import transformers
 
 from bertsmith.artifacts.configuration import configuration_values
 from bertsmith.model.bert import PRETRAINING
-from bertsmith.model.config import ModelConfig
+from bertsmith.model.model_config import ModelConfig
 from bertsmith.types import PretrainingBatch
 
 PAD_ID, IGNORED = 0, -100

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bertsmith.training.plots import Series, curve_svg
+from bertsmith.charts.curves import Series, curve_svg
 from common import Measurement, Row, compare, parser, report, spread
 from embedders import SYSTEMS, Bench, add_flags, bench, texts_of
 
@@ -116,11 +116,11 @@ def _training_step(point: Point, prepared: Bench) -> Callable[[], int]:
     """Return a step of every rank, each on as many tokens, that gives the tokens of all."""
     import torch
 
+    from bertsmith.machine import keep_pages
     from bertsmith.model.bert import PRETRAINING, initialise, uninitialised
-    from bertsmith.training.config import Optimisation
-    from bertsmith.training.hardware import keep_pages
+    from bertsmith.pretraining.trainer import Trainer
     from bertsmith.training.parallel import Ranks
-    from bertsmith.training.trainer import Trainer
+    from bertsmith.training.settings import Optimisation
 
     keep_pages()
     ranks, device = Ranks.from_environment(), torch.device("cpu")

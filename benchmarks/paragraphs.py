@@ -120,7 +120,7 @@ def _train(arguments: argparse.Namespace, train: Path, test: Path, paragraphs: i
 
 def _scores(model: Path, test: Path) -> dict[str, dict[str, float]]:
     """Return the scores of each way to read."""
-    from bertsmith.tasks.questions import read_questions
+    from bertsmith.tasks.files.questions import read_questions
 
     questions = list(read_questions(test, labelled=True))
     task, found = _read(model, questions)
@@ -135,14 +135,14 @@ def _scores(model: Path, test: Path) -> dict[str, dict[str, float]]:
 
 def _first(question: Any) -> int:
     """Return the place in its article of the paragraph that BM25 likes best."""
-    from bertsmith.text.search import WordIndex
+    from bertsmith.text.bm25 import WordIndex
 
     return (WordIndex(question.article).search(question.question, 1) or [0])[0]
 
 
 def _found(test: Path) -> float:
     """Return the share of questions whose own paragraph BM25 likes best."""
-    from bertsmith.tasks.questions import read_questions
+    from bertsmith.tasks.files.questions import read_questions
 
     questions = list(read_questions(test, labelled=True))
     return sum(question.article[_first(question)] == question.context for question in questions) / len(questions)

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bertsmith.charts.curves import Series, curve_svg
 from bertsmith.corpus.store import Corpus
 from bertsmith.inference.pipelines import pipeline
+from bertsmith.pretraining.report import read_metrics
 from bertsmith.tasks.fill import Filled
-from bertsmith.training.plots import Series, curve_svg
-from bertsmith.training.report import read_metrics
 
 DOCS = Path(__file__).parent.parent / "docs"
 TRAINING = "--dropout 0 --evaluate-every 500 --save-every 2000 --log-every 25 --evaluation-tokens 60000"

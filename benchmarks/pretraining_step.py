@@ -90,7 +90,7 @@ def _batches(system: System, arguments: argparse.Namespace) -> tuple[Any, Any]:
     from bertsmith.batches.next_sentence import NextSentence
     from bertsmith.batches.order import split_documents
     from bertsmith.corpus.store import Corpus
-    from bertsmith.training.pretrain import special_ids
+    from bertsmith.pretraining.run import special_ids
 
     corpus = Corpus.open(arguments.corpus, verify=False)
     tokenizer = corpus.tokenizer()
@@ -103,12 +103,12 @@ def _batches(system: System, arguments: argparse.Namespace) -> tuple[Any, Any]:
 def _bertsmith_step(system: System, arguments: argparse.Namespace) -> tuple[Callable[[Any], None], Any, Any]:
     import torch
 
+    from bertsmith.machine import keep_pages
     from bertsmith.model.bert import PRETRAINING, initialise, uninitialised
-    from bertsmith.model.config import preset
-    from bertsmith.training.config import Optimisation
-    from bertsmith.training.hardware import keep_pages
+    from bertsmith.model.model_config import preset
+    from bertsmith.pretraining.trainer import Trainer
     from bertsmith.training.parallel import Ranks
-    from bertsmith.training.trainer import Trainer
+    from bertsmith.training.settings import Optimisation
 
     keep_pages()
     batches, tokenizer = _batches(system, arguments)
@@ -133,7 +133,7 @@ def _transformers_step(system: System, arguments: argparse.Namespace) -> tuple[C
 
     from bertsmith.artifacts.configuration import configuration_values
     from bertsmith.model.bert import PRETRAINING
-    from bertsmith.model.config import preset
+    from bertsmith.model.model_config import preset
 
     batches, tokenizer = _batches(system, arguments)
     config = preset(arguments.model, tokenizer.vocabulary_size)

@@ -171,7 +171,7 @@ def _train_cross_encoder(arguments: argparse.Namespace) -> Result:
 
 
 def _scores(model: Any, queries: Sequence[Query]) -> dict[str, float]:
-    from bertsmith.tasks.rank_scores import MEASURES, ranking_scores
+    from bertsmith.tasks.scoring.rank_scores import MEASURES, ranking_scores
 
     found = iter(model.predict([(query, text) for query, texts, _ in queries for text in texts], show_progress_bar=False))
     rows = []

@@ -22,17 +22,17 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score, v_measure_score
 
 from bertsmith.artifacts.directory import load_model
+from bertsmith.charts.curves import Series, curve_svg
+from bertsmith.engine.engine import Engine
 from bertsmith.files import atomic_file, write_json
-from bertsmith.inference.engine import Engine
 from bertsmith.inference.features import FeaturePipeline, Layers
-from bertsmith.inference.senses import find_senses
-from bertsmith.inference.word_vectors import word_vectors
 from bertsmith.progress import SILENT
-from bertsmith.tasks.records import read_table
+from bertsmith.tasks.files.records import read_table
 from bertsmith.text.occurrences import EvenSample, Occurrence, WordFinder, occurrences
 from bertsmith.text.readers import ReaderConfig, find_files, read_documents
 from bertsmith.text.tokenizer import Tokenizer
-from bertsmith.training.plots import Series, curve_svg
+from bertsmith.words.senses import find_senses
+from bertsmith.words.word_vectors import word_vectors
 
 AMBIGUOUS = ("bank", "bar", "bass", "cell", "court", "fan", "match", "plant", "pitch", "pool", "spring", "trunk")
 PLAIN = (

@@ -178,8 +178,8 @@ def _pairs(path: Path, first: int) -> tuple[list[str], list[str], list[float]]:
 
 def _table(arguments: argparse.Namespace, done: list[dict[str, Any]]) -> None:
     from bertsmith.inference.pipelines import vector_pipeline
-    from bertsmith.tasks.neighbours import unit
-    from bertsmith.tasks.scores import regression_scores
+    from bertsmith.neighbours import unit
+    from bertsmith.tasks.scoring.scores import regression_scores
 
     firsts, seconds, scores = _pairs(arguments.data / "test_with_gold.tsv", 5)
     pipe = vector_pipeline(arguments.model, max_length=LENGTH)
@@ -203,8 +203,8 @@ def _table(arguments: argparse.Namespace, done: list[dict[str, Any]]) -> None:
 
 
 def search(arguments: argparse.Namespace) -> None:
-    from bertsmith.inference.search import KIND, TextIndex, build_index
-    from bertsmith.tasks.neighbours import unit
+    from bertsmith.neighbours import unit
+    from bertsmith.retrieval.search import KIND, TextIndex, build_index
 
     class RandomVectors:
         """Stands for a model that takes no time."""

@@ -30,14 +30,14 @@ from bertsmith.batches.order import split_documents
 from bertsmith.corpus.store import Corpus
 from bertsmith.model.attention import BlockAttention, EagerAttention
 from bertsmith.model.bert import PRETRAINING, Bert, initialise, set_dropout, uninitialised
-from bertsmith.model.config import preset
 from bertsmith.model.dropout import Dropout
-from bertsmith.training.config import Optimisation
-from bertsmith.training.losses import Tally, n_pairs, pretraining_loss
+from bertsmith.model.model_config import preset
+from bertsmith.pretraining.losses import Tally, n_pairs, pretraining_loss
+from bertsmith.pretraining.run import special_ids
+from bertsmith.pretraining.trainer import Trainer
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.precision import apply_precision
-from bertsmith.training.pretrain import special_ids
-from bertsmith.training.trainer import Trainer
+from bertsmith.training.settings import Optimisation
 from bertsmith.types import PretrainingBatch
 from common import table
 

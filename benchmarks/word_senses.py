@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bertsmith.charts.curves import Series, curve_svg
 from bertsmith.files import atomic_file
-from bertsmith.inspection.similarity import Context, context
+from bertsmith.inspection.figures.similarity import Context, context
 from bertsmith.inspection.subject import Subject
-from bertsmith.training.plots import Series, curve_svg
 
 WORDS: dict[str, tuple[str, str, str, str]] = {
     "bank": (

@@ -8,7 +8,7 @@ import pytest
 from bertsmith.batches.masking import Masking
 from bertsmith.config import Config, known_keys
 from bertsmith.errors import ConfigError
-from bertsmith.training.config import Examples, Optimisation, PretrainConfig, Record
+from bertsmith.training.settings import Examples, Optimisation, PretrainConfig, Record
 
 
 class Inner(Config):

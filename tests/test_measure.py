@@ -10,8 +10,8 @@ import torch
 
 from bertsmith import measure
 from bertsmith.artifacts.directory import load_model, save_model
+from bertsmith.engine.engine import Precision
 from bertsmith.errors import BertsmithError
-from bertsmith.inference.engine import Precision
 from bertsmith.measure import Job, measure_here
 from bertsmith.model.bert import Bert, Heads
 from bertsmith.tasks.classify import Classify

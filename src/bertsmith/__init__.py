@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from bertsmith.artifacts.directory import save_model as save
     from bertsmith.inference.pipelines import pipeline, pipelines
     from bertsmith.inspection.notebook import inspect
+    from bertsmith.machine import keep_pages
     from bertsmith.text.tokenizer import Tokenizer
-    from bertsmith.training.hardware import keep_pages
     from bertsmith.types import Encoding, PackedBatch
 
 __version__ = "0.1.0"
@@ -30,7 +30,7 @@ _HOMES = {
     "PackedBatch": ("bertsmith.types", "PackedBatch"),
     "Tokenizer": ("bertsmith.text.tokenizer", "Tokenizer"),
     "inspect": ("bertsmith.inspection.notebook", "inspect"),
-    "keep_pages": ("bertsmith.training.hardware", "keep_pages"),
+    "keep_pages": ("bertsmith.machine", "keep_pages"),
     "load": ("bertsmith.artifacts.directory", "load_model"),
     "pipeline": ("bertsmith.inference.pipelines", "pipeline"),
     "pipelines": ("bertsmith.inference.pipelines", "pipelines"),

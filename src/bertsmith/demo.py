@@ -16,12 +16,12 @@ from pathlib import Path
 from bertsmith.artifacts.directory import load_model
 from bertsmith.corpus.build import CorpusConfig, build_corpus
 from bertsmith.files import atomic_file
+from bertsmith.pretraining.run import pretrain, starting_model
 from bertsmith.progress import Progress
 from bertsmith.tasks.fill import fill
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.text.vocabulary import VocabularyConfig, build_vocabulary
-from bertsmith.training.config import Examples, Optimisation, PretrainConfig, Record
-from bertsmith.training.pretrain import pretrain, starting_model
+from bertsmith.training.settings import Examples, Optimisation, PretrainConfig, Record
 
 _MOST_CHARACTERS = 6_000_000
 _PARAGRAPH = re.compile(r"\n\s*\n")

@@ -22,14 +22,10 @@ from torch import Tensor
 from bertsmith.artifacts.configuration import read_configuration
 from bertsmith.artifacts.directory import load_model
 from bertsmith.batches.packing import pack
+from bertsmith.engine import engine as inference
+from bertsmith.engine.kernels import Precision
 from bertsmith.errors import BertsmithError
-from bertsmith.inference import engine as inference
-from bertsmith.inference.kernels import Precision
-from bertsmith.model.bert import PRETRAINING, Bert, Heads
-from bertsmith.tasks.saved import load_task_model
-from bertsmith.training.config import Optimisation
-from bertsmith.training.engine import Engine
-from bertsmith.training.hardware import (
+from bertsmith.machine import (
     choose_device,
     choose_dtype,
     has_bf16,
@@ -38,11 +34,15 @@ from bertsmith.training.hardware import (
     keep_pages,
     matrix_product_rate,
 )
-from bertsmith.training.losses import n_pairs
+from bertsmith.model.bert import PRETRAINING, Bert, Heads
+from bertsmith.pretraining.losses import n_pairs
+from bertsmith.pretraining.trainer import Trainer
+from bertsmith.tasks.saved import load_task_model
 from bertsmith.training.meter import encoder_operations, step_operations
 from bertsmith.training.optimiser import make_optimiser
 from bertsmith.training.parallel import Ranks
-from bertsmith.training.trainer import Trainer
+from bertsmith.training.settings import Optimisation
+from bertsmith.training.stepper import Engine
 from bertsmith.types import PackedBatch, PretrainingBatch
 
 _LATENCY_RUNS = 200

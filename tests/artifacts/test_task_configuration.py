@@ -9,10 +9,10 @@ import pytest
 from bertsmith.artifacts.configuration import configuration_values, read_configuration
 from bertsmith.errors import ArtifactError
 from bertsmith.model.bert import Heads, TaskHead
-from bertsmith.model.config import ModelConfig
 from bertsmith.model.heads.sequence import ChoiceScores, SequenceScores
 from bertsmith.model.heads.span import SpanScores
 from bertsmith.model.heads.token import TokenScores
+from bertsmith.model.model_config import ModelConfig
 
 CONFIG = ModelConfig(vocabulary_size=31, width=24, n_layers=3, n_heads=4)
 MOVES = ("110", "111", "111", "110", "111")

@@ -11,7 +11,7 @@ import torch
 
 import bertsmith
 from bertsmith.inference.pipelines import task_pipeline
-from bertsmith.inspection.comparison import alignment
+from bertsmith.inspection.figures.comparison import alignment
 from bertsmith.inspection.gallery import Gallery, Start
 from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import Choose

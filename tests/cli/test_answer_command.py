@@ -13,16 +13,16 @@ import pytest
 import torch
 
 from bertsmith.artifacts.directory import save_model
-from bertsmith.inference.passages import Passage
 from bertsmith.inference.pipelines import task_pipeline
-from bertsmith.inference.reading import DocumentReader
 from bertsmith.model.bert import Bert, Heads, initialise, uninitialised
-from bertsmith.model.config import ModelConfig
+from bertsmith.model.model_config import ModelConfig
+from bertsmith.retrieval.passages import Passage
+from bertsmith.retrieval.reading import DocumentReader
 from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.saved import task_values
 from bertsmith.tasks.task import Task
-from bertsmith.text.search import WordIndex
+from bertsmith.text.bm25 import WordIndex
 from bertsmith.text.tokenizer import Tokenizer
 
 SCORES = {"red": (6.0, 0.0), "blue": (3.0, 0.0), "house": (0.0, 6.0), "tree": (0.0, 4.0), "北": (6.0, 0.0), "京": (0.0, 6.0)}

@@ -15,8 +15,8 @@ import safetensors.numpy
 import torch
 
 from bertsmith.artifacts.directory import load_model, save_model
+from bertsmith.engine.engine import Engine
 from bertsmith.inference import feature_files
-from bertsmith.inference.engine import Engine
 from bertsmith.inference.feature_files import Contents, Vectors, feature_file
 from bertsmith.inference.features import FeaturePipeline, TextFeatures
 from bertsmith.model.mixing import Layers
@@ -205,7 +205,7 @@ def test_ctrl_c_leaves_nothing(
         yield _one()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bertsmith.cli.features._vectors", interrupted)
+    monkeypatch.setattr("bertsmith.cli.features_command._vectors", interrupted)
     code, _, err = run_command("features", model, file, "--out", tmp_path / f"found{extension}")
     assert code == 75 and "stopped; nothing was written" in err
     assert [path.name for path in tmp_path.iterdir()] == ["texts.txt"]

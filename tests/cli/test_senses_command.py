@@ -92,7 +92,7 @@ def test_word_similarity_is_a_comparison(run_command: Run, toy_directory: Path, 
 
 
 def test_without_scikit_learn(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "bertsmith.inference.senses", raising=False)
+    monkeypatch.delitem(sys.modules, "bertsmith.words.senses", raising=False)
     monkeypatch.setitem(sys.modules, "sklearn.cluster", None)
     code, _, err = run("--word", "moon")
     assert code == 2 and "pip install 'bertsmith[senses]'" in err and err.count("\n") == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bertsmith.inference.pipelines import vector_pipeline
-from bertsmith.tasks.neighbours import unit
+from bertsmith.neighbours import unit
 
 Run = Callable[..., tuple[int, str, str]]
 TEXTS = ["the cat sees the moon", "a bird finds the river", "the king"]

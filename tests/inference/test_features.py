@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from bertsmith.engine.engine import Engine
 from bertsmith.errors import DivergedError, InputError, UsageError
 from bertsmith.inference import features as module
-from bertsmith.inference.engine import Engine
 from bertsmith.inference.features import FeaturePipeline, TextFeatures
 from bertsmith.inference.pipelines import VectorPipeline
 from bertsmith.model.bert import Heads

@@ -13,7 +13,7 @@ from bertsmith.errors import ArtifactError, InputError, UsageError
 from bertsmith.inference import pipelines
 from bertsmith.inference.pipelines import VectorPipeline, pipeline
 from bertsmith.model.bert import Bert, Heads, initialise, uninitialised
-from bertsmith.model.config import ModelConfig
+from bertsmith.model.model_config import ModelConfig
 from bertsmith.text.tokenizer import Tokenizer
 
 

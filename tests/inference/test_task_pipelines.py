@@ -12,11 +12,11 @@ import torch
 
 import bertsmith
 from bertsmith.artifacts.directory import save_model
+from bertsmith.engine.engine import Engine
 from bertsmith.errors import ArtifactError, InputError
-from bertsmith.inference.engine import Engine
 from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.model.bert import Bert, Heads, initialise, uninitialised
-from bertsmith.model.config import ModelConfig
+from bertsmith.model.model_config import ModelConfig
 from bertsmith.tasks import predictor
 from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import Choose

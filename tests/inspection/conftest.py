@@ -11,7 +11,7 @@ from bertsmith.artifacts.directory import save_model
 from bertsmith.inspection.gallery import Gallery, Start
 from bertsmith.inspection.subject import Subject
 from bertsmith.model.bert import PRETRAINING, Bert, Heads, uninitialised
-from bertsmith.model.config import ModelConfig
+from bertsmith.model.model_config import ModelConfig
 from bertsmith.tasks.saved import task_values
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer

@@ -18,9 +18,9 @@ import bertsmith
 from bertsmith.artifacts.directory import save_model
 from bertsmith.errors import UsageError
 from bertsmith.inspection.export import exported, inlined
+from bertsmith.inspection.export_requests import all_questions
 from bertsmith.inspection.gallery import Gallery, Start
 from bertsmith.inspection.page_files import page_files
-from bertsmith.inspection.questions import all_questions
 from bertsmith.inspection.refusal import Refusal
 from bertsmith.inspection.requests import checked
 from bertsmith.inspection.subject import Subject

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from bertsmith.model.bert import MASKED_TOKEN, PRETRAINING, Bert, Heads, initialise, set_dropout, uninitialised
-from bertsmith.model.config import PRESETS, ModelConfig, preset
 from bertsmith.model.heads.pooling import Pooler
 from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.model.heads.token import TokenScores
+from bertsmith.model.model_config import PRESETS, ModelConfig, preset
 from bertsmith.types import PackedBatch
 
 CONFIG = ModelConfig(vocabulary_size=61, width=24, n_layers=3, n_heads=4, feed_forward_width=40, max_positions=32)

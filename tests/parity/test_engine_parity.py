@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from bertsmith.artifacts.directory import load_model
-from bertsmith.inference.engine import Engine
+from bertsmith.engine.engine import Engine
+from bertsmith.machine import has_int8
 from bertsmith.text.tokenizer import Tokenizer
-from bertsmith.training.hardware import has_int8
 
 CPU = torch.device("cpu")
 # The largest difference of hidden states that a precision may make, relative to their size.

@@ -5,7 +5,7 @@ import torch
 import transformers
 
 from bertsmith.artifacts.directory import load_model
-from bertsmith.inference.engine import Engine
+from bertsmith.engine.engine import Engine
 from bertsmith.inference.features import FeaturePipeline
 from bertsmith.model.mixing import Layers
 from bertsmith.text.tokenizer import Tokenizer

@@ -15,14 +15,14 @@ from bertsmith.model.bert import Bert, Heads, initialise, set_dropout, uninitial
 from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import ChoiceExample, Choose
 from bertsmith.tasks.classify import Classify
+from bertsmith.tasks.files.questions import Answer as Gold
+from bertsmith.tasks.files.questions import Question
+from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.multilabel import Multilabel
-from bertsmith.tasks.questions import Answer as Gold
-from bertsmith.tasks.questions import Question
 from bertsmith.tasks.regress import Regress
 from bertsmith.tasks.saved import task_values
 from bertsmith.tasks.tag import Tag, TagExample
 from bertsmith.tasks.task import SampleBatch, Task
-from bertsmith.tasks.texts import TextExample
 
 N_STEPS, BATCH_SIZE, IGNORED = 25, 6, -100
 DRAW = random.Random(0)

@@ -8,13 +8,13 @@ import torch
 from sklearn.metrics import adjusted_rand_score
 
 from bertsmith.artifacts.directory import load_model
-from bertsmith.inference.engine import Engine
+from bertsmith.engine.engine import Engine
 from bertsmith.inference.features import FeaturePipeline, Layers
-from bertsmith.inference.senses import find_senses
-from bertsmith.inference.word_vectors import word_vectors
-from bertsmith.tasks.records import read_table
+from bertsmith.tasks.files.records import read_table
 from bertsmith.text.occurrences import Occurrence, WordFinder
 from bertsmith.text.tokenizer import Tokenizer
+from bertsmith.words.senses import find_senses
+from bertsmith.words.word_vectors import word_vectors
 
 SENTENCES = Path(__file__).parent / "word_senses_en.tsv"
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from bertsmith.tasks import predictor as module
 from bertsmith.tasks.choose import ChoiceExample, Choose
 from bertsmith.tasks.classify import Classify
+from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.predictor import Predictor, pack_samples
 from bertsmith.tasks.task import Task
-from bertsmith.tasks.texts import TextExample
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.types import PackedBatch
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bertsmith.errors import DivergedError, InputError
-from bertsmith.tasks.candidates import RankExample
+from bertsmith.tasks.files.candidates import RankExample
 from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.task import SampleBatch
 from bertsmith.text.tokenizer import Tokenizer

@@ -10,9 +10,9 @@ from torch import nn
 
 from bertsmith.batches.windows import Window
 from bertsmith.errors import DivergedError, InputError, UsageError
+from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.regress import Estimated, Regress
 from bertsmith.tasks.task import Sample, SampleBatch
-from bertsmith.tasks.texts import TextExample
 
 HEAD = nn.Identity()
 

@@ -20,13 +20,13 @@ from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import Choose
 from bertsmith.tasks.classify import Classify
 from bertsmith.tasks.embed import Embed
+from bertsmith.tasks.files.texts import Columns
 from bertsmith.tasks.multilabel import Multilabel
 from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.regress import Regress
 from bertsmith.tasks.saved import TASKS, load_task_model, task_values
 from bertsmith.tasks.tag import Tag
 from bertsmith.tasks.task import Task
-from bertsmith.tasks.texts import Columns
 
 TAGS = ("O", "B-PER", "I-PER")
 # With other settings than the usual ones, and no longer than the tiny model's 32 positions.

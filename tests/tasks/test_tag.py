@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bertsmith.errors import ConfigError, DivergedError, InputError, UsageError
-from bertsmith.model.config import ModelConfig
+from bertsmith.model.model_config import ModelConfig
 from bertsmith.tasks.predictor import Predictor
 from bertsmith.tasks.tag import Entity, Tag, TagExample, Tagged
 from bertsmith.tasks.task import SampleBatch

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from bertsmith.model.config import ModelConfig
+from bertsmith.model.model_config import ModelConfig
 from bertsmith.training.meter import Meter, encoder_operations, step_operations
 from bertsmith.types import PackedBatch, PretrainingBatch
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from bertsmith.model.bert import Bert
-from bertsmith.training.config import Optimisation
 from bertsmith.training.optimiser import make_optimiser, optimiser_tensors, restore_optimiser
+from bertsmith.training.settings import Optimisation
 
 
 def test_matrices_decay_and_biases_and_norms_do_not(toy_model: Callable[..., Bert]) -> None:

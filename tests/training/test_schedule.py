@@ -1,8 +1,8 @@
 import pytest
 
 from bertsmith.errors import UsageError
-from bertsmith.training.config import seconds
 from bertsmith.training.schedule import BudgetClock, StepClock, learning_rate
+from bertsmith.training.settings import seconds
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import pydantic
 from bertsmith.errors import ArtifactError
 from bertsmith.files import read_json
 from bertsmith.model.bert import MASKED_TOKEN, PRETRAINING, Heads, TaskHead
-from bertsmith.model.config import ModelConfig
 from bertsmith.model.heads.sequence import ChoiceScores, Problem, SequenceScores
 from bertsmith.model.heads.span import SpanScores
 from bertsmith.model.heads.token import TokenScores
+from bertsmith.model.model_config import ModelConfig
 
 ARCHITECTURES = {
     "BertModel": Heads(pooler=True),

@@ -82,7 +82,7 @@ def _run_verb(verb: str, arguments: Sequence[str]) -> int:
         near = difflib.get_close_matches(verb, VERBS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"the verbs are {', '.join(VERBS)}"
         raise UsageError(f"{verb!r} is not a verb of bertsmith; {hint}")
-    importlib.import_module(f"bertsmith.cli.{verb}").run(arguments)
+    importlib.import_module(f"bertsmith.cli.{verb}_command").run(arguments)
     return _DONE
 
 

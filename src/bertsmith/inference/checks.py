@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from bertsmith.engine.engine import Engine
 from bertsmith.errors import InputError, UsageError
-from bertsmith.inference.engine import Engine
 
 
 def check_length(engine: Engine, max_length: int | None) -> int:

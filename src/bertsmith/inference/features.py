@@ -13,9 +13,9 @@ import numpy.typing as npt
 from bertsmith.batches.look_ahead import prepared_ahead
 from bertsmith.batches.packing import pack
 from bertsmith.batches.windows import Part, Window, make_windows
+from bertsmith.engine.engine import Engine
 from bertsmith.errors import DivergedError, UsageError
 from bertsmith.inference.checks import check_length, refuse_single
-from bertsmith.inference.engine import Engine
 from bertsmith.model.heads.pooling import Pooling
 from bertsmith.model.mixing import Layers as Layers
 from bertsmith.text.tokenizer import Tokenizer

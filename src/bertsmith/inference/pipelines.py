@@ -19,18 +19,18 @@ from bertsmith.artifacts.directory import TASK, load_model, task_directories, ve
 from bertsmith.artifacts.sentence_modules import MODULES, read_sentence_modules
 from bertsmith.batches.look_ahead import prepared_ahead
 from bertsmith.batches.packing import pack
+from bertsmith.engine.engine import Engine, choose_precision
 from bertsmith.errors import ArtifactError
 from bertsmith.inference.checks import check_length, refuse_single
-from bertsmith.inference.engine import Engine, choose_precision
+from bertsmith.machine import choose_device
 from bertsmith.model.bert import Bert, Heads
 from bertsmith.tasks.embed import Embed
 from bertsmith.tasks.fill import Filled, fill
 from bertsmith.tasks.predictor import Predictor
 from bertsmith.tasks.saved import load_task_model
-from bertsmith.tasks.scores import check_predictions
+from bertsmith.tasks.scoring.scores import check_predictions
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
-from bertsmith.training.hardware import choose_device
 from bertsmith.types import PackedBatch
 
 Floats = npt.NDArray[np.float32]

@@ -7,18 +7,18 @@ from typing import Literal
 
 from bertsmith.artifacts.directory import verify_directory
 from bertsmith.errors import ArtifactError
-from bertsmith.inspection.ablation import MOST_ABLATED
 from bertsmith.inspection.arrays import GRID_SIDE
-from bertsmith.inspection.attribution import MOST_ATTRIBUTED, has_captum
 from bertsmith.inspection.cache import Cache
-from bertsmith.inspection.examples import EXAMPLES, Examples
-from bertsmith.inspection.prediction import MOST_SCORED
+from bertsmith.inspection.figures.ablation import MOST_ABLATED
+from bertsmith.inspection.figures.attribution import MOST_ATTRIBUTED, has_captum
+from bertsmith.inspection.figures.prediction import MOST_SCORED
+from bertsmith.inspection.figures.similarity import MOST_PROJECTED
 from bertsmith.inspection.refusal import Refusal
 from bertsmith.inspection.requests import LIMITS, TextRequest, checked
-from bertsmith.inspection.similarity import MOST_PROJECTED
 from bertsmith.inspection.subject import Reading, Subject
+from bertsmith.inspection.suggestions import EXAMPLES, Examples
 from bertsmith.training.checkpoints import checkpoints
-from bertsmith.training.run import RunDirectory
+from bertsmith.training.run_directory import RunDirectory
 
 _CACHED_BYTES = 1 << 28
 _CHECKPOINTS_LOADED = 3

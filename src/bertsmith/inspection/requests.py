@@ -7,8 +7,8 @@ from typing import Annotated, Any, TypeVar
 import pydantic
 from pydantic_core import PydanticCustomError
 
-from bertsmith.inspection.ablation import Target
-from bertsmith.inspection.attribution import Method
+from bertsmith.inspection.figures.ablation import Target
+from bertsmith.inspection.figures.attribution import Method
 from bertsmith.inspection.refusal import Refusal
 
 MOST_CHARACTERS, MOST_CHARACTERS_OF_CONTEXT = 20_000, 2_000

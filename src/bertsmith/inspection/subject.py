@@ -14,7 +14,7 @@ import torch
 
 from bertsmith.artifacts.configuration import read_configuration
 from bertsmith.artifacts.directory import TASK, load_model
-from bertsmith.inference.engine import Engine
+from bertsmith.engine.engine import Engine
 from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.inspection.arrays import Floats
 from bertsmith.inspection.refusal import Cancelled, IsCancelled, Refusal, never

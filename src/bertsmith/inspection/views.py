@@ -8,13 +8,12 @@ from typing import Any
 import pydantic
 from pydantic_core import PydanticSerializationError
 
-from bertsmith.inspection import attention, similarity
-from bertsmith.inspection.ablation import Ablated, Ablation, ablate, ablation
-from bertsmith.inspection.attribution import Attribution, attribution
-from bertsmith.inspection.comparison import Alignment, Comparison, alignment, compare
-from bertsmith.inspection.finetuned import TaskAnswer, task_answer
-from bertsmith.inspection.gallery import Gallery
-from bertsmith.inspection.prediction import (
+from bertsmith.inspection.figures import attention_maps, similarity
+from bertsmith.inspection.figures.ablation import Ablated, Ablation, ablate, ablation
+from bertsmith.inspection.figures.attribution import Attribution, attribution
+from bertsmith.inspection.figures.comparison import Alignment, Comparison, alignment, compare
+from bertsmith.inspection.figures.finetuned import TaskAnswer, task_answer
+from bertsmith.inspection.figures.prediction import (
     NextSentence,
     Prediction,
     PseudoPerplexity,
@@ -22,6 +21,8 @@ from bertsmith.inspection.prediction import (
     predict,
     pseudo_perplexity,
 )
+from bertsmith.inspection.figures.tokens import Input, Masked, input_of, masking
+from bertsmith.inspection.gallery import Gallery
 from bertsmith.inspection.refusal import IsCancelled, Refusal, never
 from bertsmith.inspection.requests import (
     AblateRequest,
@@ -41,7 +42,6 @@ from bertsmith.inspection.requests import (
     TextRequest,
 )
 from bertsmith.inspection.subject import Reading
-from bertsmith.inspection.tokens import Input, Masked, input_of, masking
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,38 +107,38 @@ VIEWS: dict[str, View] = {
     ),
     "attention": View(
         AttentionRequest,
-        attention.Attention,
+        attention_maps.Attention,
         "Where the heads of a layer look",
         False,
-        _on_text(lambda it, asked, _: attention.attention_of_layer(it, asked.layer)),
+        _on_text(lambda it, asked, _: attention_maps.attention_of_layer(it, asked.layer)),
     ),
     "attention-overview": View(
         TextRequest,
-        attention.Overview,
+        attention_maps.Overview,
         "Where all heads look, small",
         False,
-        _on_text(lambda it, _a, _c: attention.overview(it)),
+        _on_text(lambda it, _a, _c: attention_maps.overview(it)),
     ),
     "heads": View(
         TextRequest,
-        attention.Heads,
+        attention_maps.Heads,
         "What each head does, in numbers and a word",
         False,
-        _on_text(lambda it, _a, _c: attention.head_summaries(it)),
+        _on_text(lambda it, _a, _c: attention_maps.head_summaries(it)),
     ),
     "rollout": View(
         AttentionRequest,
-        attention.Rollout,
+        attention_maps.Rollout,
         "Attention rolled out through the layers",
         False,
-        _on_text(lambda it, asked, _: attention.rollout(it, asked.layer)),
+        _on_text(lambda it, asked, _: attention_maps.rollout(it, asked.layer)),
     ),
     "query-key": View(
         AttentionRequest,
-        attention.QueryKey,
+        attention_maps.QueryKey,
         "The queries and keys of a layer",
         False,
-        _on_text(lambda it, asked, _: attention.query_key(it, asked.layer)),
+        _on_text(lambda it, asked, _: attention_maps.query_key(it, asked.layer)),
     ),
     "similarity": View(SimilarityRequest, similarity.Similarity, "Cosines of tokens at a layer", False, _similarity),
     "context": View(

@@ -13,13 +13,13 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from bertsmith.model.config import ModelConfig
 from bertsmith.model.dropout import Dropout
 from bertsmith.model.encoder import Encoder
 from bertsmith.model.heads.crf import ConditionalRandomField
 from bertsmith.model.heads.pooling import Pooler
 from bertsmith.model.heads.pretraining import MaskedTokenHead, NextSentenceHead
 from bertsmith.model.layer import SelfAttention
+from bertsmith.model.model_config import ModelConfig
 from bertsmith.types import PackedBatch
 
 

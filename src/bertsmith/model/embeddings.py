@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bertsmith.model.config import ModelConfig
 from bertsmith.model.dropout import Dropout
+from bertsmith.model.model_config import ModelConfig
 from bertsmith.types import PackedBatch
 
 

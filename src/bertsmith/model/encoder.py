@@ -9,9 +9,9 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from bertsmith.model.attention import plan_attention
-from bertsmith.model.config import ModelConfig
 from bertsmith.model.embeddings import Embeddings
 from bertsmith.model.layer import Layer
+from bertsmith.model.model_config import ModelConfig
 from bertsmith.types import PackedBatch
 
 

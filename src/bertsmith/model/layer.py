@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bertsmith.model.attention import Attended, AttentionPlan
-from bertsmith.model.config import ModelConfig
 from bertsmith.model.dropout import Dropout
+from bertsmith.model.model_config import ModelConfig
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,

@@ -26,10 +26,10 @@ from bertsmith.batches.windows import Part, Window, make_windows
 from bertsmith.errors import InputError, UsageError
 from bertsmith.model.bert import TaskHead
 from bertsmith.model.heads.span import SpanScores
-from bertsmith.tasks.answer_scores import best_threshold, chinese_exact_match, chinese_f1, exact_match, f1, is_chinese
-from bertsmith.tasks.paragraphs import nearest
-from bertsmith.tasks.questions import Candidates, Question, read_questions
-from bertsmith.tasks.scores import check_predictions
+from bertsmith.tasks.files.paragraphs import nearest
+from bertsmith.tasks.files.questions import Candidates, Question, read_questions
+from bertsmith.tasks.scoring.answer_scores import best_threshold, chinese_exact_match, chinese_f1, exact_match, f1, is_chinese
+from bertsmith.tasks.scoring.scores import check_predictions
 from bertsmith.tasks.spans import Answered, Span, distinct
 from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Submission, Task, log, worst
 from bertsmith.text.tokenizer import Tokenizer

@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from bertsmith.errors import InputError
 from bertsmith.model.bert import TaskHead
 from bertsmith.model.heads.sequence import ChoiceScores
-from bertsmith.tasks.records import Record, read_table
-from bertsmith.tasks.scores import check_predictions
-from bertsmith.tasks.sentences import PairCutter
+from bertsmith.tasks.files.records import Record, read_table
+from bertsmith.tasks.scoring.scores import check_predictions
+from bertsmith.tasks.sentence_task import PairCutter
 from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Submission, Task, worst
 from bertsmith.text.tokenizer import Tokenizer
 

@@ -23,12 +23,12 @@ from bertsmith.batches.windows import Part, make_windows
 from bertsmith.errors import InputError, UsageError
 from bertsmith.model.bert import Heads
 from bertsmith.model.heads.pooling import Pooling, SentenceVectors
-from bertsmith.tasks.neighbours import Candidates, hard_negatives, ranks
-from bertsmith.tasks.pairs import PairExample, read_pairs
+from bertsmith.neighbours import Candidates, hard_negatives, ranks
+from bertsmith.tasks.files.pairs import PairExample, read_pairs
+from bertsmith.tasks.files.texts import Columns
 from bertsmith.tasks.predictor import Predictor
-from bertsmith.tasks.scores import check_predictions, regression_scores
+from bertsmith.tasks.scoring.scores import check_predictions, regression_scores
 from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Task, worst
-from bertsmith.tasks.texts import Columns
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.types import PackedBatch
 
@@ -237,7 +237,7 @@ class Embed(Task):
 def ranking_loss(vectors_BD: Tensor, batch: SampleBatch, scale: float) -> Tensor:
     """Return the cross-entropy of each anchor's positive among all positives and negatives of the batch, summed.
 
-    What else is right for an anchor is no candidate for it (see :class:`~bertsmith.tasks.neighbours.Candidates`); where no text
+    What else is right for an anchor is no candidate for it (see :class:`~bertsmith.neighbours.Candidates`); where no text
     stands twice, this is the loss of Henderson et al. 2017, equation 4, with negatives added.
     """
     keys = [tuple(window.token_ids.tobytes() for window in sample.windows) for sample in batch.samples]

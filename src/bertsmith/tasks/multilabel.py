@@ -20,10 +20,10 @@ from bertsmith.errors import InputError, UsageError
 from bertsmith.model.bert import TaskHead
 from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.tasks.classify import check_labels, sort_labels
-from bertsmith.tasks.scores import multilabel_scores, tune_thresholds
-from bertsmith.tasks.sentences import SentenceTask, described, mean_logits
+from bertsmith.tasks.files.texts import TextExample, read_texts
+from bertsmith.tasks.scoring.scores import multilabel_scores, tune_thresholds
+from bertsmith.tasks.sentence_task import SentenceTask, described, mean_logits
 from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, worst
-from bertsmith.tasks.texts import TextExample, read_texts
 
 
 @dataclass(frozen=True, slots=True)

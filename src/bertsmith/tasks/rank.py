@@ -20,10 +20,10 @@ from bertsmith.errors import InputError
 from bertsmith.model.bert import TaskHead
 from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.randomness import key, permutation
-from bertsmith.tasks.candidates import RankColumns, RankExample, read_queries
-from bertsmith.tasks.rank_scores import MEASURES, ranking_scores
-from bertsmith.tasks.scores import check_predictions
-from bertsmith.tasks.sentences import PairCutter
+from bertsmith.tasks.files.candidates import RankColumns, RankExample, read_queries
+from bertsmith.tasks.scoring.rank_scores import MEASURES, ranking_scores
+from bertsmith.tasks.scoring.scores import check_predictions
+from bertsmith.tasks.sentence_task import PairCutter
 from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Submission, Task, log, worst
 from bertsmith.text.tokenizer import Tokenizer
 

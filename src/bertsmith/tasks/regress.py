@@ -16,10 +16,10 @@ from torch.nn import functional as F
 from bertsmith.errors import InputError
 from bertsmith.model.bert import TaskHead
 from bertsmith.model.heads.sequence import SequenceScores
-from bertsmith.tasks.scores import regression_scores
-from bertsmith.tasks.sentences import SentenceTask, described, mean_logits
+from bertsmith.tasks.files.texts import TextExample
+from bertsmith.tasks.scoring.scores import regression_scores
+from bertsmith.tasks.sentence_task import SentenceTask, described, mean_logits
 from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, worst
-from bertsmith.tasks.texts import TextExample
 
 
 @dataclass(frozen=True, slots=True)

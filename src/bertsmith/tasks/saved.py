@@ -16,10 +16,10 @@ from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import Choose
 from bertsmith.tasks.classify import Classify
 from bertsmith.tasks.embed import Embed
+from bertsmith.tasks.files.tag_schemes import scheme_of
 from bertsmith.tasks.multilabel import Multilabel
 from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.regress import Regress
-from bertsmith.tasks.schemes import scheme_of
 from bertsmith.tasks.tag import Scheme, Tag
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer

@@ -22,8 +22,8 @@ from bertsmith.errors import InputError, UsageError
 from bertsmith.model.bert import TaskHead
 from bertsmith.model.heads.token import Decoder, TokenHead, TokenScores
 from bertsmith.tasks.classify import check_labels
-from bertsmith.tasks.columns import TagColumns, TaggedSentence, read_tagged
-from bertsmith.tasks.schemes import (
+from bertsmith.tasks.files.columns import TagColumns, TaggedSentence, read_tagged
+from bertsmith.tasks.files.tag_schemes import (
     Chunk,
     all_labels,
     chunk_counts,
@@ -36,7 +36,7 @@ from bertsmith.tasks.schemes import (
     rewrite,
     scheme_of,
 )
-from bertsmith.tasks.scores import check_predictions
+from bertsmith.tasks.scoring.scores import check_predictions
 from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Submission, Task, log, worst
 from bertsmith.text.streams import input_name, read_input, read_lines
 from bertsmith.text.tokenizer import Tokenizer

@@ -14,8 +14,8 @@ from bertsmith.artifacts.directory import load_model, write_model_files, write_t
 from bertsmith.errors import ArtifactError
 from bertsmith.files import atomic_directory, read_json, read_manifest, verify_manifest, write_json, write_manifest
 from bertsmith.text.tokenizer import Tokenizer
-from bertsmith.training.engine import Engine
 from bertsmith.training.optimiser import optimiser_tensors, restore_optimiser
+from bertsmith.training.stepper import Engine
 
 _NAME = re.compile(r"step-(\d+)")
 _OPTIMISER, _STATE = "optimiser.safetensors", "state.json"

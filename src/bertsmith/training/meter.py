@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from bertsmith.model.config import ModelConfig
+from bertsmith.model.model_config import ModelConfig
 from bertsmith.types import PretrainingBatch
 
 

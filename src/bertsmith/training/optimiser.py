@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from bertsmith.training.config import Optimisation
+from bertsmith.training.settings import Optimisation
 
 
 def make_optimiser(

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bertsmith.model.config import ModelConfig
+from bertsmith.model.model_config import ModelConfig
 from bertsmith.types import PackedBatch
 
 Pooling = Literal["cls", "mean", "max"]

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bertsmith.model.config import ModelConfig
 from bertsmith.model.heads.pooling import Pooler
 from bertsmith.model.layer import ACTIVATIONS
+from bertsmith.model.model_config import ModelConfig
 from bertsmith.types import PackedBatch
 
 

@@ -10,9 +10,9 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bertsmith.model.config import ModelConfig
 from bertsmith.model.dropout import Dropout
 from bertsmith.model.heads.pooling import Pooler
+from bertsmith.model.model_config import ModelConfig
 from bertsmith.types import PackedBatch
 
 Problem = Literal["single_label_classification", "multi_label_classification", "regression"]

@@ -12,9 +12,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence, unpack_sequence
 
-from bertsmith.model.config import ModelConfig
 from bertsmith.model.dropout import Dropout
 from bertsmith.model.heads.crf import ConditionalRandomField
+from bertsmith.model.model_config import ModelConfig
 from bertsmith.types import PackedBatch
 
 Decoder = Literal["linear", "crf", "bilstm-crf"]

@@ -1,0 +1,1 @@
+"""Curves, matrices and scatters as SVG, and the frame of a static page."""

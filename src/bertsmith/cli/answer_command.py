@@ -1,0 +1,106 @@
+"""``bertsmith answer``."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import pydantic
+from tyro.conf import Positional, arg
+
+from bertsmith.cli.flags import parse
+from bertsmith.cli.screen import visible
+from bertsmith.config import Config
+from bertsmith.errors import UsageError
+from bertsmith.progress import TerminalProgress
+from bertsmith.text.streams import typed_lines
+
+if TYPE_CHECKING:
+    from bertsmith.retrieval.passages import Finder
+    from bertsmith.retrieval.reading import Reply
+
+_RANKED = 100
+
+
+class AnswerConfig(Config):
+    """Answer questions from documents: passages are found, read together, and their spans compared under one softmax."""
+
+    model: Positional[Path]
+    """Directory of a model fine-tuned for answer, best with --paragraphs."""
+    questions: Positional[tuple[str, ...]] = ()
+    """Questions; without any, one a line from standard input."""
+    documents: Path
+    """Folder of .txt, .md, .jsonl, .csv, .tsv and .parquet files, or one such file; each also compressed."""
+    field: str = "text"
+    """Key or column that has the text of a record."""
+    top: int = pydantic.Field(default=5, ge=1, le=20)
+    """Answers shown for each question."""
+    passages: int = pydantic.Field(default=20, ge=1)
+    """Passages read for each question."""
+    retriever: str = "bm25"
+    """What finds them: bm25, or a model directory, by whose vectors they are found."""
+    ranker: Path | None = None
+    """Directory of a ranker, which chooses the passages to read among those found."""
+    ranked: int | None = pydantic.Field(default=None, ge=1)
+    """Passages found for the ranker to choose from; 100 unless given."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """A GPU where there is one, else the CPU."""
+    precision: Literal["auto", "float32", "bf16", "int8"] = "auto"
+    """bf16 where the machine has instructions for it, else float32."""
+    as_json: Annotated[bool, arg(name="json")] = False
+    """Print one JSON object a question."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Print the answers to each question."""
+    config = parse(AnswerConfig, arguments, "answer")
+    if not all(question.strip() for question in config.questions):
+        raise UsageError("a question is empty; ask something")
+    if config.ranked is not None and config.ranker is None:
+        raise UsageError("--ranked says how many passages a ranker chooses from; name it with --ranker")
+
+    from bertsmith.inference.pipelines import task_pipeline
+    from bertsmith.machine import keep_pages
+    from bertsmith.retrieval.passages import read_passages
+    from bertsmith.retrieval.reading import DocumentReader, ranker
+    from bertsmith.tasks.answer import Answer
+
+    keep_pages()
+    pipe = task_pipeline(config.model, Answer, config.device, config.precision)
+    scorer = None if config.ranker is None else ranker(config.ranker, config.device, config.precision)
+    passages = read_passages(config.documents, config.field)
+    finder = _finder(config, [passage.text for passage in passages])
+    read = DocumentReader(pipe, passages, finder, scorer, config.passages, config.ranked or _RANKED)
+    for question in config.questions or typed_lines("question"):
+        reply = read(question)
+        print(_as_json(reply, config.top) if config.as_json else visible(_readable(reply, config.top)), flush=True)
+
+
+def _finder(config: AnswerConfig, texts: Sequence[str]) -> "Finder":
+    if config.retriever == "bm25":
+        from bertsmith.text.bm25 import WordIndex
+
+        return WordIndex(texts)
+
+    from bertsmith.inference.pipelines import vector_pipeline
+    from bertsmith.retrieval.passages import VectorFinder
+
+    pipe = vector_pipeline(config.retriever, device=config.device, precision=config.precision)
+    return VectorFinder(pipe, texts, TerminalProgress())
+
+
+def _as_json(reply: "Reply", top: int) -> str:
+    return json.dumps({**asdict(reply), "answers": [asdict(one) for one in reply.answers[:top]]}, ensure_ascii=False)
+
+
+def _readable(reply: "Reply", top: int) -> str:
+    lines = [reply.question]
+    if reply.no_answer > 0:
+        lines.append(f"  {reply.no_answer:7.2%}  (no answer)")
+    lines += [
+        f"  {one.probability:7.2%}  {' '.join(one.text.split())}  "
+        f"[{one.document}, paragraph {one.paragraph}, characters {one.start} to {one.end}]"
+        for one in reply.answers[:top]
+    ]
+    return "\n".join(lines)

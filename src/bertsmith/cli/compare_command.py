@@ -1,0 +1,45 @@
+"""``bertsmith compare WHAT``."""
+
+from collections.abc import Callable, Sequence
+
+from bertsmith.cli.flags import choose, parse
+from bertsmith.progress import TerminalProgress
+
+
+def _features(arguments: Sequence[str]) -> None:
+    from bertsmith.comparing.feature_comparison import CompareFeaturesConfig, compare_features
+
+    config = parse(CompareFeaturesConfig, arguments, "compare features")
+    compare_features(config, TerminalProgress())
+    print((config.out / "table.md").read_text(encoding="utf-8"), end="")
+
+
+def _words(arguments: Sequence[str]) -> None:
+    from bertsmith.words.word_similarity import CompareWordsConfig, compare_words
+
+    config = parse(CompareWordsConfig, arguments, "compare words")
+    compare_words(config, TerminalProgress())
+    print((config.out / "table.md").read_text(encoding="utf-8"), end="")
+
+
+COMPARISONS: dict[str, tuple[str, Callable[[Sequence[str]], None]]] = {
+    "features": ("a BiLSTM on a model's frozen features, layer by layer, with fine-tuning it", _features),
+    "words": ("cosines of word vectors with people's scores of similarity, layer by layer", _words),
+}
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run a comparison and print its table."""
+    name, rest = choose(arguments, COMPARISONS, "comparison", "compare", _help())
+    COMPARISONS[name][1](rest)
+
+
+def _help() -> str:
+    comparisons = "\n".join(f"  {name:10} {summary}" for name, (summary, _) in COMPARISONS.items())
+    return f"""usage: bertsmith compare WHAT --model DIR --out DIR ...
+
+Compare ways to use a model on the same data; the table is printed, and is in the directory too.
+
+{comparisons}
+
+bertsmith compare WHAT --help shows the flags of a comparison."""

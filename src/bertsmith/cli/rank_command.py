@@ -1,0 +1,79 @@
+"""``bertsmith rank``."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+from tyro.conf import Positional, arg
+
+from bertsmith.cli.flags import parse
+from bertsmith.cli.screen import visible
+from bertsmith.config import Config
+from bertsmith.errors import InputError, UsageError
+from bertsmith.progress import Task, TerminalProgress
+
+
+class RankConfig(Config):
+    """Rank the candidates in a file, any number of them, by their relevance to a query."""
+
+    model: Positional[Path]
+    """Directory of a fine-tuned ranker, one of sentence-transformers' cross-encoders too."""
+    query: Positional[str]
+    """What the candidates are to be relevant to."""
+    file: Positional[str]
+    """Candidates: a line each, or a row each of CSV, TSV or JSON lines; - for standard input."""
+    field: str | None = None
+    """Column of the candidates, where there are several."""
+    format: str | None = None
+    """What the file is, whatever its extension says: txt, csv, tsv, jsonl, json."""
+    top: int = pydantic.Field(default=10, gt=0)
+    """Candidates shown."""
+    as_json: Annotated[bool, arg(name="json")] = False
+    """Print one JSON object a candidate instead of lines to read."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """A GPU where there is one, else the CPU."""
+    precision: Literal["auto", "float32", "bf16", "int8"] = "auto"
+    """bf16 where the machine has instructions for it, else float32; int8 is faster and says how much it changes."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Print the best candidates, the best first."""
+    config = parse(RankConfig, arguments, "rank")
+    if not config.query.strip():
+        raise UsageError('the query is empty: bertsmith rank MODEL "what to look for" FILE')
+
+    from bertsmith.inference.pipelines import task_pipeline
+    from bertsmith.machine import keep_pages
+    from bertsmith.retrieval.ranking import best_candidates
+    from bertsmith.tasks.rank import Rank
+
+    keep_pages()
+    pipe = task_pipeline(config.model, Rank, config.device, config.precision)
+    with TerminalProgress().task("Ranking", None, "candidates") as shown:
+        found = best_candidates(pipe, config.query, _candidates(config, shown), config.top)
+    for one in found:
+        print(
+            json.dumps(asdict(one), ensure_ascii=False)
+            if config.as_json
+            else visible(f"{one.probability:8.2%}  {one.score:+8.3f}  {' '.join(one.text.split())}")
+        )
+
+
+def _candidates(config: RankConfig, shown: Task) -> Iterator[tuple[str, str]]:
+    """Yield each candidate and the line that it stands on."""
+    from bertsmith.tasks.files.records import read_table
+
+    table = read_table(config.file, config.format)
+    field = config.field or (table.columns[0] if len(table.columns) == 1 else "")
+    if field not in table.columns:
+        names = ", ".join(table.columns)
+        raise InputError(f"{table.path} has the columns {names}; say with --field which of them holds the candidates")
+    for record in table.with_columns(field):
+        text = record.values.get(field)
+        if not isinstance(text, str):
+            raise InputError(f"{record.source}: {field!r} holds {text!r:.60} where a text is expected")
+        shown.advance(1)
+        yield text, record.source

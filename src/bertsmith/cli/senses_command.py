@@ -1,0 +1,181 @@
+"""``bertsmith senses``."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import pydantic
+from tyro.conf import Positional, arg
+
+from bertsmith.cli.flags import parse
+from bertsmith.cli.screen import visible
+from bertsmith.config import Config
+from bertsmith.errors import InputError, UsageError
+from bertsmith.files import atomic_file
+from bertsmith.progress import SILENT, TerminalProgress
+from bertsmith.text.readers import ReaderConfig, find_files, read_documents
+
+if TYPE_CHECKING:
+    from bertsmith.inference.features import FeaturePipeline
+    from bertsmith.text.occurrences import EvenSample, Occurrence
+    from bertsmith.text.tokenizer import Tokenizer
+    from bertsmith.words.senses import Senses
+
+_TYPICAL = 3
+# Characters shown on either side of the word: in the terminal, and in the legend of the plot.
+_SHOWN, _SHOWN_IN_PLOT = 60, 40
+
+
+class SensesConfig(Config):
+    """Find the senses of a word: its occurrences in text files, clustered by what a model makes of them in their contexts."""
+
+    model: Positional[Path]
+    """Model directory."""
+    files: Positional[tuple[str, ...]]
+    """Text files, folders or globs: .txt .jsonl .csv .tsv .parquet, each also .gz .zst .xz."""
+    word: str
+    """The word, or several as one, such as "New York". Case counts for nothing if it counts for nothing to the tokenizer."""
+    layers: str = "-1"
+    """Layer whose vectors are clustered, such as -2, or a combination: sum-last-4, concat-last-4, sum-all."""
+    senses: Literal["auto"] | Annotated[int, pydantic.Field(ge=1)] = "auto"
+    """Number of senses; auto takes what separates best, which may be one."""
+    context: Literal["sentence", "line", "passage"] = "sentence"
+    """What the model reads around the word; a passage is what --documents parts."""
+    max_occurrences: int = pydantic.Field(default=1000, ge=1)
+    """Occurrences read by the model; of more, as many are taken, evenly spread over the files."""
+    plot: Path | None = None
+    """SVG file to draw the occurrences into, on their first two principal components."""
+    as_json: Annotated[bool, arg(name="json")] = False
+    """Print one JSON object with every occurrence instead of lines to read."""
+    reader: ReaderConfig = pydantic.Field(default_factory=ReaderConfig)
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Print the senses."""
+    config = parse(SensesConfig, arguments, "senses")
+    if config.plot is not None and config.plot.is_dir():
+        raise UsageError(f"--plot {config.plot} is a directory; name a file, such as {config.plot / 'senses.svg'}")
+
+    import numpy as np
+
+    from bertsmith.words.senses import find_senses
+    from bertsmith.words.word_vectors import word_vectors
+
+    pipeline = _pipeline(config)
+    sample = _sample(config, pipeline.tokenizer)
+    with TerminalProgress().task("Reading in context", len(sample.items()), "occurrences") as task:
+        found, vectors = [], []
+        for occurrence, vector_1D in word_vectors(pipeline, sample.items()):
+            found.append(occurrence)
+            vectors.append(vector_1D[0])
+            task.advance(1)
+    n_senses = None if config.senses == "auto" else config.senses
+    senses = find_senses(found, np.stack(vectors), pipeline.tokenizer, n_senses)
+    if config.as_json:
+        print(json.dumps(_record(config, sample.seen, found, senses), ensure_ascii=False))
+    else:
+        print(visible(_readable(sample.seen, found, senses)))
+    if config.plot is not None:
+        _draw(config.plot, found, senses)
+
+
+def _pipeline(config: SensesConfig) -> "FeaturePipeline":
+    import torch
+
+    from bertsmith.artifacts.directory import load_model
+    from bertsmith.engine.engine import Engine
+    from bertsmith.inference.features import FeaturePipeline
+    from bertsmith.model.mixing import Layers
+    from bertsmith.text.tokenizer import Tokenizer
+
+    model = load_model(config.model)
+    layers = Layers.parse(config.layers, model.config.n_layers)
+    if layers.shape(1)[0] > 1:
+        raise UsageError(f"--layers {config.layers} gives several vectors a word; name one layer, or a sum or concatenation")
+    return FeaturePipeline(Engine(model, torch.device("cpu"), "float32"), Tokenizer.load(config.model), layers)
+
+
+def _sample(config: SensesConfig, tokenizer: "Tokenizer") -> "EvenSample[Occurrence]":
+    """Return the occurrences to read, at least one."""
+    from bertsmith.text.occurrences import EvenSample, WordFinder, occurrences, words_like
+
+    finder, files = WordFinder(tokenizer, [config.word]), find_files(config.files)
+    sample: EvenSample[Occurrence] = EvenSample(config.max_occurrences)
+    with TerminalProgress().task("Searching", sum(path.stat().st_size for path in files), "bytes") as task:
+        for occurrence in occurrences(read_documents(files, config.reader, task), finder, config.context):
+            sample.add(occurrence)
+    if not sample.seen:
+        with SILENT.task("", None, "bytes") as task:
+            near = words_like(config.word, read_documents(files, config.reader, task), tokenizer)
+        hint = f"; words written nearly so are {', '.join(near)}" if near else ""
+        raise InputError(f"{config.word!r} is not in {', '.join(config.files)}{hint}")
+    return sample
+
+
+def _record(config: SensesConfig, n_found: int, found: "Sequence[Occurrence]", senses: "Senses") -> dict[str, Any]:
+    labels, points = senses.labels(), senses.points_n2.round(4).tolist()
+    return {
+        "word": config.word,
+        "layers": config.layers,
+        "found": n_found,
+        "read": len(found),
+        "silhouette": senses.silhouette,
+        "senses": [
+            {"share": len(one.occurrences) / len(found), "words": one.words, "typical": one.occurrences[:_TYPICAL]}
+            for one in senses.senses
+        ],
+        "occurrences": [
+            {"text": one.text, "start": one.start, "end": one.end, "source": one.source, "sense": label, "point": point}
+            for one, label, point in zip(found, labels, points, strict=True)
+        ],
+    }
+
+
+def _readable(n_found: int, found: "Sequence[Occurrence]", senses: "Senses") -> str:
+    read = "" if n_found == len(found) else f", {len(found):,} of them read"
+    lines = [f"{found[0].word}: {n_found:,} occurrences{read}; {_named(senses)}"]
+    for number, sense in enumerate(senses.senses, 1):
+        lines += ["", f"{number}  {len(sense.occurrences) / len(found):.0%}  {', '.join(sense.words)}".rstrip()]
+        typical = dict.fromkeys(_in_context(found[place], _SHOWN, "**") for place in sense.occurrences)
+        lines += [f"   {context}" for context in list(typical)[:_TYPICAL]]
+    return "\n".join(lines)
+
+
+def _named(senses: "Senses") -> str:
+    if senses.silhouette is None:
+        return f"{len(senses.senses)} sense{'s' if len(senses.senses) > 1 else ''}"
+    if len(senses.senses) == 1:
+        return f"1 sense (the best silhouette of several is {senses.silhouette:.2f})"
+    return f"{len(senses.senses)} senses (silhouette {senses.silhouette:.2f})"
+
+
+def _in_context(one: "Occurrence", width: int, mark: str = "") -> str:
+    """Return the word, between two marks, with what is around it."""
+    before, after = one.text[: one.start], one.text[one.end :]
+    left = before if len(before) <= width else "…" + before[-width:]
+    right = after if len(after) <= width else after[:width] + "…"
+    return " ".join(f"{left}{mark}{one.text[one.start : one.end]}{mark}{right}".split())
+
+
+def _draw(path: Path, found: "Sequence[Occurrence]", senses: "Senses") -> None:
+    from bertsmith.charts.scatters import Group, scatter_svg
+
+    groups = [
+        Group(
+            senses.points_n2[sense.occurrences],
+            [f"{number} · {_in_context(found[place], _SHOWN)}" for place in sense.occurrences],
+            [
+                " · ".join([str(number), f"{len(sense.occurrences) / len(found):.0%}", ", ".join(sense.words)]).rstrip(" ·"),
+                _in_context(found[sense.occurrences[0]], _SHOWN_IN_PLOT),
+            ],
+        )
+        for number, sense in enumerate(senses.senses, 1)
+    ]
+    axes = [
+        f"{name} principal component ({share:.0%} of the variance)"
+        for name, share in zip(("first", "second"), senses.explained, strict=True)
+    ]
+    svg = scatter_svg(groups, f"{found[0].word}: {_named(senses)}", axes[0], axes[1])
+    with atomic_file(path) as temporary:
+        temporary.write_text(visible(svg) + "\n", encoding="utf-8")  # XML has no control characters

@@ -1,0 +1,1 @@
+"""Ways of using a model side by side: frozen features and fine-tuning."""

@@ -1,0 +1,1 @@
+"""A model made ready to answer: kernels, rounding and the precision that it computes in."""

@@ -1,0 +1,201 @@
+"""An encoder's layers in bertsmith's own code for processors with AVX512-BF16 and AVX512-VNNI (avx512.cpp).
+
+What it makes of a sequence does not depend, to the last bit, on the sequences beside it. Where the package was built without a
+C++ compiler, for another processor, or where the processor has matrix tiles (AMX), which oneDNN uses, there is none of it.
+
+Dimensions: L layers, T tokens of the batch laid end to end, R rows of them that are wanted, D width; K columns of a dense
+layer's input, M of its output.
+"""
+
+import ctypes
+import importlib.util
+from functools import cache
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from bertsmith.engine.kernels import Activation, Precision
+from bertsmith.engine.rounding import smoothing, whole_numbers
+from bertsmith.machine import cpu_flags
+from bertsmith.model.encoder import Encoded, Encoder
+from bertsmith.model.layer import Layer
+from bertsmith.model.model_config import ModelConfig
+from bertsmith.types import PackedBatch
+
+_PANEL = 32
+"""Columns that are computed at a time, and of which there are whole numbers."""
+_DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16, "int8": torch.int8}
+# As in avx512.cpp.
+_INTERFACE = 1
+_KINDS: dict[Precision, int] = {"float32": 0, "bf16": 1, "int8": 2}
+_ACTIVATIONS: dict[str | None, int] = {None: 0, "gelu": 1, "gelu_tanh": 2, "relu": 3}
+
+
+class _Dense(ctypes.Structure):
+    _fields_ = (
+        ("n_inputs", ctypes.c_int64),
+        ("n_outputs", ctypes.c_int64),
+        ("panels", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("scales", ctypes.c_void_p),
+        ("offsets", ctypes.c_void_p),
+        ("factors", ctypes.c_void_p),
+        ("norm_weight", ctypes.c_void_p),
+        ("norm_bias", ctypes.c_void_p),
+        ("norm_epsilon", ctypes.c_float),
+        ("activation", ctypes.c_int32),
+    )
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = tuple((name, _Dense) for name in ("query_key_value", "output", "feed_forward_in", "feed_forward_out"))
+
+
+class _Encoder(ctypes.Structure):
+    _fields_ = (
+        ("n_layers", ctypes.c_int64),
+        ("n_heads", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("feed_forward_width", ctypes.c_int64),
+        ("layers", ctypes.POINTER(_Layer)),
+        ("kind", ctypes.c_int32),
+    )
+
+
+def suits_processor() -> bool:
+    """Say whether the code is for this machine's processor."""
+    return {"avx512_bf16", "avx512_vnni"} <= cpu_flags() and "amx_tile" not in cpu_flags()
+
+
+def is_built() -> bool:
+    """Say whether the package was built with the code, and that of this version."""
+    return _library() is not None
+
+
+def fits(config: ModelConfig) -> bool:
+    """Say whether this machine has the code, and the model's widths are whole panels."""
+    widths = (config.width, config.feed_forward_width, config.head_width)
+    return suits_processor() and is_built() and all(width % _PANEL == 0 for width in widths)
+
+
+@cache
+def _library() -> ctypes.CDLL | None:
+    found = importlib.util.find_spec("bertsmith.engine._avx512")
+    if found is None or found.origin is None:
+        return None
+    try:
+        library = ctypes.CDLL(found.origin)
+        if library.bertsmith_interface() != _INTERFACE:
+            return None
+    except (OSError, AttributeError):  # built for another system, or by another version
+        return None
+    pointer, count, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32
+    library.bertsmith_scratch_bytes.argtypes = (pointer, count)
+    library.bertsmith_scratch_bytes.restype = count
+    library.bertsmith_encode.argtypes = (
+        *(pointer, pointer, count, count, pointer, count),
+        *(pointer, count, pointer, pointer, number),
+    )
+    library.bertsmith_encode.restype = None
+    return library
+
+
+class Avx512Encoder(nn.Module):
+    """All layers in one call of bertsmith's own code for AVX512-BF16 and AVX512-VNNI.
+
+    Takes the place of a model's encoder, whose embeddings and norms it shares, and keeps none of its other weights. Hidden
+    states are float32 where the precision is, else bf16; sums, norms and attention's weights are float32 on the way. In int8
+    weights have a scale for each column of the output, inputs one for each token, found when they come.
+    """
+
+    def __init__(self, encoder: Encoder, precision: Precision) -> None:
+        super().__init__()
+        self.config, self.embeddings = encoder.config, encoder.embeddings.eval()
+        self._dtype = torch.float32 if precision == "float32" else torch.bfloat16
+        self._library, self._structures = cast(ctypes.CDLL, _library()), _Structures(encoder, precision)
+
+    def forward(
+        self, batch: PackedBatch, want_layers: bool = False, want_attention: bool = False, rows_R: Tensor | None = None
+    ) -> Encoded:
+        """Encode the batch as :class:`Encoder` does, whose attention probabilities there are none of here."""
+        assert not want_attention, "ask the model that the engine was made of"
+        n_tokens, width = batch.n_tokens, self.config.width
+        # All layers' inputs, or two that take turns.
+        states_LTD = torch.empty(self.config.n_layers if want_layers else 2, n_tokens, width, dtype=self._dtype)
+        states_LTD[0] = self.embeddings(batch)
+        # As whole numbers from 0 on, and none beyond the last.
+        rows_R = None if rows_R is None else torch.arange(n_tokens)[rows_R]
+        n_rows = n_tokens if rows_R is None else len(rows_R)
+        output_RD = torch.empty(n_rows, width, dtype=self._dtype)
+        encoder, ends = ctypes.addressof(self._structures.encoder), batch.cu_seqlens.contiguous()
+        scratch = torch.empty(self._library.bertsmith_scratch_bytes(encoder, max(n_tokens, n_rows)), dtype=torch.uint8)
+        self._library.bertsmith_encode(
+            *(encoder, states_LTD.data_ptr(), len(states_LTD), n_tokens, ends.data_ptr(), batch.n_sequences),
+            *(None if rows_R is None else rows_R.data_ptr(), n_rows, output_RD.data_ptr(), scratch.data_ptr()),
+            torch.get_num_threads(),
+        )
+        return Encoded(output_RD, (*states_LTD.unbind(), output_RD) if want_layers else None, None)
+
+
+class _Structures:
+    """Makes the structures that avx512.cpp reads, and keeps the tensors that they point to.
+
+    Panels have one piece of memory, taken first, lest what is needed for a moment leave holes between them.
+    """
+
+    def __init__(self, encoder: Encoder, precision: Precision) -> None:
+        self._precision = precision
+        self._tensors: list[Tensor] = []
+        n_weights = sum(linear.weight.numel() for linear in encoder.layers.modules() if isinstance(linear, nn.Linear))
+        self._room, self._used = torch.empty(n_weights, dtype=_DTYPES[precision]), 0
+        factors = smoothing(encoder) if precision == "int8" else {}
+        layers = [self._layer(cast(Layer, layer), factors) for layer in encoder.layers]
+        config = encoder.config
+        self.encoder = _Encoder(
+            *(config.n_layers, config.n_heads, config.width, config.feed_forward_width),
+            *((_Layer * len(layers))(*layers), _KINDS[precision]),
+        )
+
+    def _layer(self, layer: Layer, factors: dict[nn.Linear, Tensor]) -> _Layer:
+        first, inner = layer.attention.query_key_value, layer.feed_forward_in
+        return _Layer(
+            self._dense(first, factor_K=factors.get(first)),
+            self._dense(layer.attention.output, norm=layer.attention_norm),
+            self._dense(inner, factor_K=factors.get(inner), activation=layer.activation_name),
+            self._dense(layer.feed_forward_out, norm=layer.feed_forward_norm),
+        )
+
+    def _dense(
+        self,
+        linear: nn.Linear,
+        *,
+        factor_K: Tensor | None = None,
+        activation: Activation | None = None,
+        norm: nn.LayerNorm | None = None,
+    ) -> _Dense:
+        dense = _Dense(linear.in_features, linear.out_features, activation=_ACTIVATIONS[activation])
+        weight_MK = linear.weight.detach()
+        tensors = {"bias": linear.bias.detach()}
+        if self._precision == "int8":
+            if factor_K is not None:
+                tensors["factors"] = factor_K
+                weight_MK = weight_MK / factor_K
+            weight_MK, tensors["scales"] = whole_numbers(weight_MK)
+            tensors["offsets"] = 128 * weight_MK.sum(dim=1, dtype=torch.int32)
+        if norm is not None:
+            tensors |= {"norm_weight": norm.weight.detach(), "norm_bias": norm.bias.detach()}
+            dense.norm_epsilon = norm.eps
+        tensors["panels"] = self._panels(weight_MK)
+        for name, tensor in tensors.items():
+            self._tensors.append(tensor.contiguous())
+            setattr(dense, name, self._tensors[-1].data_ptr())
+        return dense
+
+    def _panels(self, weight_MK: Tensor) -> Tensor:
+        """Return the weights in the order in which they are multiplied: panel, four bytes of a column, column."""
+        n_outputs, n_inputs = weight_MK.shape
+        group = 4 // self._room.itemsize
+        ordered = weight_MK.reshape(n_outputs // _PANEL, _PANEL, n_inputs // group, group).permute(0, 2, 1, 3)
+        start, self._used = self._used, self._used + weight_MK.numel()
+        return self._room[start : self._used].view(ordered.shape).copy_(ordered)

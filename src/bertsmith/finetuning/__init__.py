@@ -1,0 +1,1 @@
+"""Fine-tuning on labelled files: a grid of trials, the best of them kept."""

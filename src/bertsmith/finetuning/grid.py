@@ -1,0 +1,195 @@
+"""The configuration of a fine-tuning run: a grid of trials, each one training from the same model."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self, TypeVar
+
+import pydantic
+from tyro.constructors import PrimitiveConstructorSpec
+
+from bertsmith.config import Config
+from bertsmith.tasks.task import Task
+from bertsmith.training.settings import Machine, Optimisation, RunConfig, Share
+
+N = TypeVar("N", int, float)
+
+
+def _list_of(number: type[N]) -> PrimitiveConstructorSpec[tuple[N, ...]]:
+    """Let a flag take numbers with commas between them."""
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=f"{number.__name__.upper()}[,…]",
+        instance_from_str=lambda given: tuple(number(part) for part in given[0].split(",")),
+        is_instance=lambda value: isinstance(value, tuple) and all(isinstance(one, number) for one in value),
+        str_from_instance=lambda value: [",".join(map(str, value))],
+    )
+
+
+def _some(values: tuple[N, ...]) -> tuple[N, ...]:
+    if not values:
+        raise ValueError("give at least one value to try")
+    return values
+
+
+# Checked behind its values, not by their number: of a bad value pydantic would say as well that there are too few.
+_Some = pydantic.AfterValidator(_some)
+Numbers = Annotated[tuple[Annotated[float, pydantic.Field(gt=0)], ...], _Some, _list_of(float)]
+Counts = Annotated[tuple[Annotated[int, pydantic.Field(gt=0)], ...], _Some, _list_of(int)]
+
+
+class Recipe(Config):
+    """How the weights move."""
+
+    warmup: Share = 0.1
+    """Share of the run over which the learning rate rises; it falls linearly to 0 from there."""
+    weight_decay: float = pydantic.Field(default=0.01, ge=0)
+    """Decoupled weight decay on matrices; none on biases and norms."""
+    adam_beta1: Share = 0.9
+    """Decay of Adam's mean of gradients."""
+    adam_beta2: Share = 0.999
+    """Decay of Adam's mean of squared gradients."""
+    adam_epsilon: float = pydantic.Field(default=1e-6, gt=0)
+    """Added to Adam's denominator."""
+    max_gradient_norm: float = pydantic.Field(default=1.0, gt=0)
+    """Gradients are scaled down to this norm."""
+    dropout: Share | None = None
+    """Dropout on states and attention; the model's own unless given."""
+    head_lr: float | None = pydantic.Field(default=None, gt=0)
+    """Learning rate of the task's head; the encoder's unless given, for a CRF or a BiLSTM 1e-3."""
+    layer_decay: float = pydantic.Field(default=1.0, gt=0, le=1)
+    """Each layer learns at this share of the rate of the layer above it."""
+    frozen_layers: int = pydantic.Field(default=0, ge=-1)
+    """Layers, from below and with the embeddings, that stay as they are; -1 for the whole encoder."""
+    fgm: float = pydantic.Field(default=0.0, ge=0)
+    """Size of adversarial changes to the token embeddings, on which each step is trained as well (Miyato et al. 2017)."""
+    r_drop: float = pydantic.Field(default=0.0, ge=0)
+    """Weight of the disagreement of two passes with other dropout (Liang et al. 2021)."""
+    batch_tokens: int = pydantic.Field(default=8192, gt=0)
+    """Tokens of a batch that are in memory at a time; a larger batch is done in parts, with the same result. A loss that
+    compares the examples of a batch has all of it in memory."""
+
+    @pydantic.model_validator(mode="after")
+    def _embeddings_are_trained_or_not(self) -> Self:
+        if self.fgm and self.frozen_layers:
+            raise ValueError("--fgm changes the token embeddings, which --frozen-layers keeps as they are; leave one out")
+        return self
+
+
+class Keeping(Config):
+    """What is written down on the way."""
+
+    log_every: int = pydantic.Field(default=10, gt=0)
+    """Steps between two lines of metrics."""
+    evaluate_every: int | None = pydantic.Field(default=None, gt=0)
+    """Steps between two measurements on the dev file; each epoch's end unless given."""
+    save_every: int = pydantic.Field(default=500, gt=0)
+    """Steps between two checkpoints."""
+    keep: int = pydantic.Field(default=1, gt=0)
+    """Checkpoints kept of the trial under way."""
+    tensorboard: bool = False
+    """Write TensorBoard event files as well (needs the extra bertsmith[tensorboard])."""
+
+
+ALONE = ""
+"""The name of the task of a run that has but one."""
+
+
+class LabelledFiles(Config):
+    """The files of a task."""
+
+    train: str
+    """Labelled file to learn from; of classes, labels, numbers and choices also hub:NAME:SPLIT."""
+    dev: str | None = None
+    """Labelled file to choose the best model by; a part of the training file unless given."""
+    dev_share: float = pydantic.Field(default=0.1, gt=0, lt=1)
+    """Share of the training file that is held out where there is no dev file."""
+    test: str | None = None
+    """Labelled file that every trial is scored on, and that nothing is chosen by."""
+    format: str | None = None
+    """What the files are, whatever their extensions say."""
+
+
+class GridConfig(RunConfig, ABC):
+    """What every fine-tuning run has, of one task or of several: a model, and the settings to try."""
+
+    free_on_resume: ClassVar[frozenset[str]] = frozenset(
+        {"model", "out", "record.log_every", "record.tensorboard", "record.keep", "record.save_every"}
+    )
+
+    model: Path
+    """Model directory to start from."""
+    out: Path
+    """Directory of the run; the same command on it resumes."""
+    lr: Numbers = (5e-5,)
+    """Learning rates to try, with commas between them."""
+    epochs: Numbers = (3.0,)
+    """Numbers of passes over the training file to try."""
+    batch_size: Counts = (32,)
+    """Batch sizes to try, in sequences."""
+    seeds: int = pydantic.Field(default=1, gt=0)
+    """Trials of each setting, which differ in the head's first weights, the order and the dropout."""
+    seed: int = pydantic.Field(default=0, ge=0)
+    """The first seed."""
+    patience: int | None = pydantic.Field(default=None, gt=0)
+    """Stop a trial after so many measurements without a better one, and keep its best; by default all epochs, the last."""
+    recipe: Recipe = Recipe()
+    machine: Machine = Machine()
+    record: Keeping = Keeping()
+
+    def trials(self) -> "list[Trial]":
+        """Return every combination of the settings to try with every seed."""
+        seeds = range(self.seed, self.seed + self.seeds)
+        settings = product(sorted(set(self.lr)), sorted(set(self.epochs)), sorted(set(self.batch_size)), seeds)
+        return [Trial(*setting) for setting in settings]
+
+    def optimisation(self, trial: "Trial") -> Optimisation:
+        """Return the optimiser's settings of a trial."""
+        shared = self.recipe.model_dump(include=set(Optimisation.model_fields) & set(Recipe.model_fields))
+        return Optimisation(learning_rate=trial.learning_rate, **shared)
+
+    @abstractmethod
+    def by_task(self) -> "dict[str, tuple[LabelledFiles, Task]]":
+        """Return the files and the settings of each task by its name, those of a task alone by :data:`ALONE`."""
+
+
+class FinetuneConfig(GridConfig, LabelledFiles):
+    """Fine-tune a model. Subclasses made by :func:`config_of` have the task's own settings as ``task``."""
+
+    free_on_resume: ClassVar[frozenset[str]] = GridConfig.free_on_resume | {"train", "dev", "test"}
+
+    def by_task(self) -> dict[str, tuple[LabelledFiles, Task]]:
+        """Return the one task."""
+        task: Task = self.task  # type: ignore[attr-defined]
+        return {ALONE: (self, task)}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One training of a grid."""
+
+    learning_rate: float
+    epochs: float
+    batch_size: int
+    seed: int
+
+    @property
+    def setting(self) -> str:
+        """What the trials that differ in their seed alone have in common."""
+        return f"lr-{self.learning_rate:g}-epochs-{self.epochs:g}-batch-{self.batch_size}"
+
+    @property
+    def name(self) -> str:
+        """The name of the trial's directory."""
+        return f"{self.setting}-seed-{self.seed}"
+
+
+def config_of(kind: type[Task]) -> Any:
+    """Return the class of configurations for fine-tuning on a task: those of every task, and ``task``."""
+    return pydantic.create_model(
+        f"Finetune{kind.__name__}",
+        __base__=FinetuneConfig,
+        __doc__=f"Fine-tune a model: {(kind.__doc__ or kind.kind).partition(chr(10))[0]}",
+        task=(kind, kind()),
+    )

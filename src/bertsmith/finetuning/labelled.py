@@ -1,0 +1,87 @@
+"""The labelled examples of a fine-tuning run."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bertsmith.artifacts.directory import WEIGHTS
+from bertsmith.errors import InputError
+from bertsmith.files import sha256
+from bertsmith.finetuning.grid import ALONE, GridConfig, LabelledFiles
+from bertsmith.randomness import key, permutation
+from bertsmith.tasks.task import Task
+
+log = logging.getLogger("bertsmith")
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The labelled examples of a task, and the task with what it has learnt from those for training."""
+
+    task: Task
+    train: Sequence[Any]
+    dev: Sequence[Any]
+    test: Sequence[Any] | None
+
+    def __str__(self) -> str:
+        """Return how many there are."""
+        test = f", {len(self.test):,} to test" if self.test else ""
+        labels = f"; {len(labels)} labels" if (labels := getattr(self.task, "labels", ())) else ""
+        return f"{len(self.train):,} examples to train on, {len(self.dev):,} to choose by{test}{labels}"
+
+
+def read_data(files: LabelledFiles, task: Task) -> Data:
+    """Read the files of a task and fit it to the training examples.
+
+    Raises:
+        InputError: a file is empty or not what the task reads, or dev or test have labels that training lacks.
+    """
+    train = list(task.read(files.train, labelled=True, format=files.format))
+    dev = list(task.read(files.dev, labelled=True, format=files.format)) if files.dev else None
+    test = list(task.read(files.test, labelled=True, format=files.format)) if files.test else None
+    for path, examples in ((files.train, train), (files.dev, dev), (files.test, test)):
+        if examples is not None and not examples:
+            raise InputError(f"{path} holds no examples")
+    task = task.fitted(train)
+    # Held out behind the fit, which so knows labels of which all examples are held out.
+    train, dev = (train, dev) if dev is not None else _held_out(train, files)
+    for examples in (dev, test or []):
+        task.check(examples)
+    return Data(task, train, dev, test)
+
+
+def _held_out(examples: Sequence[Any], files: LabelledFiles) -> tuple[list[Any], list[Any]]:
+    """Split the examples, the same way in every run, into those to train on and those to choose the best model by."""
+    n_dev = max(1, round(files.dev_share * len(examples)))
+    if n_dev >= len(examples):
+        raise InputError(f"{files.train} has {len(examples)} example(s): too few to hold some out; give a --dev file")
+    order = permutation(key("dev"), len(examples)).tolist()
+    log.info("no --dev file: %d of the %d training examples are held out", n_dev, len(examples))
+    return [examples[place] for place in sorted(order[n_dev:])], [examples[place] for place in sorted(order[:n_dev])]
+
+
+def digests(config: GridConfig) -> dict[str, str]:
+    """Return the SHA-256 of the model and of every file that a run is made from, by what they are."""
+    named: dict[str, str] = {"model": sha256(config.model / WEIGHTS)}
+    for task, (files, _) in config.by_task().items():
+        whose = "" if task == ALONE else f" of {task}"
+        for what, path in (("training file", files.train), ("dev file", files.dev), ("test file", files.test)):
+            if path is not None:  # what is no file is known by its name alone
+                named[f"{what}{whose}"] = sha256(Path(path)) if Path(path).is_file() else path
+    return {f"{name}_sha256": digest for name, digest in named.items()}
+
+
+def facts(files: LabelledFiles, data: Data) -> Mapping[str, Any]:
+    """Return what a model card says of the files."""
+    dev = f"{_source(files.dev)}, " if files.dev else f"held out of {_source(files.train)}, "
+    return {
+        "Training file": f"{_source(files.train)}, {len(data.train):,} examples",
+        "Dev file": f"{dev}{len(data.dev):,} examples",
+        **({"Test file": f"{_source(files.test)}, {len(data.test):,} examples"} if files.test and data.test else {}),
+    }
+
+
+def _source(path: str) -> str:
+    return path if path.startswith("hub:") else Path(path).name

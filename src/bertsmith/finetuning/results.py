@@ -1,0 +1,186 @@
+"""What the trials of a fine-tuning run have written down, and their scores over seeds."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from itertools import groupby
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, NamedTuple, Self, TypeGuard
+
+from bertsmith.charts.page import Record, read_records
+from bertsmith.errors import DamagedError
+from bertsmith.files import read_json
+from bertsmith.finetuning.grid import Trial
+
+# All scores are shares of 1, written as percentages, but these. In a run of several tasks a score is TASK/SCORE.
+_NOT_SHARES = frozenset({"mcc", "pearson", "spearman", "mse"})
+LESS_IS_BETTER = frozenset({"mse"})
+_WORDS = {"f1": "F1", "mcc": "MCC", "mse": "MSE", "pearson": "Pearson", "spearman": "Spearman"}
+_WORDS |= {name: name.upper() for name in ("map", "mrr", "p@1", "ndcg@1", "ndcg@3", "ndcg@5", "ndcg@10")}
+NO_SCORE = "–"
+RESULT = "result.json"
+
+
+class Spread(NamedTuple):
+    """The mean of a score over seeds, and its standard deviation where there are several."""
+
+    mean: float
+    deviation: float | None
+
+
+class Column(NamedTuple):
+    """A score on the "dev" or the "test" set."""
+
+    split: str
+    score: str
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """One trial's directory: its name, its metrics, and ``result.json`` once the trial is finished."""
+
+    name: str
+    train: list[Record]
+    dev: list[Record]
+    result: Record | None
+
+    @property
+    def trial(self) -> Trial:
+        """The numbers of a finished trial."""
+        assert self.result is not None
+        return Trial(**self.result["trial"])
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The trial's name taken apart: "lr", "epochs", "batch" and "seed", and the number of each."""
+        return dict(re.findall(r"(lr|epochs|batch|seed)-(\d[\d.]*(?:e[+-]?\d+)?)(?=-|$)", self.name))
+
+    @property
+    def seconds(self) -> float:
+        """The time it has taken so far."""
+        last = self.result or (self.train or [{}])[-1]
+        return float(last.get("seconds") or 0)
+
+    def scores(self, split: str) -> Record:
+        """Return the scores of a finished trial; on the dev set, of one under way those of its last measurement."""
+        if self.result:
+            return self.result[split] or {}
+        return self.dev[-1] if split == "dev" and self.dev else {}
+
+    def rank(self, metric: str) -> float:
+        """Return the score to choose by; the lowest of all where there is none."""
+        score = self.scores("dev").get(metric)
+        return score if is_finite(score) else -math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Finished trials that differ in their seed alone, and the spread of their scores."""
+
+    trial: Trial
+    n_seeds: int
+    spreads: dict[Column, Spread]
+
+    @classmethod
+    def of(cls, courses: Sequence[Course]) -> Self:
+        """Aggregate the scores over those seeds that have them as finite numbers."""
+        values: dict[Column, list[float]] = {}
+        for split in ("dev", "test"):
+            for course in courses:
+                for name, score in course.scores(split).items():
+                    if is_finite(score):
+                        values.setdefault(Column(split, name), []).append(score)
+        spreads = {column: Spread(mean(of), stdev(of) if len(of) > 1 else None) for column, of in values.items()}
+        return cls(courses[0].trial, len(courses), spreads)
+
+
+def read_courses(run: Path) -> list[Course]:
+    """Read all trials of a run, in the order of their numbers.
+
+    Raises:
+        DamagedError: a ``result.json`` is damaged or lacks something.
+    """
+    directories = [path for path in (run / "trials").glob("*") if path.is_dir() and not path.name.startswith(".")]
+    return sorted(map(_course, directories), key=lambda one: ([float(part) for part in one.parts.values()], one.name))
+
+
+def _course(path: Path) -> Course:
+    records = read_records(path / "metrics.jsonl", ["dev"])
+    return Course(path.name, records["train"], records["dev"], read_result(path) if (path / RESULT).exists() else None)
+
+
+def read_result(path: Path) -> Record:
+    """Read the ``result.json`` in the directory of a finished trial.
+
+    Raises:
+        DamagedError: it is damaged or lacks something.
+    """
+    remedy = f"remove {path} and run the same command again, to have this trial run again"
+    try:
+        result = read_json(path / RESULT)
+    except DamagedError as error:
+        raise DamagedError(f"{error}; {remedy}") from None
+    if missing := [name for name in ("trial", "dev", "test", "steps", "seconds") if name not in result]:
+        raise DamagedError(f"{path / RESULT} lacks {', '.join(missing)}; {remedy}")
+    trial, dev = result["trial"], result["dev"]
+    if not isinstance(trial, dict) or trial.keys() != {field.name for field in fields(Trial)} or not isinstance(dev, dict):
+        raise DamagedError(f"{path / RESULT} is not what bertsmith writes there; {remedy}")
+    return result
+
+
+def best_course(courses: Sequence[Course], metric: str) -> Course | None:
+    """Return the finished trial with the best dev score; before one is finished, that of those under way."""
+    candidates = [one for one in courses if one.result] or courses
+    best = max(candidates, key=lambda one: one.rank(metric), default=None)
+    return best if best and best.rank(metric) > -math.inf else None
+
+
+def settings_of(courses: Sequence[Course]) -> list[Setting]:
+    """Return the settings of the finished trials."""
+    finished = [one for one in courses if one.result]
+    return [Setting.of(list(group)) for _, group in groupby(finished, key=lambda one: one.trial.setting)]
+
+
+def columns_of(settings: Sequence[Setting], metric: str, of: str = "") -> list[Column]:
+    """Return the scores that any setting has, dev before test and the metric first of each.
+
+    Of several tasks they are the mean and the main score of each, or all of the task ``of``.
+    """
+    columns = dict.fromkeys(column for setting in settings for column in setting.spreads)
+    tasks = {column: column.score.rpartition("/")[0] for column in columns}
+    main = {(column.split, task, task or column.score): column for column, task in reversed(tasks.items())}
+    shown = [column for column, task in tasks.items() if (task == of if of else column in main.values())]
+    return sorted(shown, key=lambda column: (column.split, column.score != metric))
+
+
+def best_mean(settings: Sequence[Setting], column: Column) -> float:
+    """Return the best mean in a column that some setting has."""
+    means = [setting.spreads[column].mean for setting in settings if column in setting.spreads]
+    return min(means) if column.score.rpartition("/")[2] in LESS_IS_BETTER else max(means)
+
+
+def is_finite(value: Any) -> TypeGuard[float]:
+    """Say whether a value of a record is a number to reckon with."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def is_share(name: str) -> bool:
+    """Say whether a score is a share of 1."""
+    return name.rpartition("/")[2] not in _NOT_SHARES
+
+
+def score_name(name: str) -> str:
+    """Return the name of a score as it is written, "macro F1" for "macro_f1", behind that of its task if it has one."""
+    task, _, score = name.rpartition("/")
+    return f"{task} {' '.join(_WORDS.get(word, word) for word in score.split('_'))}".strip()
+
+
+def spread_text(name: str, spread: Spread | None) -> str:
+    """Return "84.31 ± 0.42%", without ± where there was one seed; a dash for a score that there is none of."""
+    if spread is None:
+        return NO_SCORE
+    factor, decimals, unit = (100, 2, "%") if is_share(name) else (1, 4, "")
+    deviation = "" if spread.deviation is None else f" ± {spread.deviation * factor:.{decimals}f}"
+    return f"{spread.mean * factor:.{decimals}f}{deviation}{unit}"

@@ -1,0 +1,276 @@
+"""Fine-tune a model on a task: the trials of a grid, the best of them kept (Devlin et al. 2019, section 4 and appendix A.3)."""
+
+import dataclasses
+import json
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bertsmith.artifacts.card import finetuned_card
+from bertsmith.artifacts.directory import save_model, verify_directory
+from bertsmith.errors import ArtifactError, DamagedError, DivergedError, InputError, UsageError
+from bertsmith.files import atomic_file, exclusive, remove_leftovers, write_json
+from bertsmith.finetuning.grid import ALONE, GridConfig, LabelledFiles, Trial
+from bertsmith.finetuning.labelled import Data, digests, facts, read_data
+from bertsmith.finetuning.multi import MultiConfig
+from bertsmith.finetuning.objectives import Lesson, Material, check_settings
+from bertsmith.finetuning.report import results_table, write_finetune_report
+from bertsmith.finetuning.results import RESULT, read_result
+from bertsmith.finetuning.task_order import shares
+from bertsmith.finetuning.trial import TrialRun
+from bertsmith.machine import choose_device, choose_dtype, environment, keep_pages
+from bertsmith.model.bert import Bert
+from bertsmith.progress import SILENT, Progress
+from bertsmith.signals import interruptible
+from bertsmith.tasks.predictor import Predictor
+from bertsmith.tasks.saved import load_task_model, save_task_models, task_values
+from bertsmith.tasks.task import Task
+from bertsmith.text.tokenizer import Tokenizer
+from bertsmith.training.loggers import TensorBoardLogger
+from bertsmith.training.parallel import Ranks
+from bertsmith.training.precision import apply_precision, task_logits
+from bertsmith.training.run_directory import RunDirectory
+
+Predictions = Mapping[str, list[Any]]
+"""What the model says of each task's dev examples."""
+
+log = logging.getLogger("bertsmith")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a trial ended."""
+
+    trial: Trial
+    dev: Mapping[str, float]
+    test: Mapping[str, float] | None
+    steps: int
+    seconds: float
+
+
+def finetune(config: GridConfig, progress: Progress = SILENT) -> Path:
+    """Run, or resume, the fine-tuning that ``config`` describes and return the directory of the best model.
+
+    Of several tasks (:class:`~bertsmith.finetuning.multi.MultiConfig`) it has a model directory for each, by its name.
+
+    Raises:
+        UsageError: settings that contradict each other, the task, the model or the machine.
+        InputError: a file is not what the task reads, or has labels that the training file lacks.
+        ArtifactError: the model to start from is none.
+        MismatchError: an earlier part of the run had other settings or data.
+        BusyError: another process works on the run.
+        DivergedError: the loss became NaN.
+        Interrupted: SIGINT or SIGTERM came; a checkpoint is saved and the same call resumes.
+    """
+    if Ranks.from_environment().world > 1:
+        raise UsageError("finetune runs in one process; start it without torchrun")
+    keep_pages()
+    device = choose_device(config.machine.device, 0)
+    with interruptible("stopped; the same command resumes from the last checkpoint there is"):
+        return _finetune(config, device, progress)
+
+
+def _finetune(config: GridConfig, device: torch.device, progress: Progress) -> Path:
+    material, data = _prepare(config, device)
+    directory = RunDirectory(config.out)
+    if not directory.config.exists():
+        check_settings(material)
+    with exclusive(config.out):
+        directory.begin(config, {**environment(device, material.dtype), **digests(config)})
+        if directory.final.exists():
+            log.warning("%s is finished already; begin a new run with another --out", directory.path)
+            return directory.final
+        remove_leftovers(directory.path)
+        results, predictions = _run_trials(material, data, directory, progress)
+        return _finish(data, directory, results, predictions, material)
+
+
+def _prepare(config: GridConfig, device: torch.device) -> tuple[Material, dict[str, Data]]:
+    """Read everything that a run needs; nothing is written."""
+    verify_directory(config.model)
+    tokenizer, dtype = Tokenizer.load(config.model), choose_dtype(config.machine.precision, device)
+    data: dict[str, Data] = {}
+    lessons: dict[str, Lesson] = {}
+    for name, (files, task) in config.by_task().items():
+        own = read_data(files, task)
+        prepared, train = own.task.prepared(own.train, own.dev, config.model, tokenizer, device)
+        data[name] = own = dataclasses.replace(own, task=prepared, train=train)
+        samples = own.task.samples(own.train, tokenizer, labelled=True)
+        training = [sample for of_example in samples for sample in of_example]
+        if not training:
+            raise InputError(f"{files.train} holds nothing to train on")
+        lessons[name] = Lesson(own.task, training, own.dev)
+    temperature = config.temperature if isinstance(config, MultiConfig) else 1.0
+    material = Material(config, lessons, tokenizer, device, dtype, temperature)
+    _announce(material, data)
+    return material, data
+
+
+def _announce(material: Material, data: Mapping[str, Data]) -> None:
+    drawn = shares(material.sizes, material.temperature)
+    tasks = (str(own) if name == ALONE else f"{name}: {own}; {drawn[name]:.1%} of the steps" for name, own in data.items())
+    log.info("%s; %d trial(s)", "\n".join(tasks), len(material.config.trials()))
+
+
+def _run_trials(
+    material: Material, data: Mapping[str, Data], directory: RunDirectory, progress: Progress
+) -> tuple[list[Result], Predictions | None]:
+    """Run the trials that have no result yet; of all, keep the model of the best alone. One that diverges is left out.
+
+    Returns:
+        The results of all trials, and the predictions of the best on the dev examples if it was run now.
+
+    Raises:
+        DivergedError: no trial came to an end.
+    """
+    results: list[Result] = []
+    best_predictions = diverged = None
+    metric = material.main_metric
+    for trial in material.config.trials():
+        path = directory.path / "trials" / trial.name
+        predictions = None
+        if not (path / RESULT).exists():
+            try:
+                predictions = _run_trial(material, data, trial, path, results, progress)
+            except DivergedError as error:
+                diverged = error
+                log.warning("%s: left out, since %s", trial.name, error)
+                continue
+        results.append(_read_result(path, trial, metric))
+        if best_of(results, metric) is results[-1]:
+            best_predictions = predictions
+        _tidy(path.parent, results, metric)
+        write_finetune_report(directory.path, metric, None)
+        if len(material.config.trials()) > 1:
+            scores = "  ".join(f"{name} {value:.4f}" for name, value in results[-1].dev.items())
+            log.info("%s: %s", trial.name, scores)
+    if diverged is not None and not results:
+        raise diverged
+    return results, best_predictions
+
+
+def _run_trial(
+    material: Material,
+    data: Mapping[str, Data],
+    trial: Trial,
+    path: Path,
+    earlier: Sequence[Result],
+    progress: Progress,
+) -> Predictions:
+    """Run a trial, write its result, and its model if it is the best so far; return its predictions on the dev examples."""
+    loggers = [TensorBoardLogger(path / "tensorboard")] if material.config.record.tensorboard else []
+    run = TrialRun(material, trial, path, loggers, progress)
+    try:
+        place = run.run()
+    finally:
+        for logger in loggers:
+            logger.close()
+    if material.config.patience is not None:
+        run.load_best()
+    predictions = run.dev_predictions()
+    tasks = {name: own.task.tuned(own.dev, predictions[name]) for name, own in data.items()}
+    dev = material.scores({name: task.score(data[name].dev, predictions[name]) for name, task in tasks.items()})
+    test = {
+        name: tasks[name].score(own.test, run.predict(name, own.test)) for name, own in data.items() if own.test is not None
+    }
+    metric = material.main_metric
+    if all(dev[metric] > result.dev[metric] for result in earlier):
+        run.save_models(path / "model", tasks)
+    values = dataclasses.asdict(Result(trial, dev, material.scores(test) if test else None, place.step, place.elapsed))
+    write_json(path / RESULT, {"setting": trial.setting, **values})
+    return predictions
+
+
+def _read_result(path: Path, trial: Trial, metric: str) -> Result:
+    values = read_result(path)
+    if metric not in values["dev"]:
+        raise DamagedError(f"{path / RESULT} lacks the {metric} on the dev set; remove {path} to run this trial again")
+    return Result(trial, values["dev"], values["test"], values["steps"], values["seconds"])
+
+
+def _tidy(trials: Path, results: Sequence[Result], metric: str) -> None:
+    """Remove what finished trials need no more: all but the model of the best of them."""
+    best = best_of(results, metric)
+    for result in results:
+        path = trials / result.trial.name
+        for unneeded in ("best", "checkpoints", *(() if result is best else ("model",))):
+            shutil.rmtree(path / unneeded, ignore_errors=True)
+
+
+def best_of(results: Sequence[Result], metric: str) -> Result:
+    """Return the result with the best dev score, the first of equal ones."""
+    return max(results, key=lambda result: result.dev[metric])
+
+
+def _finish(
+    data: Mapping[str, Data],
+    directory: RunDirectory,
+    results: Sequence[Result],
+    predictions: Predictions | None,
+    material: Material,
+) -> Path:
+    """Write the best model of each task with its card, its predictions on the dev examples, and the report."""
+    config, metric = material.config, material.main_metric
+    best = best_of(results, metric)
+    path = directory.path / "trials" / best.trial.name / "model"
+    if not path.exists():
+        raise ArtifactError(f"{path} is gone; remove {path.parent} to run that trial again")
+    reviews = {}
+    finished: dict[str, tuple[Task, Bert, str]] = {}
+    for name, (files, settings) in config.by_task().items():
+        own = data[name]
+        task, model = load_task_model(path / name, type(settings))
+        found = _predict(task, model, own.dev, material) if predictions is None else predictions[name]
+        found = [task.apply(prediction) for prediction in found]
+        _write_predictions(directory.path / f"dev-predictions{name and f'-{name}'}.jsonl", task, own.dev, found)
+        reviews[name] = task.review(own.dev, found)
+        card = finetuned_card(
+            title=name or directory.path.resolve().name,
+            kind=task.kind,
+            pipeline_tag=task.pipeline_tag,
+            facts=_facts(config, files, own, best, len(results)),
+            results=results_table(directory.path, metric, of=name),
+            configuration=config.to_toml(),
+        )
+        finished[name] = task, model, card
+    write_finetune_report(directory.path, metric, reviews)
+    # The last of all, since a run that has it is finished.
+    if ALONE in finished:
+        task, model, card = finished[ALONE]
+        save_model(model, material.tokenizer, directory.final, card, task_values(task))
+    else:
+        save_task_models(finished, material.tokenizer, directory.final)
+    shutil.rmtree(path)
+    return directory.final
+
+
+def _predict(task: Task, model: Bert, examples: Sequence[Any], material: Material) -> list[Any]:
+    """Return a model's predictions, made as those of a trial are."""
+    precision = apply_precision(model.to(material.device), material.device, material.dtype)
+    head = precision.compute.task
+    assert head is not None
+    predictor = Predictor(task, material.tokenizer, task_logits(precision, material.device), head)
+    return [prediction for _, prediction in predictor.predict(examples)]
+
+
+def _write_predictions(path: Path, task: Task, examples: Sequence[Any], predictions: Sequence[Any]) -> None:
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for example, prediction in zip(examples, predictions, strict=True):
+            file.write(json.dumps(task.record(example, prediction), ensure_ascii=False) + "\n")
+
+
+def _facts(config: GridConfig, files: LabelledFiles, data: Data, best: Result, n_trials: int) -> dict[str, Any]:
+    trial = best.trial
+    return {
+        "Started from": config.model.resolve().name,
+        **facts(files, data),
+        "Trials": n_trials,
+        "Best": f"learning rate {trial.learning_rate:g}, {trial.epochs:g} epochs, batches of {trial.batch_size}",
+        "Seed": trial.seed,
+        "Steps": f"{best.steps:,}",
+    }

@@ -1,0 +1,1 @@
+"""Figures of one text as plain numbers: no HTTP, no files."""

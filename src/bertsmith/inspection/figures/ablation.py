@@ -1,0 +1,120 @@
+"""What changes when heads are switched off (Michel et al. 2019, section 3; Voita et al. 2019, section 6).
+
+A head that is off adds nothing to the output projection of its layer.
+
+Dimensions: T tokens, B copies, L layers, N heads, C labels, K of them shown.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bertsmith.inspection.arrays import Floats, Grid, Listed, Number
+from bertsmith.inspection.figures.interventions import Probe, in_parts, next_sentence_probe, run, task_probe, token_probe
+from bertsmith.inspection.refusal import IsCancelled, Refusal, never
+from bertsmith.inspection.subject import Reading
+
+MOST_ABLATED = 128
+_SHOWN = 10
+Target = Literal["token", "next-sentence", "task"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """The probabilities of the K likeliest labels as they are (K,) and with each head off (L, N, K), and how much the
+    distribution over all labels changes (L, N): its total variation distance, half the sum of the differences; of a single
+    number, the difference."""
+
+    labels: list[str]
+    before: Listed
+    after: Grid
+    change: Grid
+
+
+@dataclass(frozen=True, slots=True)
+class Ablated:
+    """The same for some heads that are off together."""
+
+    labels: list[str]
+    before: Listed
+    after: Listed
+    change: Number
+
+
+def ablation(reading: Reading, target: Target, position: int | None = None, is_cancelled: IsCancelled = never) -> Ablation:
+    """Return what becomes of a prediction when each head is switched off by itself."""
+    probe = _probe(reading, target, position)
+    n_layers, n_heads = reading.subject.n_layers, reading.subject.model.config.n_heads
+    kept_LBN = torch.ones(n_layers, 1 + n_layers * n_heads, n_heads)
+    for number in range(n_layers * n_heads):
+        kept_LBN[number // n_heads, 1 + number, number % n_heads] = 0
+    found = _compare(probe, reading, kept_LBN, is_cancelled)
+    shape = (n_layers, n_heads)
+    return Ablation(found.labels, found.shares[0], found.shares[1:].reshape(*shape, -1), found.changes[1:].reshape(shape))
+
+
+def ablate(
+    reading: Reading,
+    target: Target,
+    off: list[tuple[int, int]],
+    position: int | None = None,
+    is_cancelled: IsCancelled = never,
+) -> Ablated:
+    """Return what becomes of a prediction with some heads off together, each a layer and a number, both from 1."""
+    n_layers, n_heads = reading.subject.n_layers, reading.subject.model.config.n_heads
+    kept_LBN = torch.ones(n_layers, 2, n_heads)
+    for layer, head in off:
+        if not (1 <= layer <= n_layers and 1 <= head <= n_heads):
+            raise Refusal(
+                "invalid", f"there is no head {layer}.{head}: the model has {n_layers} layers of {n_heads} heads", field="off"
+            )
+        kept_LBN[layer - 1, 1, head - 1] = 0
+    found = _compare(_probe(reading, target, position), reading, kept_LBN, is_cancelled)
+    return Ablated(found.labels, found.shares[0], found.shares[1], float(found.changes[1]))
+
+
+def _probe(reading: Reading, target: Target, position: int | None) -> Probe:
+    if reading.n_tokens > MOST_ABLATED:
+        raise Refusal(
+            "too_many_tokens",
+            f"the text has {reading.n_tokens} tokens; heads are switched off on at most {MOST_ABLATED}",
+            limit=MOST_ABLATED,
+            found=reading.n_tokens,
+        )
+    if target == "next-sentence":
+        return next_sentence_probe(reading)
+    if target == "task":
+        return task_probe(reading, position)
+    if position is None:
+        raise Refusal("invalid", "which token is to be predicted? give its position", field="position")
+    return token_probe(reading, position)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """Shares (B, K) of the labels that are likeliest in the first copy, and changes (B,) from it."""
+
+    labels: list[str]
+    shares: Floats
+    changes: Floats
+
+
+def _compare(probe: Probe, reading: Reading, kept_LBN: Tensor, is_cancelled: IsCancelled) -> _Compared:
+    shares, changes = [], []
+    first_C: Tensor | None = None
+    for part in in_parts(kept_LBN.shape[1], reading.n_tokens, is_cancelled):
+        batch = probe.batch(np.tile(probe.token_ids, (part.stop - part.start, 1)))
+        with torch.inference_mode():
+            hidden = run(reading.subject.model, batch, kept_LBN=kept_LBN[:, part])
+            shares_BC = probe.to_shares(probe.logits(hidden, batch).float())
+        if first_C is None:
+            first_C = shares_BC[0]
+            best_K = first_C.topk(min(_SHOWN, len(first_C))).indices
+        differences_B = (shares_BC - first_C).abs().sum(1)
+        changes.append(differences_B if len(first_C) == 1 else differences_B / 2)
+        shares.append(shares_BC[:, best_K])
+    labels = [probe.labels[number] for number in best_K.tolist()]
+    return _Compared(labels, torch.cat(shares).numpy(), torch.cat(changes).numpy())

@@ -1,0 +1,1 @@
+"""What is found in many texts: nearest lines, passages, answers, the best candidates."""

@@ -1,0 +1,1 @@
+"""Labelled files of any kind to examples."""

@@ -1,0 +1,130 @@
+"""Texts that belong together, and texts that do not: pairs, triplets and scored pairs, from tables."""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertsmith.errors import InputError
+from bertsmith.tasks.files.records import Record, Table, read_table, table_format
+from bertsmith.tasks.files.texts import IDS, LABELS, LAYOUTS, Columns, LeftOut, id_of, text_in
+
+# Before those of other tasks; the first that a table has are taken.
+_LAYOUTS = (("anchor", "positive"), ("query", "positive"), ("query", "passage"), *LAYOUTS)
+_NEGATIVE = re.compile(r"negatives|negative_?\d*")
+
+
+@dataclass(frozen=True, slots=True)
+class PairExample:
+    """Texts whose vectors are compared; ``source`` is ``file:line``.
+
+    ``texts`` are an anchor, the text that belongs to it and any number of texts that do not; or two texts with the ``score`` of
+    how alike they are; or, where nothing is to be learnt from it, one text or two.
+    """
+
+    texts: tuple[str, ...]
+    score: float | None
+    id: str
+    source: str
+
+
+def read_pairs(
+    path: str | Path,
+    columns: Columns,
+    *,
+    labelled: bool,
+    format: str | None = None,  # noqa: A002
+) -> Iterator[PairExample]:
+    """Yield the examples of a table (see :func:`~bertsmith.tasks.files.records.read_table`).
+
+    Labelled, a table with columns negative, negative_1, … or negatives (in JSON a list) has triplets, any other one with a
+    column of labels has scored pairs, and the rest have pairs. Rows with an empty text or a label to be skipped are left
+    out, and a warning says how many. Unlabelled, a row is a text or a pair.
+
+    Raises:
+        InputError: as ``read_table``; a column is missing; a score is no number; nothing is left.
+        UsageError: as ``read_table``.
+    """
+    table = read_table(path, format)
+    if not table.path.startswith("hub:") and table_format(path, format) == "txt":
+        columns = Columns()  # plain text has no names to choose from
+    text, pair = _pair_columns(table, columns, columns.label if labelled else None)
+    if not labelled:
+        for number, record in enumerate(table.with_columns(text, pair, *IDS)):
+            texts = (text_in(record, text), *(() if pair is None else (text_in(record, pair),)))
+            yield PairExample(texts, None, id_of(record, number), record.source)
+        return
+    if pair is None:
+        raise InputError(f"{table.path} has one column of texts, {text!r}, where a pair is needed; name the other with --pair")
+    yield from _labelled(table, text, pair, _score_column(table, columns, (text, pair)), columns.skip_labels)
+
+
+def _pair_columns(table: Table, columns: Columns, label: str | None) -> tuple[str, str | None]:
+    """Return the columns of the texts; refuse a ``label`` that is not there either."""
+    text, pair = columns.text, columns.pair
+    if text is None:
+        layouts = (one for one in _LAYOUTS if one[0] in table.columns and (one[1] is None or one[1] in table.columns))
+        text, known_pair = next(layouts, (None, None))
+        pair = pair or known_pair
+    names = ", ".join(map(repr, table.columns))
+    if text is None:
+        raise InputError(f"{table.path}: none of its columns {names} is known to hold a text; say which with --text and --pair")
+    for column in (text, pair, label):
+        if column is not None and column not in table.columns:
+            raise InputError(f"{table.path} has no column {column!r}; its columns are {names}")
+    return text, pair
+
+
+def _score_column(table: Table, columns: Columns, taken: tuple[str, str]) -> str | None:
+    """Return the column of the scores; None where the table has triplets or plain pairs."""
+    if columns.label is not None:
+        return columns.label
+    if any(_NEGATIVE.fullmatch(name) for name in table.columns):
+        return None
+    return next((name for name in LABELS if name in table.columns and name not in taken), None)
+
+
+def _labelled(table: Table, text: str, pair: str, label: str | None, skip_labels: tuple[str, ...]) -> Iterator[PairExample]:
+    left_out, n_examples = LeftOut(table.path), 0
+    negatives = filter(_NEGATIVE.fullmatch, table.columns)
+    for number, record in enumerate(table.with_columns(text, pair, label, *negatives, *IDS)):
+        if label is not None and (value := record.values.get(label)) in skip_labels:
+            left_out.add(f"labelled {value!r}", record.source)
+            continue
+        texts = (text_in(record, text), text_in(record, pair), *(() if label else _negatives(record)))
+        score = None if label is None else _score(record, label)
+        if not all(one.strip() for one in texts):
+            left_out.add("with an empty text", record.source)
+            continue
+        n_examples += 1
+        yield PairExample(texts, score, id_of(record, number), record.source)
+    left_out.warn()
+    if not n_examples:
+        raise InputError(f"{table.path} holds no examples: every row was left out")
+
+
+def _negatives(record: Record) -> Iterator[str]:
+    """Yield the texts that do not belong to the anchor; a row may have fewer than others."""
+    for name, value in record.values.items():
+        if not _NEGATIVE.fullmatch(name):
+            continue
+        for text in value if isinstance(value, list) else [value]:
+            if not isinstance(text, str | None):
+                raise InputError(f"{record.source}: {name!r} holds {text!r:.60} where text is expected")
+            if text:
+                yield text
+
+
+def _score(record: Record, label: str) -> float:
+    value = record.values.get(label)
+    try:
+        score = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        score = math.nan
+    if not math.isfinite(score):
+        raise InputError(
+            f"{record.source}: {label!r} = {value!r:.60} is no number that says how alike the texts are; for pairs without "
+            "scores, leave the column out"
+        )
+    return score

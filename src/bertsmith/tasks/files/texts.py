@@ -1,0 +1,251 @@
+"""Texts and pairs of texts with their labels, from tables in the layouts of the usual benchmarks or with columns named."""
+
+import difflib
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bertsmith.config import Config
+from bertsmith.errors import InputError
+from bertsmith.tasks.files.records import Record, Table, read_table, table_format
+
+_log = logging.getLogger("bertsmith")
+
+# Columns of a text and its pair; the first that a table has are taken.
+LAYOUTS: tuple[tuple[str, str | None], ...] = (
+    ("#1 String", "#2 String"),  # MRPC
+    ("question1", "question2"),  # QQP
+    ("question", "sentence"),  # QNLI
+    ("question", "answer"),  # WikiQA
+    ("sentence1", "sentence2"),  # MNLI, RTE, WNLI, STS-B, PAWS; OCNLI, CMNLI, AFQMC, LCQMC
+    ("premise", "hypothesis"),  # SNLI and MNLI of the hub, XNLI, ANLI
+    ("text_a", "text_b"),
+    ("text1", "text2"),
+    ("title1_zh", "title2_zh"),  # fake-news pairs
+    ("sentence", None),  # SST-2, CoLA; TNEWS
+    ("text_a", None),  # ChnSentiCorp
+    ("text", None),  # AG News, IMDB, Yelp
+    ("review", None),
+    ("content", None),
+)
+LABELS = ("Quality", "is_duplicate", "gold_label", "label", "labels", "score", "similarity_score", "sentiment")
+IDS = ("id", "index", "idx", "guid", "pairID")
+
+
+class Columns(Config):
+    """Which columns of the data hold what."""
+
+    text: str | None = None
+    """Column of the text; found by itself in the layouts of the usual benchmarks."""
+    pair: str | None = None
+    """Column of the second text of a pair; given with --format txt, lines are a text, a tab and its pair."""
+    label: str | None = None
+    """Column of the label; found by itself in the layouts of the usual benchmarks."""
+    skip_labels: tuple[str, ...] = ("-",)
+    """Labels whose rows are left out; "-" marks those on which annotators did not agree."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextExample:
+    """A text, or a pair of texts, with its label.
+
+    ``label`` is None when unlabelled, else a string; of JSON also a float, or a list of strings. ``id`` is what the column id,
+    index, idx, guid or pairID says, or else the row's number from 0. ``source`` is ``file:line``.
+    """
+
+    text: str
+    pair: str | None
+    label: Any
+    id: str
+    source: str
+
+
+def read_texts(
+    path: str | Path,
+    columns: Columns,
+    *,
+    labelled: bool,
+    format: str | None = None,  # noqa: A002
+    empty_labels: bool = False,
+) -> Iterator[TextExample]:
+    """Open a table (see :func:`~bertsmith.tasks.files.records.read_table`) and return its examples, read as they are asked for.
+
+    Unlabelled, every row is an example. Labelled, rows with an empty text or a label of ``columns.skip_labels`` are left out;
+    a warning at the end says how many. A label that is the empty text is missing, unless ``empty_labels`` allows it.
+
+    Raises:
+        InputError: as ``read_table``; a column is missing or none found, here; from the examples, a text that is none, a
+            missing or impossible label, or no example left.
+        UsageError: as ``read_table``.
+    """
+    table = read_table(path, format)
+    if not table.path.startswith("hub:") and table_format(path, format) == "txt":
+        # Plain text has no names to choose from, whatever those of the training file were.
+        columns = columns.model_copy(update={"text": "text"})
+        if columns.pair is not None:
+            table = _split_at_tabs(table, columns.pair)
+    chosen = _choose(table, columns, labelled, empty_labels)
+    return _labelled(table, chosen) if labelled else _unlabelled(table, chosen)
+
+
+def _split_at_tabs(table: Table, pair: str) -> Table:
+    def split(record: Record) -> Record:
+        fields = record.values["text"].split("\t")
+        if len(fields) != 2:
+            raise InputError(f"{record.source} has {len(fields) - 1} tabs where one is expected, between a text and its pair")
+        return Record({"text": fields[0], pair: fields[1]}, record.source)
+
+    return replace(table, columns=("text", pair), rows=map(split, table.rows))
+
+
+# Which columns.
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The columns to read; ``label`` is None where labels are not asked for."""
+
+    text: str
+    pair: str | None
+    label: str | None
+    skip_labels: tuple[str, ...]
+    empty_labels: bool
+
+
+def _choose(table: Table, columns: Columns, labelled: bool, empty_labels: bool) -> _Chosen:
+    text, pair = columns.text, columns.pair
+    if text is None:
+        text, known_pair = _known_layout(table)
+        pair = pair or known_pair
+    label = (columns.label or _known_label(table, (text, pair))) if labelled else None
+    for flag, column in (("--text", text), ("--pair", pair), ("--label", label)):
+        if column is not None and column not in table.columns:
+            raise InputError(f"{table.path} has no column {column!r} (given with {flag}); {_nearest(column, table.columns)}")
+    return _Chosen(text, pair, label, columns.skip_labels, empty_labels)
+
+
+def _known_layout(table: Table) -> tuple[str, str | None]:
+    for text, pair in LAYOUTS:
+        if text in table.columns and (pair is None or pair in table.columns):
+            return text, pair
+    raise InputError(
+        f"{table.path}: none of its columns is known to hold the text; its columns are {_names(table.columns)}; "
+        "say which with --text (and --pair, --label)"
+    )
+
+
+def _known_label(table: Table, taken: Sequence[str | None]) -> str:
+    for label in LABELS:
+        if label in table.columns and label not in taken:
+            return label
+    raise InputError(
+        f"{table.path}: none of its columns is known to hold the label; its columns are {_names(table.columns)}; "
+        "say which with --label"
+    )
+
+
+def _nearest(column: str, columns: Sequence[str]) -> str:
+    near = difflib.get_close_matches(column, columns, n=1)
+    return (f"did you mean {near[0]!r}? " if near else "") + f"its columns are {_names(columns)}"
+
+
+def _names(columns: Sequence[str]) -> str:
+    return ", ".join(repr(column) for column in columns)
+
+
+# Examples.
+
+
+def _rows(table: Table, chosen: _Chosen) -> Iterator[Record]:
+    return table.with_columns(chosen.text, chosen.pair, chosen.label, *IDS)
+
+
+def _unlabelled(table: Table, chosen: _Chosen) -> Iterator[TextExample]:
+    for number, record in enumerate(_rows(table, chosen)):
+        yield _example(record, chosen, number, label=None)
+
+
+def _labelled(table: Table, chosen: _Chosen) -> Iterator[TextExample]:
+    left_out = LeftOut(table.path)
+    n_examples = 0
+    for number, record in enumerate(_rows(table, chosen)):
+        label = _label(record, chosen)
+        example = _example(record, chosen, number, label)
+        if not example.text.strip() or (example.pair is not None and not example.pair.strip()):
+            left_out.add("with an empty text", record.source)
+        elif isinstance(label, str) and label in chosen.skip_labels:
+            left_out.add(f"labelled {label!r}", record.source)
+        else:
+            n_examples += 1
+            yield example
+    left_out.warn()
+    if not n_examples:
+        raise InputError(f"{table.path} holds no labelled example: every row was left out")
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """Counts the rows left out, by reason, and remembers where the first of each stands."""
+
+    path: str
+    counts: dict[str, int] = field(default_factory=dict)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def add(self, reason: str, source: str) -> None:
+        """Count a row."""
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        self.first.setdefault(reason, source)
+
+    def warn(self) -> None:
+        """Say what was left out, if anything was."""
+        if self.counts:
+            reasons = "; ".join(f"{count} {reason}, the first {self.first[reason]}" for reason, count in self.counts.items())
+            _log.warning("%s: left out %d rows: %s", self.path, sum(self.counts.values()), reasons)
+
+
+def _example(record: Record, chosen: _Chosen, number: int, label: Any | None) -> TextExample:
+    pair = None if chosen.pair is None else text_in(record, chosen.pair)
+    return TextExample(text_in(record, chosen.text), pair, label, id_of(record, number), record.source)
+
+
+def text_in(record: Record, column: str) -> str:
+    """Return the text in a column of a row; :class:`InputError` if there is none."""
+    if column not in record.values:
+        raise InputError(f"{record.source} has no {column!r}; it has {_names(tuple(record.values))}")
+    text = record.values[column]
+    if not isinstance(text, str):
+        raise InputError(f"{record.source}: {column!r} holds {text!r:.60} where text is expected")
+    return text
+
+
+def id_of(record: Record, number: int) -> str:
+    """Return what the row calls itself, or else its number."""
+    named = next((record.values[column] for column in IDS if isinstance(record.values.get(column), str | int)), number)
+    return str(named)
+
+
+def _label(record: Record, chosen: _Chosen) -> Any:
+    assert chosen.label is not None
+    value = record.values.get(chosen.label)
+    place = f"{record.source}: the label {chosen.label!r}"
+    if isinstance(value, str) and not value.strip() and chosen.empty_labels:
+        return ""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise InputError(f"{place} is missing; label the row or take it out")
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise InputError(f"{place} is {value}, which is no number to learn; correct the row or take it out")
+        return value
+    return [_class(one, place) for one in value] if isinstance(value, list) else _class(value, place)
+
+
+def _class(value: Any, place: str) -> str:
+    """Return a label of a class as a string, as JSON writes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int):
+        return str(value)
+    raise InputError(f"{place} holds {value!r:.60} where a string, a number or a list of strings is expected")

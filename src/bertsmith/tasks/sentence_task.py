@@ -1,0 +1,112 @@
+"""What tasks on a text or a pair of texts have in common: files, windows, and one row of logits an example."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertsmith.batches.windows import Part, Window, make_windows
+from bertsmith.errors import InputError
+from bertsmith.tasks.files.texts import Columns, TextExample, read_texts
+from bertsmith.tasks.task import Floats, Logits, Sample, Submission, Task, log
+from bertsmith.text.tokenizer import Tokenizer
+
+
+class SentenceTask(Task, ABC):
+    """A judgement on a text or a pair; that on a long text is the mean of those on its windows."""
+
+    columns: Columns = Columns()
+
+    def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[TextExample]:  # noqa: A002
+        """Yield the rows of a table (GLUE's files, CSV, TSV, JSON lines) as examples."""
+        return read_texts(path, self.columns, labelled=labelled, format=format)
+
+    def example(self, value: Any) -> TextExample:
+        """Return the example for a text or for a pair of texts."""
+        match value:
+            case str():
+                return TextExample(value, None, None, "", "")
+            case (str() as text, str() as pair):
+                return TextExample(text, pair, None, "", "")
+        raise InputError(f"{self.kind} takes texts and pairs of texts; this is none: {value!r:.80}")
+
+    @abstractmethod
+    def target(self, example: TextExample) -> Any:
+        """Return what the loss compares the logits of the example with."""
+
+    def samples(self, examples: Sequence[TextExample], tokenizer: Tokenizer, *, labelled: bool) -> list[list[Sample]]:
+        """Return a sample for each window of each example, with the same target."""
+        first_ids = tokenizer.token_ids([example.text for example in examples])
+        second_ids = iter(tokenizer.token_ids([example.pair for example in examples if example.pair is not None]))
+        cutter = PairCutter(tokenizer, self.max_length, self.stride)
+        found = []
+        for example, first in zip(examples, first_ids, strict=True):
+            windows = cutter.windows(first, None if example.pair is None else next(second_ids))
+            target = self.target(example) if labelled else None
+            found.append([Sample((window,), target) for window in windows])
+        cutter.report()
+        return found
+
+    def submission(self) -> Submission:
+        """Return GLUE's form: a heading, then the row's index and the prediction."""
+        return Submission(before="index\tprediction\n", line=lambda example, found: f"{example.id}\t{found}\n")
+
+
+class PairCutter:
+    """Lays texts and pairs out as windows: of a pair, the longer text slides past the other, which is whole in each window.
+
+    Only where the other has more than half of the room as well is it cut; how often is counted.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_length: int, stride: int) -> None:
+        self._cls, self._sep = Part([tokenizer.cls_id]), tokenizer.sep_id
+        self._max_length, self._stride = max_length, stride
+        self._n_cut = 0
+
+    def windows(self, first: Sequence[int], second: Sequence[int] | None) -> list[Window]:
+        """Return the windows of ``[CLS] first [SEP]`` or ``[CLS] first [SEP] second [SEP]``."""
+        if second is None:
+            return make_windows([self._cls], Part(first), [Part([self._sep])], self._max_length, self._stride)
+        windows, is_cut = self._of_pair(first, second)
+        self._n_cut += is_cut
+        return windows
+
+    def first_window(self, first: Sequence[int], second: Sequence[int]) -> Window:
+        """Return a pair as one sequence; where it is too long, the end of the longer text is cut off, and it is counted."""
+        windows, is_cut = self._of_pair(first, second)
+        self._n_cut += is_cut or len(windows) > 1
+        return windows[0]
+
+    def _of_pair(self, first: Sequence[int], second: Sequence[int]) -> tuple[list[Window], bool]:
+        """Return the windows of a pair, and whether its shorter text had to be cut."""
+        room, shorter = self._max_length - 3, min(len(first), len(second))
+        is_cut = len(first) + len(second) > room and shorter > room // 2
+        kept = room // 2 if is_cut else shorter
+        end_of_first, end_of_second = Part([self._sep]), Part([self._sep], segment=1)
+        if len(second) >= len(first):
+            before = [self._cls, Part(first[:kept]), end_of_first]
+            return make_windows(before, Part(second, 1), [end_of_second], self._max_length, self._stride), is_cut
+        behind = [end_of_first, Part(second[:kept], 1), end_of_second]
+        return make_windows([self._cls], Part(first), behind, self._max_length, self._stride), is_cut
+
+    def report(self) -> None:
+        """Say how many texts were cut since the last time."""
+        if self._n_cut:
+            log.warning(
+                "%d pair(s) of texts are too long for --max-length %d, and were cut: part of them was not read",
+                self._n_cut,
+                self._max_length,
+            )
+        self._n_cut = 0
+
+
+def mean_logits(logits: Sequence[Sequence[Logits]]) -> Floats:
+    """Return (n, C): the mean over the windows of each example."""
+    return np.array([np.mean([window[0] for window in windows], axis=0) for windows in logits], dtype=np.float64)
+
+
+def described(example: TextExample) -> str:
+    """Return the text or the pair, to be read."""
+    return example.text if example.pair is None else f"{example.text}  ¦  {example.pair}"

@@ -1,0 +1,114 @@
+"""The directory of a run: configuration, environment, metrics, checkpoints, the final model and the report."""
+
+import contextlib
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from bertsmith.artifacts.directory import WEIGHTS
+from bertsmith.errors import ArtifactError, MismatchError
+from bertsmith.files import atomic_file, read_json, storage_errors, write_json
+from bertsmith.training.settings import RunConfig
+
+log = logging.getLogger("bertsmith")
+
+
+class RunDirectory:
+    """Paths of a run and what is written into them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.toml"
+        self.environment = path / "environment.json"
+        self.metrics = path / "metrics.jsonl"
+        self.checkpoints = path / "checkpoints"
+        self.final = path / "final"
+        self.report = path / "report.html"
+
+    def begin(self, config: RunConfig, environment: Mapping[str, Any]) -> None:
+        """Write the configuration down, or check that it is the one that the run was begun with.
+
+        What ``environment`` has under names that end in ``_sha256`` must not change either.
+
+        Raises:
+            ArtifactError: the directory holds something else.
+            MismatchError: the run was begun with other settings, each of which is named, or on other data.
+        """
+        if self.config.exists():
+            self._refuse_changes(type(config).from_toml(self.config), config)
+            before = read_json(self.environment)
+            for name in sorted(before.keys() | environment.keys()):
+                if name.endswith("_sha256") and before.get(name) != environment.get(name):
+                    what = name.removesuffix("_sha256")
+                    raise MismatchError(f"the {what} is not the one that {self.path} was begun on; choose another --out")
+            return
+        # A run killed at its very beginning has a lock and perhaps an environment, but no configuration yet.
+        own = {".lock", self.environment.name, *(entry.name for entry in self.path.glob(".*.partial"))}
+        foreign = sorted({entry.name for entry in self.path.iterdir()} - own)
+        if foreign:
+            raise ArtifactError(f"{self.path} exists and is not a run (it holds {foreign[0]}); choose another --out")
+        write_json(self.environment, environment)
+        with atomic_file(self.config) as temporary:
+            temporary.write_text(config.to_toml(), encoding="utf-8")
+
+    def _refuse_changes(self, begun: RunConfig, config: RunConfig) -> None:
+        before, now = (_flat(settings.model_dump(mode="json")) for settings in (begun, config))
+        changed = [
+            f"  {name} was {before.get(name)!r}, is now {now.get(name)!r}"
+            for name in before | now
+            if before.get(name) != now.get(name) and not any(fnmatchcase(name, free) for free in config.free_on_resume)
+        ]
+        if changed:
+            listed = "\n".join(changed)
+            has_model = (self.final / WEIGHTS).exists()
+            remedy = f"(--out) from its model (--model {self.final})" if has_model else "with another --out"
+            raise MismatchError(
+                f"{self.path} was begun with other settings:\n{listed}\n"
+                f"resume it with those it had, or begin a new run {remedy}"
+            )
+
+    def keep_metrics_until(self, step: int) -> None:
+        """Drop the lines of metrics beyond ``step``, which the resumed run writes again, and a last line cut short."""
+        if not self.metrics.exists():
+            return
+        kept = [line for line, record in self._lines() if record["step"] <= step]
+        with atomic_file(self.metrics) as temporary:
+            temporary.write_bytes(b"".join(kept))
+
+    def record(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Append one line to ``metrics.jsonl``."""
+        with storage_errors(self.metrics), self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"kind": kind, **values}, ensure_ascii=False) + "\n")
+
+    def last(self, kind: str) -> dict[str, Any] | None:
+        """Return the last record of a kind."""
+        found = None
+        for _, record in self._lines():
+            if record["kind"] == kind:
+                found = record
+        return found
+
+    def _lines(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
+        """Yield each whole line of ``metrics.jsonl`` as it is and as a record, so none where there is no such file."""
+        with contextlib.suppress(FileNotFoundError), self.metrics.open("rb") as file:
+            for line in file:
+                with contextlib.suppress(ValueError):
+                    record = json.loads(line)
+                    if line.endswith(b"\n") and isinstance(record, dict) and {"kind", "step"} <= record.keys():
+                        yield line, record
+
+
+def digest_of_files(manifest: Mapping[str, Any]) -> str:
+    """Return one SHA-256 for the contents of all files that a manifest lists."""
+    return hashlib.sha256(json.dumps(manifest["files"], sort_keys=True).encode()).hexdigest()
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat

@@ -1,0 +1,1 @@
+"""Words in their contexts: their vectors, their senses, how alike they are."""

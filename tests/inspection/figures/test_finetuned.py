@@ -1,0 +1,99 @@
+"""Fine-tuned models answer as their pipelines do, with what a page draws besides."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bertsmith
+from bertsmith.inspection.figures.finetuned import task_answer
+from bertsmith.inspection.refusal import Refusal
+from bertsmith.inspection.subject import Subject
+from bertsmith.tasks.answer import Answer
+from bertsmith.tasks.choose import Choose
+from bertsmith.tasks.classify import Classify
+from bertsmith.tasks.multilabel import Multilabel
+from bertsmith.tasks.rank import Rank
+from bertsmith.tasks.regress import Regress
+from bertsmith.tasks.tag import Tag
+from bertsmith.tasks.task import Task
+
+SaveTask = Callable[[Task], Path]
+TEXT, PAIR = "the cats sees the red house.", "a small child likes the moon."
+
+
+def test_classes(save_task: SaveTask) -> None:
+    path = save_task(Classify(labels=("no", "yes", "perhaps")))
+    found = task_answer(Subject.load(path).read(TEXT, PAIR))
+    (expected,) = bertsmith.pipeline(path)([(TEXT, PAIR)])
+    assert (found.kind, found.label, found.labels) == ("classify", expected.label, ["no", "yes", "perhaps"])
+    assert found.probabilities == pytest.approx(list(expected.probabilities.values()))
+
+
+def test_labels_and_numbers(save_task: SaveTask) -> None:
+    path = save_task(Multilabel(labels=("a", "b"), thresholds=(0.1, 0.9)))
+    found = task_answer(Subject.load(path).read(TEXT))
+    (expected,) = bertsmith.pipeline(path)([TEXT])
+    assert (found.given, found.thresholds) == (list(expected.labels), [0.1, 0.9])
+    assert found.probabilities == pytest.approx(list(expected.probabilities.values()))
+    path = save_task(Regress())
+    (number,) = bertsmith.pipeline(path)([TEXT])
+    assert task_answer(Subject.load(path).read(TEXT)).value == pytest.approx(number.score)
+    path = save_task(Rank())
+    (ranking,) = bertsmith.pipeline(path)([(TEXT, [PAIR])])
+    assert task_answer(Subject.load(path).read(TEXT, PAIR)).value == pytest.approx(ranking.candidates[0].score)
+
+
+@pytest.mark.parametrize("decoder", ["linear", "crf"])
+def test_tags_stand_where_their_words_do(save_task: SaveTask, decoder: str) -> None:
+    path = save_task(Tag(labels=("O", "B-X", "I-X"), scheme="iob2", units="words", decoder=decoder))
+    reading = Subject.load(path).read(TEXT)
+    found = task_answer(reading)
+    (expected,) = bertsmith.pipeline(path)([TEXT])
+    assert [(word.text, word.tag) for word in found.words] == list(zip(expected.words, expected.tags, strict=True))
+    assert [TEXT[word.start : word.end] for word in found.words] == list(expected.words)
+    assert [reading.encoding.tokens[word.position] for word in found.words] == [
+        "the",
+        "cat",
+        "sees",
+        "the",
+        "red",
+        "house",
+        ".",
+    ]
+    assert [(one.type, one.start, one.end) for one in found.entities] == [
+        (one.type, one.start, one.end) for one in expected.entities
+    ]
+
+
+def test_an_answer_with_its_curves(save_task: SaveTask) -> None:
+    path = save_task(Answer(scorer="squad", has_no_answers=True))
+    reading = Subject.load(path).read(TEXT, PAIR)
+    found = task_answer(reading)
+    (expected,) = bertsmith.pipeline(path)([(TEXT, PAIR)])
+    assert (found.text, found.start, found.end) == (expected.text, expected.start, expected.end)
+    assert [(one.text, one.start) for one in found.spans] == [(one.text, one.start) for one in expected.spans]
+    logits = reading.subject.model(reading.batch()).task_logits.softmax(0)
+    np.testing.assert_allclose(found.starts, logits[:, 0], atol=1e-5)
+    np.testing.assert_allclose(found.ends, logits[:, 1], atol=1e-5)
+
+
+def test_choices(save_task: SaveTask) -> None:
+    path, choices = save_task(Choose()), ["the moon", "a letter", "some bread"]
+    found = task_answer(Subject.load(path).read(TEXT), choices)
+    (expected,) = bertsmith.pipeline(path)([(TEXT, choices)])
+    assert found.number == expected.number and [one.text for one in found.choices] == choices
+    assert [one.probability for one in found.choices] == pytest.approx(expected.probabilities)
+
+
+def test_what_is_needed_is_said(save_task: SaveTask, subject: Subject) -> None:
+    for reading, code in (
+        (subject.read(TEXT), "missing"),
+        (Subject.load(save_task(Choose())).read(TEXT), "needs_choices"),
+        (Subject.load(save_task(Answer(scorer="squad"))).read(TEXT), "needs_pair"),
+        (Subject.load(save_task(Rank())).read(TEXT), "needs_pair"),
+    ):
+        with pytest.raises(Refusal) as caught:
+            task_answer(reading)
+        assert caught.value.code == code

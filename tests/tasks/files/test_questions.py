@@ -1,0 +1,282 @@
+"""Reading questions: the formats, and what is said about files that deviate from them."""
+
+import gzip
+import io
+import json
+import logging
+import lzma
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pytest
+
+from bertsmith.errors import InputError, UsageError
+from bertsmith.tasks.files.questions import Answer, Question, read_questions
+
+CONTEXT = "北京 is the capital of China."
+ANSWER = {"text": "China", "answer_start": 21}
+DATA = Path(__file__).parents[4] / "shared" / "data" / "tasks"
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    """Return a question as SQuAD has it; a change to None takes the key away."""
+    values = {"id": "q1", "question": "Where is it?", "answers": [ANSWER]} | changes
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def squad(*records: dict[str, Any], context: Any = CONTEXT, **article: Any) -> str:
+    paragraph = {"context": context, "qas": list(records)}
+    return json.dumps({"version": "1.1", "data": [{"title": "Capitals", "paragraphs": [paragraph]} | article]})
+
+
+def lines(*records: dict[str, Any]) -> str:
+    return "".join(json.dumps({"context": CONTEXT} | one) + "\n" for one in records)
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[..., list[Question]]:
+    def written_and_read(content: str | bytes, name: str = "dev.json", labelled: bool = True, **options: Any) -> list[Question]:
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return list(read_questions(path, labelled=labelled, **options))
+
+    return written_and_read
+
+
+Read = Callable[..., list[Question]]
+
+
+# What is read.
+
+
+def test_squad(read: Read, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    impossible = record(id="q2", answers=[], is_impossible=True, plausible_answers=[ANSWER])
+    found = read(squad(record(is_impossible=False), impossible))
+    answers = (Answer("China", 21),)
+    path = tmp_path / "dev.json"
+    assert found == [
+        Question("q1", "Where is it?", CONTEXT, answers, "Capitals", f"{path}: question q1", (CONTEXT,)),
+        Question("q2", "Where is it?", CONTEXT, (), "Capitals", f"{path}: question q2", (CONTEXT,)),
+    ]
+    assert found[0].trainable == answers
+    assert not caplog.records
+
+
+def test_json_lines(read: Read, tmp_path: Path) -> None:
+    hub = {"text": ["China", "北京"], "answer_start": [21, 0]}
+    text = "\n" + lines(record(id=None), record(answers=hub, title="Capitals"), record(id=7, answers={"text": []}))
+    found = read(text, "dev.jsonl")
+    path = tmp_path / "dev.jsonl"
+    assert [(one.id, one.title, one.source) for one in found] == [
+        ("line 2", "", f"{path}:2"),
+        ("q1", "Capitals", f"{path}:3"),
+        ("7", "", f"{path}:4"),
+    ]
+    assert [one.answers for one in found] == [(Answer("China", 21),), (Answer("China", 21), Answer("北京", 0)), ()]
+
+
+def test_questions_without_ids_stand_beside_those_with_numbers(read: Read) -> None:
+    assert [one.id for one in read(lines(record(id=2), record(id=None), record(id=3)), "dev.jsonl")] == ["2", "line 2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "compress"),
+    [(".gz", gzip.compress), (".xz", lzma.compress), (".zst", lambda data: pyarrow.compress(data, "zstd", asbytes=True))],
+)
+def test_compressed(read: Read, suffix: str, compress: Callable[[bytes], bytes]) -> None:
+    assert read(compress(squad(record()).encode()), f"dev.json{suffix}")[0].answers == (Answer("China", 21),)
+    assert read(compress(lines(record()).encode()), f"dev.jsonl{suffix}")[0].answers == (Answer("China", 21),)
+
+
+@pytest.mark.parametrize(("format", "content"), [(None, lines(record())), ("squad", "\ufeff" + squad(record()))])
+def test_standard_input(monkeypatch: pytest.MonkeyPatch, format: str | None, content: str) -> None:  # noqa: A002
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content.encode()), "ascii"))
+    (question,) = read_questions("-", labelled=True, format=format)
+    assert question.answers == (Answer("China", 21),)
+    assert question.context == CONTEXT
+    assert question.source.startswith("standard input:")
+
+
+def test_json_lines_are_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.BytesIO((lines(record()) + "{").encode())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stream, "utf-8"))
+    questions = read_questions("-", labelled=True)
+    assert next(questions).id == "q1"
+    with pytest.raises(InputError, match="standard input:2 is not valid JSON"):
+        next(questions)
+
+
+def test_the_format_given_overrides_the_extension(read: Read) -> None:
+    assert read(lines(record()), "dev.json", format="jsonl")[0].id == "q1"
+    assert read(squad(record()), "dev.txt", format="squad")[0].id == "q1"
+
+
+def test_unlabelled(read: Read) -> None:
+    content = squad(record(answers=None), record(id="q2", question="", answers=7), context="")
+    assert [(one.question, one.context, one.answers) for one in read(content, labelled=False)] == [
+        ("Where is it?", "", ()),
+        ("", "", ()),
+    ]
+
+
+def test_numbers_as_ids_and_no_title(read: Read) -> None:
+    (question,) = read(squad(record(id=3), title=None))
+    assert (question.id, question.title) == ("3", "")
+
+
+def test_blank_answers_mean_none(read: Read) -> None:
+    blank = {"text": "", "answer_start": -1}
+    found = read(
+        squad(record(), record(id="q2", answers=[blank], is_impossible=True), record(id="q3", answers=[blank, ANSWER]))
+    )
+    assert [len(one.answers) for one in found] == [1, 0, 1]
+
+
+def test_lone_surrogates_are_replaced_in_place(read: Read) -> None:
+    (question,) = read(squad(record(answers=[{"text": "b\ud800", "answer_start": 2}]), context="a\udc00b\ud800"))
+    assert question.context == "a\ufffdb\ufffd"
+    assert question.trainable == (Answer("b\ufffd", 2),)
+
+
+# Answers that do not stand where they should.
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"text": "China", "answer_start": 20},
+        {"text": "China", "answer_start": 22},
+        {"text": "China ", "answer_start": 21},
+        {"text": "china", "answer_start": 21},
+        {"text": "China", "answer_start": 10**30},
+        {"text": "China.", "answer_start": -6},
+        {"text": "China"},
+    ],
+)
+def test_misplaced_answers_are_kept_for_scores_alone(
+    read: Read, caplog: pytest.LogCaptureFixture, answer: dict[str, Any]
+) -> None:
+    (question,) = read(squad(record(answers=[answer, ANSWER])))
+    assert question.answers == (Answer(answer["text"], -1), Answer("China", 21))
+    assert question.trainable == (Answer("China", 21),)
+    (warning,) = caplog.records
+    assert (warning.name, warning.levelno) == ("bertsmith", logging.WARNING)
+    assert "dev.json: answers that do not stand where their offset says" in warning.message
+    assert warning.message.endswith(": 1 (questions q1)")
+
+
+def test_the_warning_counts_answers_and_lists_five_questions(read: Read, caplog: pytest.LogCaptureFixture) -> None:
+    wrong = {"text": "China", "answer_start": 0}
+    found = read(squad(*(record(id=f"q{i}", answers=[wrong, wrong]) for i in range(6))))
+    assert [one.trainable for one in found] == [()] * 6
+    assert ": 12 (questions q0, q1, q2, q3, q4 and others)" in caplog.text
+
+
+def test_questions_without_words_are_listed(read: Read, caplog: pytest.LogCaptureFixture) -> None:
+    assert len(read(squad(record(), record(id="q2", question=" ")))) == 2
+    assert "dev.json: questions without words: 1 (questions q2)" in caplog.text
+
+
+# What cannot be read.
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (squad(record(id=None)), r"dev\.json, article 1, paragraph 1, question 1 has no key 'id'; its keys are 'question', "),
+        (squad(record(), record(question=None)), r"article 1, paragraph 1, question 2 has no key 'question'"),
+        (squad(record(answers=None)), r"question 1 has no key 'answers'"),
+        (squad(record(), context=None), r"article 1, paragraph 1 has no key 'context'"),
+        (squad(record(), paragraphs=None), r"article 1 has no key 'paragraphs'"),
+        (squad(record(question=["x"])), r"question 1: the key 'question' holds \['x'\] where text is expected"),
+        (squad(record(id=1.5)), r"the key 'id' holds 1\.5 where text or a whole number is expected"),
+        (squad(record(is_impossible="no")), r"the key 'is_impossible' holds 'no' where true or false is expected"),
+        (squad(record(answers="China")), r"the key 'answers' holds 'China' where a list or an object is expected"),
+        (squad(record(answers=["China"])), r"question 1, answer 1 is 'China' where an object is expected"),
+        (squad(record(answers=[{"text": "China", "answer_start": "21"}])), r"answer 1: the key 'answer_start' holds '21'"),
+        (squad(record(answers=[{"text": "China", "answer_start": True}])), r"holds True where a whole number is expected"),
+        (squad(record(answers=[{"answer_start": 21}])), r"question 1, answer 1 has no key 'text'"),
+        (squad(record(answers={"text": ["China"], "answer_start": []})), r"has 1 texts and 0 offsets"),
+        (squad(record(is_impossible=True)), r"marked is_impossible and yet has the answer 'China'"),
+        (squad(record(), paragraphs=[7]), r"article 1, paragraph 1 is 7 where an object is expected"),
+        (squad(record(), record()), r"question q1: the id 'q1' is there twice"),
+        (squad(record(id=1), record(id="1")), r"the id '1' is there twice"),
+        (squad(record(), context=" "), r"question 'q1' has an empty context"),
+        (squad(record(answers=[])), r"dev\.json has no answer to any question"),
+        (squad(), r"dev\.json holds no question"),
+        (squad(record())[:-9], r"dev\.json is not valid JSON, or not the whole of it: "),
+        (lines(record(), record(id="q2")), r"is not valid JSON.*for JSON lines, give --format jsonl"),
+        ("[]", r"dev\.json holds \[\] where an object is expected; SQuAD's JSON is one object whose key 'data'"),
+        ('{"rows": 1}', r"dev\.json has no key 'data'; its keys are 'rows'; SQuAD's JSON is"),
+        ("", r"dev\.json is not valid JSON"),
+        ("[" * 100_000, r"dev\.json is not valid JSON"),
+        ('{"data": ' + "1" * 5000 + "}", r"dev\.json is not valid JSON"),
+        (b'{"data": "\xff"}', r"dev\.json: invalid UTF-8 at byte 10"),
+    ],
+)
+def test_bad_squad(read: Read, content: str | bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lines(record()) + "{", r"dev\.jsonl:2 is not valid JSON.*for SQuAD's JSON, give --format squad"),
+        (squad(record()), r"dev\.jsonl:1 has no key 'question'; its keys are 'version', 'data'; .*--format squad"),
+        ("7\n", r"dev\.jsonl:1 holds 7 where an object is expected"),
+        (lines(record(context=7)), r"dev\.jsonl:1: the key 'context' holds 7 where text is expected"),
+        (lines(record(answers=None)), r"dev\.jsonl:1 has no key 'answers'"),
+        (lines(record(), record()), r"dev\.jsonl:2: the id 'q1' is there twice"),
+        ("\n \n", r"dev\.jsonl holds no question"),
+    ],
+)
+def test_bad_json_lines(read: Read, content: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read(content, "dev.jsonl")
+
+
+def test_bad_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), "utf-8"))
+    with pytest.raises(InputError, match="standard input:1: invalid UTF-8 at byte 0 of the line"):
+        list(read_questions("-", labelled=False))
+
+
+def test_unknown_formats(read: Read) -> None:
+    with pytest.raises(InputError, match=r"dev\.txt is neither named \.json"):
+        read(squad(record()), "dev.txt")
+    with pytest.raises(UsageError, match="--format 'csv' is unknown; choose one of squad, jsonl"):
+        read(squad(record()), format="csv")
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.json does not exist; check its name"):
+        list(read_questions(tmp_path / "none.json", labelled=True))
+
+
+# The real files.
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the shared data is not here")
+@pytest.mark.parametrize(
+    ("name", "n_questions", "n_answers", "n_misplaced"),
+    [
+        ("xquad/xquad.en.json", 1190, 1190, 0),
+        ("drcd/DRCD_dev.json", 3524, 7048, 0),
+        ("drcd/DRCD_test.json", 3493, 6986, 0),
+        ("cmrc2018/cmrc2018_trial.json", 1002, 1002, 5),
+    ],
+)
+def test_real_files(caplog: pytest.LogCaptureFixture, name: str, n_questions: int, n_answers: int, n_misplaced: int) -> None:
+    found = list(read_questions(DATA / name, labelled=True))
+    assert len(found) == n_questions
+    assert sum(len(one.answers) for one in found) == n_answers
+    assert sum(len(one.trainable) for one in found) == n_answers - n_misplaced
+    for one in found:
+        assert all(one.context[answer.start :].startswith(answer.text) for answer in one.trainable)
+    warnings = [warning.message for warning in caplog.records if "offset" in warning.message]
+    assert [f"for training: {n_misplaced} (questions " in message for message in warnings] == [True] * (n_misplaced > 0)
+    assert [one.question for one in read_questions(DATA / name, labelled=False)] == [one.question for one in found]
