@@ -38,12 +38,15 @@ class _SilentTask:
         pass
 
 
+SILENT_TASK = _SilentTask()
+
+
 class SilentProgress:
     """Shows nothing."""
 
     @contextmanager
     def task(self, description: str, total: float | None, unit: str) -> Iterator[Task]:  # noqa: ARG002
-        yield _SilentTask()
+        yield SILENT_TASK
 
 
 SILENT = SilentProgress()

@@ -198,7 +198,7 @@ def test_refusals(run_command: Any, save: Save, documents: Path, toy_directory: 
         ((reader, "--documents", tmp_path / "nowhere", "who?"), 1, "does not exist"),
         ((headless, "--documents", documents, "who?"), 1, "a model without the head of a known task; fine-tune it first"),
         ((reader, "--documents", documents, "--retriever", tmp_path / "empty", "who?"), 1, "is not a model directory"),
-        ((reader, "--documents", documents / "table.jsonl", "--field", "body", "who?"), 1, "no field 'body'"),
+        ((reader, "--documents", documents / "table.jsonl", "--field", "body", "who?"), 1, "no column 'body'"),
     ):
         found, _, err = run_command("answer", *arguments)
         assert (found, message in err) == (code, True), err

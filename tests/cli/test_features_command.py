@@ -163,9 +163,9 @@ def test_every_kind_of_file_is_read(
         ("a.txt", b"the \xff\n", [], 1, "invalid UTF-8 at byte 4"),
         ("a.txt.gz", gzip.compress(b"the cat\n" * 999)[:-20], [], 1, "truncated or damaged"),
         ("a.csv", b"body\nthe cat\n", [], 1, "has no column 'text'; its columns are 'body'; choose one with --field"),
-        ("a.jsonl", b'{"text": "the"}\n{"text": 3}\n', [], 1, "a.jsonl:2: the field 'text' holds 3 where text is expected"),
+        ("a.jsonl", b'{"text": "the"}\n{"text": 3}\n', [], 1, "a.jsonl:2: the column 'text' holds 3 where text is expected"),
         ("a.parquet", b"PAR1 is what this is not", [], 1, "is not a Parquet file, or is damaged"),
-        ("a.parquet.gz", b"", [], 1, "not compressed around it"),
+        ("a.parquet.gz", b"", [], 1, "is not a Parquet file, or is damaged"),
         ("a.pdf", b"the cat\n", [], 1, "has no extension that says how to read it"),
     ],
 )

@@ -68,7 +68,7 @@ def test_texts_that_cannot_be_filled(run_command: Any, toy_directory: Path, text
 def test_standard_input_that_is_not_utf8(run_command: Any, toy_directory: Path, type_in: Any) -> None:
     type_in("a [MASK]\nschön [MASK]\n".encode("latin-1"))
     code, _, err = run_command("fill", toy_directory / "model")
-    assert (code, err) == (1, "error: standard input:2: invalid UTF-8 at byte 3 of the line; convert it to UTF-8\n")
+    assert (code, err) == (1, "error: standard input:2: invalid UTF-8 at byte 3 of the line (0xf6); convert it to UTF-8\n")
 
 
 def test_directories_that_are_no_models(run_command: Any, toy_directory: Path) -> None:

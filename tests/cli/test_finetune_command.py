@@ -68,10 +68,10 @@ def test_from_a_file_to_a_model(finetune: Finetune, tmp_path: Path, run_command:
 REFUSED: list[Any] = [
     # Columns and rows.
     ("classify", TABLE.replace("label", "colour"), None, [], 1, "its columns are 'sentence', 'colour'; say which with --label"),
-    ("classify", TABLE, None, ["--label", "colour"], 1, "train.tsv has no column 'colour' (given with --label)"),
+    ("classify", TABLE, None, ["--label", "colour"], 1, "train.tsv has no column 'colour'; its columns are 'sentence',"),
     ("classify", TABLE, None, ["--text", "sentense"], 1, "'sentence'"),
     ("classify", TABLE + "one field\n", None, [], 1, "train.tsv:10"),
-    ("classify", b"sentence\tlabel\nthe c\xe9\t1\n", None, [], 1, "train.tsv: invalid UTF-8 at byte"),
+    ("classify", b"sentence\tlabel\nthe c\xe9\t1\n", None, [], 1, "train.tsv:2: invalid UTF-8 at byte"),
     ("classify", "", None, [], 1, "train.tsv holds no rows"),
     ("classify", "sentence\tlabel\n", None, [], 1, "train.tsv"),
     ("classify", TABLE, "sentence\tlabel\n", [], 1, "dev.tsv"),

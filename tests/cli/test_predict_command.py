@@ -115,7 +115,7 @@ def test_a_model_against_itself_differs_by_nothing(run_command: Any, save: Save,
         ("evaluate", "table.tsv", "sentence\tlabel\n", [], 1, "table.tsv"),
         ("evaluate", "table.txt", "the cat\n", [], 1, "table.txt"),
         ("predict", "table.tsv", "", [], 1, "table.tsv holds no rows"),
-        ("predict", "table.tsv", TABLE, ["--text", "words"], 1, "has no column 'words' (given with --text)"),
+        ("predict", "table.tsv", TABLE, ["--text", "words"], 1, "choose one with --text"),
         (
             "predict",
             "table.tsv",

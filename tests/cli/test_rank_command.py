@@ -84,9 +84,9 @@ def test_any_number_of_candidates(run_command: Any, model: Path, tmp_path: Path)
 REFUSED: list[Any] = [
     (" ", "a.txt", "the moon\n", [], 2, "the query is empty"),
     (QUERY, "a.txt", "", [], 1, "a.txt holds no rows"),
-    (QUERY, "a.csv", "a,b\nx,y\n", [], 1, "a.csv has the columns a, b; say with --field which"),
-    (QUERY, "a.csv", "a,b\nx,y\n", ["--field", "c"], 1, "a.csv has the columns a, b; say with --field which"),
-    (QUERY, "a.jsonl", '{"a": 1}\n', [], 1, "a.jsonl:1: 'a' holds 1 where a text is expected"),
+    (QUERY, "a.csv", "a,b\nx,y\n", [], 1, "a.csv has no column 'text'; its columns are 'a', 'b'; choose one with --field"),
+    (QUERY, "a.csv", "a,b\nx,y\n", ["--field", "c"], 1, "a.csv has no column 'c'; its columns are 'a', 'b'; choose one"),
+    (QUERY, "a.jsonl", '{"a": 1}\n', [], 1, "a.jsonl:1: the column 'a' holds 1 where text is expected"),
     (QUERY, "a.pdf", "the moon\n", [], 1, "a.pdf has no extension that says how to read it"),
     (QUERY, "a.txt", "the moon\n", ["--top", "0"], 2, "greater than 0"),
 ]

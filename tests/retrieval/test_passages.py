@@ -64,7 +64,7 @@ def test_records_are_documents(tmp_path: Path) -> None:
     passages = read_passages(path, "body")
     assert found(passages) == [(1, 1, "one"), (2, 6, "two"), (1, 0, "three")]
     assert [passage.document for passage in passages] == [f"{path}:1", f"{path}:1", f"{path}:3"]
-    with pytest.raises(InputError, match="no field 'text'"):
+    with pytest.raises(InputError, match="no column 'text'"):
         read_passages(path)
 
 

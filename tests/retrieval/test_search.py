@@ -127,7 +127,7 @@ def test_a_model_that_says_nan_is_refused(model: Path, file: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"\n \n", "holds no text to search"), (b"a\n\xff\n", "invalid UTF-8 at byte 2")]
+    ("content", "message"), [(b"\n \n", "holds no text to search"), (b"a\n\xff\n", "bad.txt:2: invalid UTF-8 at byte 0")]
 )
 def test_what_is_no_text_leaves_nothing_behind(pipe: VectorPipeline, tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "bad.txt").write_bytes(content)

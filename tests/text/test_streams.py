@@ -9,7 +9,7 @@ import pytest
 
 from bertsmith.errors import InputError
 from bertsmith.text import streams
-from bertsmith.text.streams import extension, input_name, read_input, read_lines, well_formed
+from bertsmith.text.streams import Encoding, extension, input_name, read_input, read_lines, well_formed
 
 
 @pytest.mark.parametrize("data", [b"\xef\xbb\xbfone\r\n\rtwo\xe4\xba\xac", b"one\n\ntwo\xe4\xba\xac"])
@@ -42,7 +42,7 @@ def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_standard_input_that_is_not_utf8(monkeypatch: pytest.MonkeyPatch, data: bytes, place: str) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-    with pytest.raises(InputError, match=f"^standard input:{place}.* of the line; convert it to UTF-8$"):
+    with pytest.raises(InputError, match=rf"^standard input:{place}.* of the line \(0x..\); convert it to UTF-8$"):
         list(read_input("-"))
 
 
@@ -55,9 +55,11 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 
 def test_only_flags_that_there_are_are_recommended(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    path.write_bytes(b"ab\xff")
-    with pytest.raises(InputError, match=r"a\.txt: invalid UTF-8 at byte 2; convert it to UTF-8$"):
+    path.write_bytes(b"ab\ncd\nab\xff")
+    with pytest.raises(InputError, match=r"a\.txt:3: invalid UTF-8 at byte 2 of the line \(0xff\); convert it to UTF-8$"):
         list(read_input(path))
+    with pytest.raises(InputError, match=r"; or use --errors$"):
+        list(read_input(path, Encoding(remedy="or use --errors")))
 
 
 def test_names_and_halves_of_characters() -> None:

@@ -88,13 +88,11 @@ def _inputs(config: BenchConfig) -> dict[str, tuple[int, ...]]:
 
 def _lengths_of_file(config: BenchConfig, file: Path, longest: int) -> tuple[int, ...]:
     """Return the lengths of texts from all over the file, as the model reads them."""
-    from bertsmith.progress import SILENT
     from bertsmith.text.readers import ReaderConfig, find_files, read_documents
     from bertsmith.text.tokenizer import Tokenizer
 
-    with SILENT.task("", None, "bytes") as task:
-        reader = ReaderConfig(documents="line", field=config.field)
-        texts = [document.text for document in read_documents(find_files([str(file)]), reader, task)]
+    reader = ReaderConfig(documents="line", field=config.field)
+    texts = [document.text for document in read_documents(find_files([str(file)]), reader)]
     sample = texts[:: -(-len(texts) // _TEXTS_OF_A_FILE)]
     return tuple(min(len(ids) + 2, longest) for ids in Tokenizer.load(config.model).token_ids(sample))
 

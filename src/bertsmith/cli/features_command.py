@@ -12,7 +12,6 @@ from tyro.conf import Positional
 
 from bertsmith.cli.flags import parse
 from bertsmith.config import Config
-from bertsmith.errors import InputError
 from bertsmith.files import refuse_same_file
 from bertsmith.progress import TerminalProgress
 
@@ -40,7 +39,7 @@ class FeaturesConfig(Config):
     """One vector a text instead: that of [CLS], or the mean or the most over all tokens."""
     field: str = "text"
     """Key or column that holds the text, of a file that is not plain text."""
-    format: Literal["txt", "jsonl", "json", "csv", "tsv", "parquet"] | None = None
+    format: Literal["txt", "jsonl", "json", "csv", "tsv", "parquet", "arrow"] | None = None
     """What the file is, whatever its extension says."""
     max_length: int | None = pydantic.Field(default=None, gt=2)
     """Tokens that are read at a time, [CLS] and [SEP] included; all that the model has positions for unless given."""
@@ -128,14 +127,9 @@ def _texts(config: FeaturesConfig) -> Iterator[tuple[int, str]]:
     from bertsmith.tasks.files.records import read_table
 
     table = read_table(config.file, config.format)
-    if config.field not in table.columns:
-        columns = ", ".join(map(repr, table.columns))
-        raise InputError(f"{table.path} has no column {config.field!r}; its columns are {columns}; choose one with --field")
+    table.check_columns(field=config.field)
     for record in table.with_columns(config.field):
-        text = record.values.get(config.field)
-        if not isinstance(text, str):
-            raise InputError(f"{record.source}: the field {config.field!r} holds {text!r:.60} where text is expected")
-        yield int(record.source.rpartition(":")[2]), text
+        yield record.line, record.text(config.field)
 
 
 def _of_units(config: FeaturesConfig, line: int, features: "TextFeatures") -> "Vectors":

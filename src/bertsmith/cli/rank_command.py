@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 from bertsmith.cli.flags import parse
 from bertsmith.cli.screen import visible
 from bertsmith.config import Config
-from bertsmith.errors import InputError, UsageError
+from bertsmith.errors import UsageError
 from bertsmith.progress import Task, TerminalProgress
 
 
@@ -26,7 +26,7 @@ class RankConfig(Config):
     file: Positional[str]
     """Candidates: a line each, or a row each of CSV, TSV or JSON lines; - for standard input."""
     field: str | None = None
-    """Column of the candidates, where there are several."""
+    """Column of the candidates, where there are several; text unless given."""
     format: str | None = None
     """What the file is, whatever its extension says: txt, csv, tsv, jsonl, json."""
     top: int = pydantic.Field(default=10, gt=0)
@@ -67,13 +67,9 @@ def _candidates(config: RankConfig, shown: Task) -> Iterator[tuple[str, str]]:
     from bertsmith.tasks.files.records import read_table
 
     table = read_table(config.file, config.format)
-    field = config.field or (table.columns[0] if len(table.columns) == 1 else "")
-    if field not in table.columns:
-        names = ", ".join(table.columns)
-        raise InputError(f"{table.path} has the columns {names}; say with --field which of them holds the candidates")
+    field = config.field or (table.columns[0] if len(table.columns) == 1 else "text")
+    table.check_columns(field=field)
     for record in table.with_columns(field):
-        text = record.values.get(field)
-        if not isinstance(text, str):
-            raise InputError(f"{record.source}: {field!r} holds {text!r:.60} where a text is expected")
+        text = record.text(field)
         shown.advance(1)
         yield text, record.source

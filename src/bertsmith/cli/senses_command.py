@@ -13,7 +13,7 @@ from bertsmith.cli.screen import visible
 from bertsmith.config import Config
 from bertsmith.errors import InputError, UsageError
 from bertsmith.files import atomic_file
-from bertsmith.progress import SILENT, TerminalProgress
+from bertsmith.progress import TerminalProgress
 from bertsmith.text.readers import ReaderConfig, find_files, read_documents
 
 if TYPE_CHECKING:
@@ -106,8 +106,7 @@ def _sample(config: SensesConfig, tokenizer: "Tokenizer") -> "EvenSample[Occurre
         for occurrence in occurrences(read_documents(files, config.reader, task), finder, config.context):
             sample.add(occurrence)
     if not sample.seen:
-        with SILENT.task("", None, "bytes") as task:
-            near = words_like(config.word, read_documents(files, config.reader, task), tokenizer)
+        near = words_like(config.word, read_documents(files, config.reader), tokenizer)
         hint = f"; words written nearly so are {', '.join(near)}" if near else ""
         raise InputError(f"{config.word!r} is not in {', '.join(config.files)}{hint}")
     return sample

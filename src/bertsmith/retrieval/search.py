@@ -10,7 +10,6 @@ import hashlib
 import importlib
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,8 +22,8 @@ from bertsmith.errors import DamagedError, InputError, MismatchError, UsageError
 from bertsmith.files import atomic_directory, read_manifest, sha256, verify_manifest, write_manifest
 from bertsmith.inference.pipelines import Floats, VectorPipeline
 from bertsmith.neighbours import unit
-from bertsmith.progress import SILENT, Progress, Task
-from bertsmith.text.streams import read_lines, read_text
+from bertsmith.progress import SILENT, Progress
+from bertsmith.text.tables import open_table
 
 KIND = "text-index"
 _VECTORS, _PLACES, _TEXTS = "vectors.float32", "places.int64", "texts.txt"
@@ -123,7 +122,7 @@ def build_index(pipe: VectorPipeline, model: str, file: Path, out: Path, progres
         (directory / _TEXTS).open("wb") as texts,
         progress.task(f"Indexing {file.name}", file.stat().st_size, "bytes") as shown,
     ):
-        lines = _numbered(file, shown)
+        lines = ((record.line, record.text("text").strip()) for record in open_table(file, "txt", progress=shown).rows)
         while chunk := list(islice(lines, _LINES_AT_ONCE)):
             vectors.write(unit(pipe([text for _, text in chunk])).tobytes())
             encoded = [f"{text}\n".encode() for _, text in chunk]
@@ -161,10 +160,3 @@ def _source_digest(file: Path) -> str:
     if not file.is_file():
         raise InputError(f"{file} is no file; give a file of text, one a line")
     return sha256(file)
-
-
-def _numbered(file: Path, shown: Task) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are not blank, each with its number."""
-    for number, line in enumerate(read_lines(read_text(file, "strict", shown), str(file)), 1):
-        if text := line.strip():
-            yield number, text

@@ -18,10 +18,11 @@ from torch.nn import functional as F
 from bertsmith.errors import InputError
 from bertsmith.model.bert import TaskHead
 from bertsmith.model.heads.sequence import ChoiceScores
-from bertsmith.tasks.files.records import Record, read_table
+from bertsmith.tasks.files.records import read_table
 from bertsmith.tasks.scoring.scores import check_predictions
 from bertsmith.tasks.sentence_task import PairCutter
 from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Submission, Task, worst
+from bertsmith.text.tables import Record
 from bertsmith.text.tokenizer import Tokenizer
 
 

@@ -38,7 +38,8 @@ from bertsmith.tasks.files.tag_schemes import (
 )
 from bertsmith.tasks.scoring.scores import check_predictions
 from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Submission, Task, log, worst
-from bertsmith.text.streams import input_name, read_input, read_lines
+from bertsmith.text.streams import input_name
+from bertsmith.text.tables import open_table
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.text.words import is_chinese, word_spans
 
@@ -127,11 +128,11 @@ class Tag(Task):
         if labelled:
             raise UsageError(f"{name}: plain text has no tags; give a file of columns, CoNLL-U or JSON lines")
         any_words = False
-        for number, line in enumerate(read_lines(read_input(path), name), start=1):
-            example = self.example(line.removesuffix("\n"))
+        for record in open_table(path, "txt").rows:
+            example = self.example(record.text("text"))
             if example.words:
                 any_words = True
-                yield replace(example, source=f"{name}:{number}")
+                yield replace(example, source=record.source)
         if not any_words:
             raise InputError(f"{name} holds no text; give a file with one sentence a line")
 

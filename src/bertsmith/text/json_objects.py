@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
@@ -10,14 +10,15 @@ from bertsmith.errors import InputError
 from bertsmith.text.streams import LONGEST_LINE, read_lines, well_formed
 
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
-_SPACE = re.compile(r"[ \t\n\r]*")
+_NO_SPACE = re.compile(r"[^ \t\n\r]")
 _DECODER = json.JSONDecoder()
+_FORM = "write one object a line, or one array of objects"
 
 
 def json_objects(pieces: Iterator[str], source: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the objects of one array, or those that stand one a line, each with the line on which it begins.
 
-    Lone surrogates, which JSON can escape but no encoding can carry, are replaced.
+    Blank lines are left out. Lone surrogates, which JSON can escape but no encoding can carry, are replaced.
 
     Raises:
         InputError: what is not valid JSON or no object; ``source`` is what messages call the text.
@@ -27,19 +28,18 @@ def json_objects(pieces: Iterator[str], source: str) -> Iterator[tuple[int, dict
         start += piece
         if start and not start.isspace():
             break
-    read = _from_array if start.lstrip().startswith("[") else json_lines
+    read = _from_array if start.lstrip().startswith("[") else _from_lines
     return read(chain([start], pieces), source)
 
 
-def json_lines(pieces: Iterable[str], source: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the objects that stand one a line, each with its line, as :func:`json_objects` does; blank lines are left out."""
+def _from_lines(pieces: Iterator[str], source: str) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(read_lines(pieces, source), 1):
         if line.isspace():
             continue
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{source}:{number} is not valid JSON: {error}") from None
+            raise _invalid(f"{source}:{number}", error) from None
         yield number, _object(value, line, f"{source}:{number}")
 
 
@@ -58,19 +58,27 @@ def _from_array(pieces: Iterator[str], source: str) -> Iterator[tuple[int, dict[
         mark = stream.peek()
         if mark not in (",", "]"):
             found = repr(mark) if mark else "the end of the file"
-            raise InputError(f"{source}:{stream.line} is not valid JSON: {found} where ',' or ']' is expected")
+            raise InputError(f"{source}:{stream.line} is not valid JSON: {found} where ',' or ']' is expected; {_FORM}")
         stream.take()
     if rest := stream.peek():
-        raise InputError(f"{source}:{stream.line} is not valid JSON: {rest!r} after the end of the array")
+        raise InputError(f"{source}:{stream.line} is not valid JSON: {rest!r} after the end of the array; {_FORM}")
 
 
 def _object(value: Any, text: str, place: str) -> dict[str, Any]:
     """Return the ``value`` that ``text`` says if it is an object."""
     if not isinstance(value, dict):
-        raise InputError(f"{place} holds a {type(value).__name__} where a JSON object is expected")
+        raise InputError(f"{place} holds {value!r:.60} where a JSON object is expected; {_FORM}")
     if _SURROGATE_ESCAPE.search(text):
         return dict(json.loads(well_formed(json.dumps(value, ensure_ascii=False))))
     return value
+
+
+def _invalid(place: str, error: Exception) -> InputError:
+    what = str(error)
+    if isinstance(error, json.JSONDecodeError):
+        rest = error.doc[error.pos : error.pos + 20]
+        what = f"{error.msg}: {repr(rest) if rest.strip() else 'the text ends there'}"
+    return InputError(f"{place} is not valid JSON: {what}; {_FORM}")
 
 
 class _JsonStream:
@@ -83,14 +91,12 @@ class _JsonStream:
 
     def peek(self) -> str:
         """Go to the next character that is not white space and return it; "" at the end."""
-        while True:
-            space = _SPACE.match(self._text, self._at)
-            assert space is not None
-            self._advance(space.end())
-            if self._at < len(self._text):
-                return self._text[self._at]
+        while not (found := _NO_SPACE.search(self._text, self._at)):
+            self._advance(len(self._text))
             if not self._read_on():
                 return ""
+        self._advance(found.start())
+        return found[0]
 
     def take(self) -> None:
         """Go past one character."""
@@ -103,7 +109,9 @@ class _JsonStream:
                 value, end = _DECODER.raw_decode(self._text, self._at)
             except (ValueError, RecursionError) as error:
                 if not (self._may_be_cut_short(error) and self._read_on()):
-                    raise self._invalid(error) from None
+                    at = error.pos if isinstance(error, json.JSONDecodeError) else self._at
+                    self._advance(at)
+                    raise _invalid(f"{self._source}:{self.line}", error) from None
             else:
                 text = self._text[self._at : end]
                 self._advance(end)
@@ -114,11 +122,6 @@ class _JsonStream:
         if not isinstance(error, json.JSONDecodeError) or len(self._text) > LONGEST_LINE:
             return False
         return error.msg.startswith("Unterminated string") or error.pos > len(self._text) - len("\\ud83d\\ude00")
-
-    def _invalid(self, error: Exception) -> InputError:
-        at, what = (error.pos, error.msg) if isinstance(error, json.JSONDecodeError) else (self._at, str(error))
-        line = self.line + self._text.count("\n", self._at, at)
-        return InputError(f"{self._source}:{line} is not valid JSON: {what}")
 
     def _read_on(self) -> bool:
         piece = next(self._pieces, None)

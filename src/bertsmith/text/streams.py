@@ -6,18 +6,36 @@ import io
 import lzma
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from bertsmith.errors import InputError
-from bertsmith.progress import SILENT, Task
+from bertsmith.progress import SILENT_TASK, Task
 
 COMPRESSIONS = (".gz", ".zst", ".xz")
 LONGEST_LINE = 1 << 28
 _BLOCK_BYTES = 1 << 20
-_CONVERT = "convert it to UTF-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How bytes are read as text."""
+
+    errors: Literal["strict", "replace"] = "strict"
+    """What to do with bytes that are not UTF-8: stop, or read them as U+FFFD."""
+    remedy: str = "convert it to UTF-8"
+    """What to do about them, for messages."""
+
+    def error(self, place: str, whole: str, at: int, error: UnicodeDecodeError) -> InputError:
+        """Return the error for what is not UTF-8 from byte ``at`` of the ``whole``, such as "the line"."""
+        byte = error.object[error.start]
+        return InputError(f"{place}: invalid UTF-8 at byte {at} of {whole} ({byte:#04x}); {self.remedy}")
+
+
+UTF8 = Encoding()
 
 
 class _Readable(Protocol):
@@ -79,26 +97,32 @@ def extension(path: Path) -> str:
     return Path(path.stem).suffix if path.suffix in COMPRESSIONS else path.suffix
 
 
+def known_extension(path: Path, extensions: Collection[str], remedy: str) -> str:
+    """Return the extension of a file, compression aside; :class:`InputError` if it is none of these, or there is no file."""
+    if (found := extension(path)) in extensions:
+        return found
+    check_is_file(path)
+    known = f"known are {' '.join(extensions)}, each also {' '.join(COMPRESSIONS)}"
+    raise InputError(f"{path} has no extension that says how to read it: {known}; {remedy}")
+
+
 def input_name(path: str | Path) -> str:
     """Return what messages call an input: its path, or "standard input" for ``-``."""
     return "standard input" if str(path) == "-" else str(path)
 
 
-def read_input(path: str | Path) -> Iterator[str]:
-    """Yield the text of a file as :func:`read_text` does; of standard input for ``-``, line by line as they arrive.
+def read_input(path: str | Path, encoding: Encoding = UTF8, progress: Task = SILENT_TASK) -> Iterator[str]:
+    """Return the text of a file as :func:`read_text` does; of standard input for ``-``, line by line as they arrive.
 
     Raises:
-        InputError: the file is missing or a directory; as :func:`read_text`; or a line of standard input is not UTF-8.
+        InputError: the file is missing or a directory; from the text, as :func:`read_text`.
     """
     if str(path) == "-":
-        yield from _standard_input()
-        return
+        return _standard_input(encoding)
     if str(path).startswith("hub:"):
         raise InputError(f"{path}: datasets of the hub are for classify, multilabel, regress and choose; give a file")
-    path = Path(path)
-    check_is_file(path)
-    with SILENT.task("", None, "bytes") as task:
-        yield from read_text(path, "strict", task)
+    check_is_file(Path(path))
+    return read_text(Path(path), encoding, progress)
 
 
 def check_is_file(path: Path) -> None:
@@ -109,13 +133,13 @@ def check_is_file(path: Path) -> None:
         raise InputError(f"{path} is a directory; give a file in it")
 
 
-def _standard_input() -> Iterator[str]:
-    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+def _standard_input(encoding: Encoding) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8-sig")(encoding.errors)
     for number, line in enumerate(sys.stdin.buffer, start=1):
         try:
             text = decoder.decode(line, final=line[-1:] != b"\n")
         except UnicodeDecodeError as error:
-            raise InputError(f"standard input:{number}: invalid UTF-8 at byte {error.start} of the line; {_CONVERT}") from None
+            raise encoding.error(f"{input_name('-')}:{number}", "the line", error.start, error) from None
         yield text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -145,7 +169,7 @@ def typed_lines(noun: str) -> Iterator[str]:
         InputError: a line is not UTF-8, or there is none.
     """
     line = ""
-    for line in filter(None, map(str.strip, read_lines(_standard_input(), input_name("-")))):
+    for line in filter(None, map(str.strip, read_lines(read_input("-"), input_name("-")))):
         yield line
     if not line:
         raise InputError(f"{input_name('-')} holds no {noun}; write one a line")
@@ -156,14 +180,15 @@ def well_formed(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def read_text(path: Path, errors: Literal["strict", "replace"], progress: Task, remedy: str = _CONVERT) -> Iterator[str]:
+def read_text(path: Path, encoding: Encoding = UTF8, progress: Task = SILENT_TASK) -> Iterator[str]:
     """Yield the text of a file in pieces of about a million characters, line ends as ``\\n``, a byte-order mark left out.
 
+    ``progress`` is told the bytes of the file as it stands.
+
     Raises:
-        InputError: as :func:`open_bytes`; not UTF-8 and ``errors`` is ``"strict"``, with what its caller offers as a
-            ``remedy``; or binary (holds NUL bytes).
+        InputError: as :func:`open_bytes`; not UTF-8 where the ``encoding`` is strict; or binary (holds NUL bytes).
     """
-    decoder = codecs.getincrementaldecoder("utf-8")(errors)
+    decoder = codecs.getincrementaldecoder("utf-8")(encoding.errors)
     lines = io.IncrementalNewlineDecoder(decoder, translate=True)
     offset, first = 0, True
     with open_bytes(path, progress) as file:
@@ -177,10 +202,22 @@ def read_text(path: Path, errors: Literal["strict", "replace"], progress: Task, 
             try:
                 text = lines.decode(block, final=not block)
             except UnicodeDecodeError as error:
-                raise InputError(f"{path}: invalid UTF-8 at byte {offset - pending + error.start}; {remedy}") from None
+                number, at = _line_at(path, offset - pending + error.start)
+                raise encoding.error(f"{path}:{number}", "the line", at, error) from None
             offset += len(block)
             if first and text:
                 text, first = text.removeprefix("\ufeff"), False
             yield text
             if not block:
                 return
+
+
+def _line_at(path: Path, offset: int) -> tuple[int, int]:
+    """Return which line of a file, and which byte of it, the byte at ``offset`` is; counting all along would take time."""
+    number, at = 1, 0
+    with open_bytes(path, SILENT_TASK) as file:
+        while before := file.read(min(offset, _BLOCK_BYTES)):
+            offset -= len(before)
+            number += before.count(b"\n")
+            at = len(before) - before.rfind(b"\n") - 1 if b"\n" in before else at + len(before)
+    return number, at

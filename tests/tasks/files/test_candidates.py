@@ -117,7 +117,7 @@ def test_json_lines_with_positives_and_negatives(tmp_path: Path) -> None:
         ({"query": " "}, r"a\.jsonl:1: the query 'query' is ' '; write a text"),
         ({"query": None}, r"a\.jsonl:1: the query 'query' is None; write a text"),
         ({"candidates": []}, r"a\.jsonl:1: the query 'q' has no candidates"),
-        ({"candidates": ["a", 1]}, r"a\.jsonl:1: 'candidates' holds 1 where a text is expected"),
+        ({"candidates": ["a", 1]}, r"a\.jsonl:1: the column 'candidates' holds 1 where text is expected"),
         ({"labels": [1]}, r"a\.jsonl:1 has 2 candidates and 1 labels; give each candidate one"),
         ({"labels": [1, -1]}, r"a\.jsonl:1: the label 'labels' is -1; write a number, 0 where the candidate is not relevant"),
         ({"labels": [1, "no"]}, r"a\.jsonl:1: the label 'labels' is 'no'"),
@@ -135,7 +135,9 @@ def test_rows_that_are_none(tmp_path: Path, changes: dict[str, Any], message: st
 
 
 def test_columns_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"a\.csv has no column 'wish'; its columns are 'query', 'passage', 'label'"):
+    with pytest.raises(
+        InputError, match=r"a\.csv has no column 'wish'; its columns are 'query', 'passage', 'label'; choose one with --query"
+    ):
         read(tmp_path / "a.csv", "query,passage,label\nq,a,1\n", query="wish")
     with pytest.raises(InputError, match=r"a\.csv: its columns 'a', 'b' are not known to hold a query"):
         read(tmp_path / "a.csv", "a,b\nq,a\n")

@@ -64,8 +64,8 @@ def test_rows_with_an_empty_text_are_left_out_and_counted(tmp_path: Path, caplog
 @pytest.mark.parametrize(
     ("text", "columns", "message"),
     [
-        ("anchor\tpositive\n\tb\n", Columns(), "holds no examples: every row was left out"),
-        ("x\ty\na\tb\n", Columns(), "none of its columns 'x', 'y' is known to hold a text"),
+        ("anchor\tpositive\n\tb\n", Columns(), "holds no labelled example: every row was left out"),
+        ("x\ty\na\tb\n", Columns(), "none of its columns is known to hold the text; its columns are 'x', 'y'"),
         ("x\ty\na\tb\n", Columns(text="x", pair="z"), "has no column 'z'; its columns are 'x', 'y'"),
         ("text\nb\n", Columns(), "one column of texts, 'text', where a pair is needed"),
         ("premise\thypothesis\tlabel\na\tb\tneutral\n", Columns(), r"a\.tsv:2: 'label' = 'neutral' is no number that says"),
@@ -78,7 +78,7 @@ def test_what_is_no_table_of_pairs(tmp_path: Path, text: str, columns: Columns, 
 
 
 def test_a_negative_that_is_no_text(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"a\.jsonl:1: 'negatives' holds 3 where text is expected"):
+    with pytest.raises(InputError, match=r"a\.jsonl:1: the column 'negatives' holds 3 where text is expected"):
         read(tmp_path / "a.jsonl", '{"anchor": "a", "positive": "b", "negatives": [3]}\n')
 
 

@@ -1,16 +1,18 @@
 """Queries with the candidates to be ranked for them, from tables: a row a candidate, triples, or lists in one row."""
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
-from itertools import chain, groupby
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from bertsmith.config import Config
 from bertsmith.errors import InputError
-from bertsmith.tasks.files.records import Record, Table, read_table
+from bertsmith.tasks.files.records import read_table
+from bertsmith.text.tables import Layout, Record, Table, quoted
 
 # Names of columns, compared without capitals and underscores; the first that a table has is taken.
 _QUERIES = ("query", "question", "anchor")
@@ -20,8 +22,9 @@ _LABELS = ("label", "labels", "relevance", "relevances", "score", "scores", "iss
 _POSITIVES, _NEGATIVES = ("positive", "positives", "pos"), ("negative", "negatives", "neg")
 _QUERY_IDS = ("qid", "queryid", "questionid")
 _CANDIDATE_IDS = ("pid", "docid", "candidateid", "passageid", "answerid", "sentenceid")
-# Of MS MARCO's triples.train.*.tsv, which have no header.
-_TRIPLE = ("query", "positive", "negative")
+# The first row is no header: the second and the third field of it are sentences.
+_SENTENCE = r"\t[^\S\t]*\S[^\t ]* [^\S\t]*\S[^\t]*"
+_TRIPLES = Layout("MS MARCO, triples.train", re.compile(rf"[^\t]*{_SENTENCE}{_SENTENCE}"), ("query", "positive", "negative"))
 
 
 class RankColumns(Config):
@@ -67,7 +70,7 @@ def read_queries(
             impossible label, or rows of a query that do not stand together.
         UsageError: as ``read_table``.
     """
-    table = _with_header(read_table(path, format))
+    table = read_table(path, format, _TRIPLES)
     chosen = _choose(table, columns, labelled)
     parts = (_part(record, chosen) for record in table.with_columns(*astuple(chosen), "id"))
     groups = _gathered(parts) if labelled else _standing_together(parts)
@@ -91,41 +94,24 @@ class _Chosen:
     candidate_id: str | None
 
 
-def _with_header(table: Table) -> Table:
-    """Put the header on MS MARCO's triples, whose first row is none: it holds sentences."""
-    first = table.columns
-    if len(first) != len(_TRIPLE) or not all(" " in text.strip() for text in first[1:]):
-        return table
-    rows = ((record.values.values(), record.source) for record in table.rows)
-    all_rows = chain([(first, f"{table.path}:1")], rows)
-    records = (Record(dict(zip(_TRIPLE, values, strict=True)), source) for values, source in all_rows)
-    return Table(table.path, _TRIPLE, records)
-
-
 def _choose(table: Table, columns: RankColumns, labelled: bool) -> _Chosen:
     known = {name.lower().replace("_", ""): name for name in table.columns}
 
     def find(names: Sequence[str]) -> str | None:
         return next((known[name] for name in names if name in known), None)
 
-    for name in (columns.query, columns.candidate, columns.label if labelled else None):
-        if name is not None and name not in table.columns:
-            raise InputError(f"{table.path} has no column {name!r}; its columns are {_names(table.columns)}")
+    table.check_columns(query=columns.query, candidate=columns.candidate, label=columns.label if labelled else None)
     query, positive, negative = columns.query or find(_QUERIES), find(_POSITIVES), find(_NEGATIVES)
     candidate = columns.candidate or (None if positive and negative else find(_CANDIDATES))
     label = (columns.label or find(_LABELS)) if labelled else None
     if query is None or not (candidate or (positive and negative)) or (candidate and labelled and not label):
         raise InputError(
-            f"{table.path}: its columns {_names(table.columns)} are not known to hold a query, a candidate and a label, or a "
+            f"{table.path}: its columns {quoted(table.columns)} are not known to hold a query, a candidate and a label, or a "
             "query, a positive and a negative; say which with --query, --candidate and --label"
         )
     if candidate:
         return _Chosen(query, candidate, label, None, None, find(_QUERY_IDS), find(_CANDIDATE_IDS))
     return _Chosen(query, None, None, positive, negative, find(_QUERY_IDS), None)
-
-
-def _names(columns: Sequence[str]) -> str:
-    return ", ".join(repr(column) for column in columns)
 
 
 # Examples.
@@ -149,11 +135,11 @@ def _part(record: Record, chosen: _Chosen) -> _Part:
 
 
 def _candidates(record: Record, chosen: _Chosen) -> tuple[tuple[str, ...], tuple[float, ...] | None]:
-    if chosen.candidate is None:
-        positives, negatives = _texts(record, chosen.positive), _texts(record, chosen.negative)
-        return positives + negatives, (1.0,) * len(positives) + (0.0,) * len(negatives)
-    candidates = _texts(record, chosen.candidate)
-    return candidates, None if chosen.label is None else _relevances(record, chosen.label, len(candidates))
+    if chosen.candidate is not None:
+        candidates = _texts(record, chosen.candidate)
+        return candidates, None if chosen.label is None else _relevances(record, chosen.label, len(candidates))
+    positives, negatives = (_texts(record, column) for column in (chosen.positive, chosen.negative) if column is not None)
+    return positives + negatives, (1.0,) * len(positives) + (0.0,) * len(negatives)
 
 
 def _id(record: Record, column: str | None) -> str:
@@ -161,13 +147,9 @@ def _id(record: Record, column: str | None) -> str:
     return "" if value is None else str(value)
 
 
-def _texts(record: Record, column: str | None) -> tuple[str, ...]:
-    value = None if column is None else record.values.get(column)
-    texts = value if isinstance(value, list) else [value]
-    for text in texts:
-        if not isinstance(text, str):
-            raise InputError(f"{record.source}: {column!r} holds {text!r:.60} where a text is expected")
-    return tuple(texts)
+def _texts(record: Record, column: str) -> tuple[str, ...]:
+    value = record.values.get(column)
+    return tuple(record.as_text(text, column) for text in (value if isinstance(value, list) else [value]))
 
 
 def _relevances(record: Record, column: str, n_candidates: int) -> tuple[float, ...]:

@@ -6,13 +6,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pydantic
 
 from bertsmith.config import Config
 from bertsmith.errors import InputError, UsageError
-from bertsmith.text.streams import extension, input_name, read_input, read_lines, well_formed
+from bertsmith.text.streams import extension, input_name, read_input, read_lines
+from bertsmith.text.tables import Record, open_table, unknown_column
 
 _FORMAT_OF_SUFFIX = {".conllu": "conllu", ".jsonl": "json", ".json": "json"}
 _WORDS_KEYS = ("words", "tokens")
@@ -63,19 +64,20 @@ def read_tagged(
         UsageError: an unknown format.
     """
     name = input_name(path)
-    format = format or _format_of(Path(path))  # noqa: A001
-    if format not in _READERS:
-        raise UsageError(f"unknown format {format!r}; choose one of {', '.join(_READERS)}; text for plain text without tags")
-    lines = enumerate((line.removesuffix("\n") for line in read_lines(read_input(path), name)), start=1)
+    format = format or _FORMAT_OF_SUFFIX.get(extension(Path(path)).lower(), "columns")  # noqa: A001
+    if format == "json":
+        sentences = _from_json(path, columns, labelled)
+    elif format in _ROWS:
+        lines = enumerate((line.removesuffix("\n") for line in read_lines(read_input(path), name)), start=1)
+        sentences = _sentences(_ROWS[format](lines, name, columns, labelled), name, labelled)
+    else:
+        formats = ", ".join((*_ROWS, "json"))
+        raise UsageError(f"unknown format {format!r}; choose one of {formats}; text for plain text without tags")
     sentence = None
-    for sentence in _READERS[format](lines, name, columns, labelled):
+    for sentence in sentences:
         yield sentence
     if sentence is None:
         raise InputError(f"{name} holds no sentence; give a file with one word a line, or its --format")
-
-
-def _format_of(path: Path) -> str:
-    return _FORMAT_OF_SUFFIX.get(extension(path).lower(), "columns")
 
 
 # Columns, one word a line.
@@ -110,10 +112,6 @@ def _places(columns: TagColumns, word: int, tag: int, labelled: bool, n_columns:
         remedy = "a tag must follow each word" if n_columns == 1 else "choose another --word-column or --tag-column"
         raise InputError(f"{source}: words and tags cannot both be column {tag} of {n_columns}; {remedy}")
     return word - 1, tag - 1 if labelled else None
-
-
-def _from_columns(lines: Lines, name: str, columns: TagColumns, labelled: bool) -> Iterator[TaggedSentence]:
-    return _sentences(_rows_of_columns(lines, name, columns, labelled), name, labelled)
 
 
 def _rows_of_columns(lines: Lines, name: str, columns: TagColumns, labelled: bool) -> Iterator[_Row | None]:
@@ -165,10 +163,6 @@ def _refuse_text(text: str, n_columns: int, source: str) -> None:
         )
 
 
-def _from_conllu(lines: Lines, name: str, columns: TagColumns, labelled: bool) -> Iterator[TaggedSentence]:
-    return _sentences(_rows_of_conllu(lines, name, columns, labelled), name, labelled)
-
-
 def _rows_of_conllu(lines: Lines, name: str, columns: TagColumns, labelled: bool) -> Iterator[_Row | None]:
     """Read the words proper: neither ranges of them (``1-2``) nor empty nodes (``8.1``)."""
     for number, line in lines:
@@ -191,17 +185,20 @@ def _rows_of_conllu(lines: Lines, name: str, columns: TagColumns, labelled: bool
             )
 
 
-# JSON, one sentence a line.
+_ROWS: dict[str, Callable[[Lines, str, TagColumns, bool], Iterator[_Row | None]]] = {
+    "columns": _rows_of_columns,
+    "conllu": _rows_of_conllu,
+}
 
 
-def _from_json_lines(lines: Lines, name: str, columns: TagColumns, labelled: bool) -> Iterator[TaggedSentence]:
-    for number, line in lines:
-        if not line.strip():
-            continue
-        source = f"{name}:{number}"
-        record = _record(line, source)
-        words = _strings(record, columns.words_key, _WORDS_KEYS, "--words-key", source)
-        tags = _strings(record, columns.tags_key, _TAGS_KEYS, "--tags-key", source) if labelled else None
+# JSON, one sentence an object.
+
+
+def _from_json(path: str | Path, columns: TagColumns, labelled: bool) -> Iterator[TaggedSentence]:
+    for record in open_table(path, "json").rows:
+        source = record.source
+        words = _strings(record, columns.words_key, _WORDS_KEYS, "--words-key")
+        tags = _strings(record, columns.tags_key, _TAGS_KEYS, "--tags-key") if labelled else None
         if tags is not None and len(tags) != len(words):
             raise InputError(f"{source} has {len(words)} words and {len(tags)} tags; give each word one tag")
         if tags is not None and not all(tags):
@@ -210,33 +207,12 @@ def _from_json_lines(lines: Lines, name: str, columns: TagColumns, labelled: boo
             yield TaggedSentence(words, tags, source)
 
 
-def _record(line: str, source: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{source} is not valid JSON: {error}; give one object a line") from None
-    if not isinstance(record, dict):
-        raise InputError(f"{source} holds a {type(record).__name__} where a JSON object is expected; give one object a line")
-    return record
-
-
-def _strings(record: dict[str, Any], key: str, known: tuple[str, ...], flag: str, source: str) -> tuple[str, ...]:
+def _strings(record: Record, key: str, known: tuple[str, ...], flag: str) -> tuple[str, ...]:
     """Return the list at ``key``; at the first there of the ``known`` keys where ``key`` is the default, the first of them."""
-    found = next((name for name in (known if key == known[0] else (key,)) if name in record), None)
+    found = next((name for name in (known if key == known[0] else (key,)) if name in record.values), None)
     if found is None:
-        fields = ", ".join(map(repr, record)) or "none"
-        raise InputError(f"{source} has no field {key!r}; its fields are {fields}; choose one with {flag}")
-    values = record[found]
+        raise unknown_column(record.source, key, record.values, f"choose one with {flag}")
+    values = record.values[found]
     if not isinstance(values, list):
-        raise InputError(f"{source}: the field {found!r} holds {values!r:.60} where a list of strings is expected")
-    for value in values:
-        if not isinstance(value, str):
-            raise InputError(f"{source}: the list {found!r} holds {value!r:.60} where a string is expected; write it as text")
-    return tuple(map(well_formed, values))
-
-
-_READERS: dict[str, Callable[[Lines, str, TagColumns, bool], Iterator[TaggedSentence]]] = {
-    "columns": _from_columns,
-    "conllu": _from_conllu,
-    "json": _from_json_lines,
-}
+        raise InputError(f"{record.source}: the column {found!r} holds {values!r:.60} where a list of texts is expected")
+    return tuple(record.as_text(value, found) for value in values)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertsmith.errors import InputError
-from bertsmith.tasks.files.records import Record, Table, read_table, table_format
-from bertsmith.tasks.files.texts import IDS, LABELS, LAYOUTS, Columns, LeftOut, id_of, text_in
+from bertsmith.tasks.files.records import read_table
+from bertsmith.tasks.files.texts import IDS, LABELS, LAYOUTS, Columns, LeftOut, id_of, text_columns
+from bertsmith.text.tables import Record, Table
 
 # Before those of other tasks; the first that a table has are taken.
 _LAYOUTS = (("anchor", "positive"), ("query", "positive"), ("query", "passage"), *LAYOUTS)
@@ -47,33 +48,18 @@ def read_pairs(
         UsageError: as ``read_table``.
     """
     table = read_table(path, format)
-    if not table.path.startswith("hub:") and table_format(path, format) == "txt":
+    if table.format == "txt":
         columns = Columns()  # plain text has no names to choose from
-    text, pair = _pair_columns(table, columns, columns.label if labelled else None)
+    text, pair = text_columns(table, columns, _LAYOUTS)
+    table.check_columns(text=text, pair=pair, label=columns.label if labelled else None)
     if not labelled:
         for number, record in enumerate(table.with_columns(text, pair, *IDS)):
-            texts = (text_in(record, text), *(() if pair is None else (text_in(record, pair),)))
+            texts = (record.text(text), *(() if pair is None else (record.text(pair),)))
             yield PairExample(texts, None, id_of(record, number), record.source)
         return
     if pair is None:
         raise InputError(f"{table.path} has one column of texts, {text!r}, where a pair is needed; name the other with --pair")
     yield from _labelled(table, text, pair, _score_column(table, columns, (text, pair)), columns.skip_labels)
-
-
-def _pair_columns(table: Table, columns: Columns, label: str | None) -> tuple[str, str | None]:
-    """Return the columns of the texts; refuse a ``label`` that is not there either."""
-    text, pair = columns.text, columns.pair
-    if text is None:
-        layouts = (one for one in _LAYOUTS if one[0] in table.columns and (one[1] is None or one[1] in table.columns))
-        text, known_pair = next(layouts, (None, None))
-        pair = pair or known_pair
-    names = ", ".join(map(repr, table.columns))
-    if text is None:
-        raise InputError(f"{table.path}: none of its columns {names} is known to hold a text; say which with --text and --pair")
-    for column in (text, pair, label):
-        if column is not None and column not in table.columns:
-            raise InputError(f"{table.path} has no column {column!r}; its columns are {names}")
-    return text, pair
 
 
 def _score_column(table: Table, columns: Columns, taken: tuple[str, str]) -> str | None:
@@ -92,16 +78,14 @@ def _labelled(table: Table, text: str, pair: str, label: str | None, skip_labels
         if label is not None and (value := record.values.get(label)) in skip_labels:
             left_out.add(f"labelled {value!r}", record.source)
             continue
-        texts = (text_in(record, text), text_in(record, pair), *(() if label else _negatives(record)))
+        texts = (record.text(text), record.text(pair), *(() if label else _negatives(record)))
         score = None if label is None else _score(record, label)
         if not all(one.strip() for one in texts):
             left_out.add("with an empty text", record.source)
             continue
         n_examples += 1
         yield PairExample(texts, score, id_of(record, number), record.source)
-    left_out.warn()
-    if not n_examples:
-        raise InputError(f"{table.path} holds no examples: every row was left out")
+    left_out.end(n_examples)
 
 
 def _negatives(record: Record) -> Iterator[str]:
@@ -110,9 +94,7 @@ def _negatives(record: Record) -> Iterator[str]:
         if not _NEGATIVE.fullmatch(name):
             continue
         for text in value if isinstance(value, list) else [value]:
-            if not isinstance(text, str | None):
-                raise InputError(f"{record.source}: {name!r} holds {text!r:.60} where text is expected")
-            if text:
+            if text is not None and record.as_text(text, name):
                 yield text
 
 

@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from bertsmith.errors import InputError, UsageError
-from bertsmith.text.streams import extension, input_name, read_input, read_lines
+from bertsmith.text.streams import input_name, known_extension, read_input
+from bertsmith.text.tables import open_table, quoted
 
 Candidates = Annotated[int, pydantic.Field(ge=1)] | Literal["all"]
 """How many paragraphs of an article."""
@@ -121,23 +122,18 @@ def _read(path: str | Path, labelled: bool, named_format: str | None) -> Iterato
     kind = named_format or _format(path)
     if kind not in _EXPECTED:
         raise UsageError(f"--format {kind!r} is unknown; choose one of {', '.join(_EXPECTED)}")
-    read = _from_squad if kind == "squad" else _from_json_lines
-    yield from read(read_input(path), input_name(path), labelled)
+    yield from (_from_squad if kind == "squad" else _from_json_lines)(path, labelled)
 
 
 def _format(path: str | Path) -> str:
     if str(path) == "-" or str(path).startswith("hub:"):  # the latter is refused when it is read
         return "jsonl"
-    suffix = extension(Path(path))
-    if suffix not in _FORMATS:
-        raise InputError(
-            f"{path} is neither named .json (SQuAD) nor .jsonl (JSON lines); say which with --format squad or jsonl"
-        )
-    return _FORMATS[suffix]
+    return _FORMATS[known_extension(Path(path), _FORMATS, "say what it is with --format squad or jsonl")]
 
 
-def _from_squad(pieces: Iterable[str], name: str, labelled: bool) -> Iterator[Question]:
-    articles = _parse("".join(pieces), name, "data", "squad")
+def _from_squad(path: str | Path, labelled: bool) -> Iterator[Question]:
+    name = input_name(path)
+    articles = _parse("".join(read_input(path)), name)
     for in_article, article in _objects(articles, "data", "article", name):
         title = _field(article, "title", in_article, str, default="")
         paragraphs = list(_objects(article, "paragraphs", "paragraph", in_article))
@@ -150,37 +146,35 @@ def _from_squad(pieces: Iterable[str], name: str, labelled: bool) -> Iterator[Qu
                 yield Question(question_id, text, context, answers, title, f"{name}: question {question_id}", contexts)
 
 
-def _from_json_lines(pieces: Iterable[str], name: str, labelled: bool) -> Iterator[Question]:
-    for number, line in enumerate(read_lines(pieces, name), start=1):
-        if not line.isspace():
-            where = f"{name}:{number}"
-            record = _parse(line, where, "question", "jsonl")
-            question_id = str(_field(record, "id", where, str, int, default=f"line {number}"))
-            text = _field(record, "question", where, str)
-            context = _field(record, "context", where, str)
-            title = _field(record, "title", where, str, default="")
-            answers = _answers(record, context, where) if labelled else ()
-            yield Question(question_id, text, context, answers, title, where)
+def _from_json_lines(path: str | Path, labelled: bool) -> Iterator[Question]:
+    for row in open_table(path, "jsonl").rows:
+        record, where = _with_key(row.values, "question", row.source, "jsonl"), row.source
+        question_id = str(_field(record, "id", where, str, int, default=f"line {row.line}"))
+        text = _field(record, "question", where, str)
+        context = _field(record, "context", where, str)
+        title = _field(record, "title", where, str, default="")
+        answers = _answers(record, context, where) if labelled else ()
+        yield Question(question_id, text, context, answers, title, where)
 
 
-def _parse(text: str, where: str, key: str, kind: str) -> dict[str, Any]:
-    """Return the JSON object in the text, which must have ``key``."""
+def _parse(text: str, where: str) -> Mapping[str, Any]:
+    """Return the object of SQuAD's JSON."""
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{where} is not valid JSON, or not the whole of it: {error}; {_EXPECTED[kind]}") from None
+        raise InputError(f"{where} is not valid JSON, or not the whole of it: {error}; {_EXPECTED['squad']}") from None
     if not isinstance(record, dict):
-        raise InputError(f"{where} holds {record!r:.60} where an object is expected; {_EXPECTED[kind]}")
+        raise InputError(f"{where} holds {record!r:.60} where an object is expected; {_EXPECTED['squad']}")
+    return _with_key(record, "data", where, "squad")
+
+
+def _with_key(record: Mapping[str, Any], key: str, where: str, kind: str) -> Mapping[str, Any]:
     if key not in record:
-        raise InputError(f"{where} has no key {key!r}; {_its_keys(record)}; {_EXPECTED[kind]}")
+        raise InputError(f"{where} has no key {key!r}; its keys are {quoted(record)}; {_EXPECTED[kind]}")
     return record
 
 
-def _its_keys(record: dict[str, Any]) -> str:
-    return f"its keys are {', '.join(map(repr, record)) or 'none'}"
-
-
-def _objects(record: dict[str, Any], key: str, noun: str, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _objects(record: Mapping[str, Any], key: str, noun: str, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the objects that ``record[key]`` lists, each with its place for messages."""
     for number, value in enumerate(_field(record, key, where, list), start=1):
         here = f"{where}, {noun} {number}"
@@ -189,7 +183,7 @@ def _objects(record: dict[str, Any], key: str, noun: str, where: str) -> Iterato
         yield here, value
 
 
-def _field(record: dict[str, Any], key: str, where: str, *kinds: type, default: Any = None) -> Any:
+def _field(record: Mapping[str, Any], key: str, where: str, *kinds: type, default: Any = None) -> Any:
     """Return ``record[key]``, checked to be of one of the kinds; ``default``, if any, where it is missing or null.
 
     Lone surrogates, which JSON can escape but no encoding can carry, become U+FFFD; offsets stay true.
@@ -198,14 +192,14 @@ def _field(record: dict[str, Any], key: str, where: str, *kinds: type, default: 
     if value is None and default is not None:
         return default
     if value is None:
-        raise InputError(f"{where} has no key {key!r}; {_its_keys(record)}")
+        raise InputError(f"{where} has no key {key!r}; its keys are {quoted(record)}")
     if type(value) not in kinds:
         expected = " or ".join(_KINDS[kind] for kind in kinds)
         raise InputError(f"{where}: the key {key!r} holds {value!r:.60} where {expected} is expected")
     return _LONE_SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
 
 
-def _answers(record: dict[str, Any], context: str, where: str) -> tuple[Answer, ...]:
+def _answers(record: Mapping[str, Any], context: str, where: str) -> tuple[Answer, ...]:
     """Return the answers of a labelled record; blank ones, with which some files say that there is none, are left out."""
     impossible = _field(record, "is_impossible", where, bool, default=False)
     listed = _field(record, "answers", where, list, dict, default=[] if impossible else None)

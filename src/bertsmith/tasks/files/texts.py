@@ -1,16 +1,16 @@
 """Texts and pairs of texts with their labels, from tables in the layouts of the usual benchmarks or with columns named."""
 
-import difflib
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bertsmith.config import Config
 from bertsmith.errors import InputError
-from bertsmith.tasks.files.records import Record, Table, read_table, table_format
+from bertsmith.tasks.files.records import read_table
+from bertsmith.text.tables import Record, Table, quoted
 
 _log = logging.getLogger("bertsmith")
 
@@ -82,13 +82,16 @@ def read_texts(
         UsageError: as ``read_table``.
     """
     table = read_table(path, format)
-    if not table.path.startswith("hub:") and table_format(path, format) == "txt":
+    if table.format == "txt":
         # Plain text has no names to choose from, whatever those of the training file were.
         columns = columns.model_copy(update={"text": "text"})
         if columns.pair is not None:
             table = _split_at_tabs(table, columns.pair)
     chosen = _choose(table, columns, labelled, empty_labels)
-    return _labelled(table, chosen) if labelled else _unlabelled(table, chosen)
+    rows = enumerate(table.with_columns(chosen.text, chosen.pair, chosen.label, *IDS))
+    if labelled:
+        return _labelled(rows, chosen, LeftOut(table.path))
+    return (_example(record, chosen, number, None) for number, record in rows)
 
 
 def _split_at_tabs(table: Table, pair: str) -> Table:
@@ -96,9 +99,9 @@ def _split_at_tabs(table: Table, pair: str) -> Table:
         fields = record.values["text"].split("\t")
         if len(fields) != 2:
             raise InputError(f"{record.source} has {len(fields) - 1} tabs where one is expected, between a text and its pair")
-        return Record({"text": fields[0], pair: fields[1]}, record.source)
+        return replace(record, values={"text": fields[0], pair: fields[1]})
 
-    return replace(table, columns=("text", pair), rows=map(split, table.rows))
+    return replace(table, columns=("text", pair), read=lambda _: map(split, table.rows))
 
 
 # Which columns.
@@ -116,23 +119,25 @@ class _Chosen:
 
 
 def _choose(table: Table, columns: Columns, labelled: bool, empty_labels: bool) -> _Chosen:
-    text, pair = columns.text, columns.pair
-    if text is None:
-        text, known_pair = _known_layout(table)
-        pair = pair or known_pair
+    text, pair = text_columns(table, columns, LAYOUTS)
     label = (columns.label or _known_label(table, (text, pair))) if labelled else None
-    for flag, column in (("--text", text), ("--pair", pair), ("--label", label)):
-        if column is not None and column not in table.columns:
-            raise InputError(f"{table.path} has no column {column!r} (given with {flag}); {_nearest(column, table.columns)}")
+    table.check_columns(text=text, pair=pair, label=label)
     return _Chosen(text, pair, label, columns.skip_labels, empty_labels)
 
 
-def _known_layout(table: Table) -> tuple[str, str | None]:
-    for text, pair in LAYOUTS:
+def text_columns(table: Table, columns: Columns, layouts: Sequence[tuple[str, str | None]]) -> tuple[str, str | None]:
+    """Return the columns given for the texts, or those of the first of the layouts that the table has.
+
+    Raises:
+        InputError: the table has none of the layouts.
+    """
+    if columns.text is not None:
+        return columns.text, columns.pair
+    for text, pair in layouts:
         if text in table.columns and (pair is None or pair in table.columns):
-            return text, pair
+            return text, columns.pair or pair
     raise InputError(
-        f"{table.path}: none of its columns is known to hold the text; its columns are {_names(table.columns)}; "
+        f"{table.path}: none of its columns is known to hold the text; its columns are {quoted(table.columns)}; "
         "say which with --text (and --pair, --label)"
     )
 
@@ -142,48 +147,12 @@ def _known_label(table: Table, taken: Sequence[str | None]) -> str:
         if label in table.columns and label not in taken:
             return label
     raise InputError(
-        f"{table.path}: none of its columns is known to hold the label; its columns are {_names(table.columns)}; "
+        f"{table.path}: none of its columns is known to hold the label; its columns are {quoted(table.columns)}; "
         "say which with --label"
     )
 
 
-def _nearest(column: str, columns: Sequence[str]) -> str:
-    near = difflib.get_close_matches(column, columns, n=1)
-    return (f"did you mean {near[0]!r}? " if near else "") + f"its columns are {_names(columns)}"
-
-
-def _names(columns: Sequence[str]) -> str:
-    return ", ".join(repr(column) for column in columns)
-
-
 # Examples.
-
-
-def _rows(table: Table, chosen: _Chosen) -> Iterator[Record]:
-    return table.with_columns(chosen.text, chosen.pair, chosen.label, *IDS)
-
-
-def _unlabelled(table: Table, chosen: _Chosen) -> Iterator[TextExample]:
-    for number, record in enumerate(_rows(table, chosen)):
-        yield _example(record, chosen, number, label=None)
-
-
-def _labelled(table: Table, chosen: _Chosen) -> Iterator[TextExample]:
-    left_out = LeftOut(table.path)
-    n_examples = 0
-    for number, record in enumerate(_rows(table, chosen)):
-        label = _label(record, chosen)
-        example = _example(record, chosen, number, label)
-        if not example.text.strip() or (example.pair is not None and not example.pair.strip()):
-            left_out.add("with an empty text", record.source)
-        elif isinstance(label, str) and label in chosen.skip_labels:
-            left_out.add(f"labelled {label!r}", record.source)
-        else:
-            n_examples += 1
-            yield example
-    left_out.warn()
-    if not n_examples:
-        raise InputError(f"{table.path} holds no labelled example: every row was left out")
 
 
 @dataclass(slots=True)
@@ -199,26 +168,33 @@ class LeftOut:
         self.counts[reason] = self.counts.get(reason, 0) + 1
         self.first.setdefault(reason, source)
 
-    def warn(self) -> None:
-        """Say what was left out, if anything was."""
+    def end(self, n_examples: int) -> None:
+        """Say what was left out, if anything was; :class:`InputError` if no examples are left."""
         if self.counts:
             reasons = "; ".join(f"{count} {reason}, the first {self.first[reason]}" for reason, count in self.counts.items())
             _log.warning("%s: left out %d rows: %s", self.path, sum(self.counts.values()), reasons)
+        if not n_examples:
+            raise InputError(f"{self.path} holds no labelled example: every row was left out")
+
+
+def _labelled(rows: Iterable[tuple[int, Record]], chosen: _Chosen, left_out: LeftOut) -> Iterator[TextExample]:
+    n_examples = 0
+    for number, record in rows:
+        label = _label(record, chosen)
+        example = _example(record, chosen, number, label)
+        if not example.text.strip() or (example.pair is not None and not example.pair.strip()):
+            left_out.add("with an empty text", record.source)
+        elif isinstance(label, str) and label in chosen.skip_labels:
+            left_out.add(f"labelled {label!r}", record.source)
+        else:
+            n_examples += 1
+            yield example
+    left_out.end(n_examples)
 
 
 def _example(record: Record, chosen: _Chosen, number: int, label: Any | None) -> TextExample:
-    pair = None if chosen.pair is None else text_in(record, chosen.pair)
-    return TextExample(text_in(record, chosen.text), pair, label, id_of(record, number), record.source)
-
-
-def text_in(record: Record, column: str) -> str:
-    """Return the text in a column of a row; :class:`InputError` if there is none."""
-    if column not in record.values:
-        raise InputError(f"{record.source} has no {column!r}; it has {_names(tuple(record.values))}")
-    text = record.values[column]
-    if not isinstance(text, str):
-        raise InputError(f"{record.source}: {column!r} holds {text!r:.60} where text is expected")
-    return text
+    pair = None if chosen.pair is None else record.text(chosen.pair)
+    return TextExample(record.text(chosen.text), pair, label, id_of(record, number), record.source)
 
 
 def id_of(record: Record, number: int) -> str:
