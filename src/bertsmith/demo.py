@@ -13,13 +13,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bertsmith.artifacts.directory import load_model
 from bertsmith.corpus.build import CorpusConfig, build_corpus
+from bertsmith.engine.engine import make_engine
 from bertsmith.files import atomic_file
+from bertsmith.inference.pipelines import FillPipeline
 from bertsmith.pretraining.run import pretrain, starting_model
 from bertsmith.progress import Progress
-from bertsmith.tasks.fill import fill
-from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.text.vocabulary import VocabularyConfig, build_vocabulary
 from bertsmith.training.settings import Examples, Optimisation, PretrainConfig, Record
 
@@ -130,11 +129,10 @@ def _prose(source: Path) -> Iterator[str]:
 
 
 def _before_and_after(config: PretrainConfig, final: Path) -> Iterator[str]:
-    trained = load_model(final)
-    tokenizer = Tokenizer.load(final)
-    untrained = starting_model(config, tokenizer).eval()
+    trained = FillPipeline.load(final)
+    untrained = FillPipeline(make_engine(starting_model(config, trained.tokenizer).eval()), trained.tokenizer)
     yield "\n5. Blanks filled, before and after:"
-    for before, after in zip(fill(untrained, tokenizer, _BLANKS, 3), fill(trained, tokenizer, _BLANKS, 3), strict=True):
+    for before, after in zip(untrained(_BLANKS, 3), trained(_BLANKS, 3), strict=True):
         yield f"\n  {after.text}"
         for name, filled in (("before", before), ("after", after)):
             shown = "  ".join(f"{candidate.token} {candidate.probability:.0%}" for candidate in filled.blanks[0])

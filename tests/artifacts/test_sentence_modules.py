@@ -10,7 +10,7 @@ import pytest
 from bertsmith.artifacts.directory import save_model
 from bertsmith.artifacts.sentence_modules import read_sentence_modules, write_sentence_modules
 from bertsmith.errors import ArtifactError, BertsmithError, DamagedError, MismatchError
-from bertsmith.inference.pipelines import VectorPipeline, pipeline, vector_pipeline
+from bertsmith.inference.pipelines import VectorPipeline, pipeline
 from bertsmith.model.bert import Heads
 from bertsmith.model.heads.pooling import SentenceVectors
 from bertsmith.text.tokenizer import Tokenizer
@@ -119,7 +119,7 @@ def test_what_bertsmith_does_not_compute(
     directory: Directory, contents: dict[str, Any], error: type[BertsmithError], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        vector_pipeline(directory(**contents))
+        VectorPipeline.load(directory(**contents))
 
 
 def test_lower_case_that_the_tokenizer_does_not_make(directory: Directory) -> None:

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 import bertsmith
-from bertsmith.inference.pipelines import task_pipeline
+from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.inspection.figures.comparison import alignment
 from bertsmith.inspection.gallery import Gallery, Start
 from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import Choose
 from bertsmith.tasks.classify import Classify
-from bertsmith.tasks.fill import candidates_at_masks, fill
+from bertsmith.tasks.fill import blanks_at
 from bertsmith.tasks.multilabel import Multilabel
 from bertsmith.tasks.regress import Regress
 from bertsmith.tasks.tag import Tag
@@ -243,16 +243,22 @@ def test_predictions_for_a_masked_token(reader: Any, pretrained: tuple[Path, Pat
     assert reader.page.locator('[data-key="at-6"]').inner_text() == "[MASK]"
     batch = tokenizer.pack([(TEXT.replace("river", "[MASK]"), PAIR)])
     model = bertsmith.load(pretrained[0] / "final")
-    (expected,) = candidates_at_masks(model, tokenizer.tokens, tokenizer.id("[MASK]"), batch, 10)
+    (expected,) = blanks_at(
+        tokenizer.id("[MASK]"),
+        lambda inputs, positions: model(inputs, positions=positions).token_logits,
+        tokenizer.tokens,
+        batch,
+        10,
+    )
     shown = reader.numbers("candidates")["rows"]
     assert [row[0] for row in shown] == [one.token for one in expected]
     assert [row[2] for row in shown] == pytest.approx([one.probability for one in expected], rel=1e-4)
 
 
-def test_predictions_are_those_of_fill(live: Any, pretrained: tuple[Path, Path], tokenizer: Tokenizer) -> None:
+def test_predictions_are_those_of_fill(live: Any, pretrained: tuple[Path, Path]) -> None:
     text = "The cats see the [MASK] today."
     shown = live.open(view="prediction", text=text, pair="", at=6, open=1).numbers("candidates")["rows"]
-    (blank,) = fill(bertsmith.load(pretrained[0] / "final"), tokenizer, [text], 10)[0].blanks
+    (blank,) = bertsmith.FillPipeline.load(pretrained[0] / "final")([text], 10)[0].blanks
     assert [row[0] for row in shown] == [one.token for one in blank]
     assert [row[2] for row in shown] == pytest.approx([one.probability for one in blank], rel=1e-4)
 
@@ -352,7 +358,7 @@ def test_fine_tuned_models_answer(
     pair = PAIR if name not in ("tags", "choices") else None
     reader = read(serve(Gallery.open([directory], Start(TEXT, pair))))
     reader.open(view="tuned", choices="the river\na bird")
-    (prediction,) = task_pipeline(directory)([example])
+    (prediction,) = TaskPipeline.load(directory)([example])
     rows = reader.numbers(name.split()[0])["rows"]
     if name == "value":
         assert rows[0][0] == pytest.approx(prediction.score, abs=1e-4)

@@ -21,7 +21,7 @@ from bertsmith.finetuning.grid import config_of
 from bertsmith.finetuning.multi import MultiConfig
 from bertsmith.finetuning.run import _prepare, finetune
 from bertsmith.finetuning.trial import TrialRun
-from bertsmith.inference.pipelines import task_pipeline
+from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.progress import SILENT
 from bertsmith.tasks.classify import Classify
 from bertsmith.tasks.saved import TASKS
@@ -91,7 +91,7 @@ def test_every_kind_of_task_at_once(make: Make) -> None:
     encoders = []
     for kind in KINDS:
         directory, (_, task) = final / f"a-{kind}", config.by_task()[f"a-{kind}"]
-        pipe = task_pipeline(directory)
+        pipe = TaskPipeline.load(directory)
         assert type(pipe.task) is type(task) and pipe.task.max_length == 32
         examples = list(pipe.task.read(config.tasks[f"a-{kind}"]["dev"], labelled=True))
         scores = pipe.task.score(examples, [found for _, found in pipe.predict(examples)])

@@ -17,7 +17,7 @@ from bertsmith.config import Config
 if TYPE_CHECKING:
     import torch
 
-    from bertsmith.inference.pipelines import Wanted
+    from bertsmith.engine.engine import Wanted
     from bertsmith.machine import Cores
     from bertsmith.model.attention import AttentionPlan
     from bertsmith.model.bert import Bert

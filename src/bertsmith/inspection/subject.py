@@ -14,7 +14,7 @@ import torch
 
 from bertsmith.artifacts.configuration import read_configuration
 from bertsmith.artifacts.directory import TASK, load_model
-from bertsmith.engine.engine import Engine
+from bertsmith.engine.engine import make_engine
 from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.inspection.arrays import Floats
 from bertsmith.inspection.refusal import Cancelled, IsCancelled, Refusal, never
@@ -47,7 +47,7 @@ class Subject:
         subject = cls.of(model, tokenizer := Tokenizer.load(path))
         if isinstance(task, Embed):  # whose answers are but the hidden states, pooled
             return subject
-        return cls(subject.model, tokenizer, TaskPipeline(task, tokenizer, Engine(model, torch.device("cpu"), "float32")))
+        return cls(subject.model, tokenizer, TaskPipeline(task, tokenizer, make_engine(model)))
 
     @classmethod
     def of(cls, model: Bert, tokenizer: Tokenizer) -> Self:

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from bertsmith.corpus.store import Corpus
 from bertsmith.errors import UsageError
 from bertsmith.model.bert import Bert
 from bertsmith.randomness import bits, key
-from bertsmith.tasks.fill import candidates_at_masks
+from bertsmith.tasks.fill import blanks_at
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.types import Encoding, PackedBatch
 
@@ -85,7 +87,7 @@ def fill_probes(model: Bert, tokenizer: Tokenizer, probes: Sequence[Probe]) -> l
     token_ids = np.concatenate([np.array(probe.token_ids) for probe in probes])
     batch = PackedBatch.from_arrays(token_ids, np.zeros_like(token_ids), lengths)
     device = model.encoder.embeddings.token.weight.device
-    filled = candidates_at_masks(model, tokenizer.tokens, tokenizer.mask_id, batch.to(device), _TOP)
+    filled = blanks_at(tokenizer.mask_id, partial(_token_scores, model), tokenizer.tokens, batch.to(device), _TOP)
     return [
         {
             "text": probe.text,
@@ -94,3 +96,8 @@ def fill_probes(model: Bert, tokenizer: Tokenizer, probes: Sequence[Probe]) -> l
         }
         for probe, candidates in zip(probes, filled, strict=True)
     ]
+
+
+def _token_scores(model: Bert, batch: PackedBatch, positions: Tensor) -> Tensor:
+    scores: Tensor = model(batch, positions=positions).token_logits
+    return scores

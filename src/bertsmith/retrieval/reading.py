@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bertsmith.engine.engine import Wanted
 from bertsmith.errors import DivergedError, InputError
-from bertsmith.inference.pipelines import TaskPipeline, Wanted, task_pipeline
+from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.retrieval.passages import Finder, Passage
 from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.spans import Answered
@@ -113,7 +114,7 @@ def ranker(path: Path, device: str = "cpu", precision: Wanted = "float32") -> Sc
     Raises:
         ArtifactError: the directory's model does not rank.
     """
-    pipe = task_pipeline(path, Rank, device, precision)
+    pipe = TaskPipeline.load(path, Rank, device=device, precision=precision)
 
     def scores(question: str, texts: Sequence[str]) -> list[float]:
         (ranking,) = pipe([(question, list(texts))])
