@@ -4,6 +4,7 @@ Dimensions: T tokens of the batch laid end to end, R rows of them that are wante
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from bertsmith.model.model_config import ModelConfig
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
-    "gelu_tanh": lambda values: F.gelu(values, approximate="tanh"),
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
     "relu": F.relu,
 }
 
