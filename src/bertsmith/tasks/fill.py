@@ -53,7 +53,7 @@ class BlankReader:
         ArtifactError: the vocabulary has no mask token.
     """
 
-    look_ahead = 32
+    look_ahead = 16  # few, since somebody may be typing them
 
     def __init__(self, scores: TokenScores, tokenizer: Tokenizer, max_positions: int, top: int) -> None:
         if tokenizer.mask_id is None:
