@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from bertsmith.batches.windows import Part, Window, make_windows
 from bertsmith.errors import InputError, UsageError
-from bertsmith.model.bert import TaskHead
+from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.span import SpanScores
 from bertsmith.tasks.files.paragraphs import nearest
 from bertsmith.tasks.files.questions import Candidates, Question, read_questions

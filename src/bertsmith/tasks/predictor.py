@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bertsmith.batches.look_ahead import prepared_ahead
 from bertsmith.batches.packing import pack
+from bertsmith.model.heads.scoring_head import ScoringHead
 from bertsmith.tasks.task import Logits, Sample, SampleBatch, Task
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.types import PackedBatch
@@ -26,7 +27,7 @@ class Predictor:
     """Applies a trained model to a task's examples."""
 
     def __init__(
-        self, task: Task, tokenizer: Tokenizer, forward: Forward, head: nn.Module, token_budget: int = TOKEN_BUDGET
+        self, task: Task, tokenizer: Tokenizer, forward: Forward, head: ScoringHead, token_budget: int = TOKEN_BUDGET
     ) -> None:
         self.task, self.tokenizer = task, tokenizer
         self._forward, self._head, self._token_budget = forward, head, token_budget
@@ -51,9 +52,8 @@ class Predictor:
         for places in pack_samples(samples, self._token_budget):
             batch = SampleBatch.collate([samples[place] for place in places])
             logits = self._forward(batch.inputs).float().cpu().numpy()
-            # A row is a token or a sequence; no sequence has but one token.
-            per_token = len(logits) == batch.inputs.n_tokens
-            sizes = [sample.n_tokens if per_token else len(sample.windows) for sample in batch.samples]
+            of_tokens = self._head.scores == "tokens"
+            sizes = [sample.n_tokens if of_tokens else len(sample.windows) for sample in batch.samples]
             for place, part in zip(places, np.split(logits, np.cumsum(sizes[:-1])), strict=True):
                 found[place] = part
         return found

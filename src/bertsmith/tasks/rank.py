@@ -17,7 +17,7 @@ from tyro.conf import arg
 
 from bertsmith.batches.windows import Window
 from bertsmith.errors import InputError
-from bertsmith.model.bert import TaskHead
+from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.randomness import key, permutation
 from bertsmith.tasks.files.candidates import RankColumns, RankExample, read_queries

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from bertsmith.batches.windows import Part, make_windows
 from bertsmith.errors import InputError, UsageError
-from bertsmith.model.bert import TaskHead
+from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.token import Decoder, TokenHead, TokenScores
 from bertsmith.tasks.classify import check_labels
 from bertsmith.tasks.files.columns import TagColumns, TaggedSentence, read_tagged

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from bertsmith.batches.windows import Window
 from bertsmith.config import Config
 from bertsmith.errors import UsageError
-from bertsmith.model.bert import TaskHead
+from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.types import PackedBatch
 
