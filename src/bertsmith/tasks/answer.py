@@ -40,7 +40,7 @@ MOST_ANSWERS = 20
 """Answers given of several paragraphs, at most."""
 
 
-class Answer(Task):
+class Answer(Task[Question, Answered]):
     """A question and a context, a span of the context: SQuAD 1.1 and 2.0, CMRC, DRCD."""
 
     kind: ClassVar[str] = "answer"
@@ -301,7 +301,7 @@ class Answer(Task):
                 del found["paragraph"]
         return record
 
-    def submission(self) -> Submission:
+    def submission(self) -> Submission[Question, Answered]:
         """Return SQuAD's form: one JSON object from the questions' ids to their answers."""
 
         def entry(example: Question, found: Answered) -> str:

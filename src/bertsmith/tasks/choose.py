@@ -48,7 +48,7 @@ class Chosen:
         return str(self.number)
 
 
-class Choose(Task):
+class Choose(Task[ChoiceExample, Chosen]):
     """A prompt and choices, one of them right: SWAG's CSV, or JSON lines with prompt, choices and label."""
 
     kind: ClassVar[str] = "choose"
@@ -142,7 +142,7 @@ class Choose(Task):
         ]
         return Review(worst(mistakes), confidence, self.outcomes(examples, predictions)[:, 0] > 0)
 
-    def submission(self) -> Submission:
+    def submission(self) -> Submission[ChoiceExample, Chosen]:
         """Return SWAG's form: the question's id and the number of the choice."""
         return Submission(before="id,label\n", line=lambda example, found: f"{example.id},{found.number}\n")
 

@@ -39,7 +39,7 @@ class Classified:
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
 
 
-class Classify(SentenceTask):
+class Classify(SentenceTask[Classified]):
     """One text or a pair, one of C classes."""
 
     kind: ClassVar[str] = "classify"

@@ -47,7 +47,7 @@ class Embedded:
         return float(first @ other / max(np.linalg.norm(first) * np.linalg.norm(other), 1e-12))
 
 
-class Embed(Task):
+class Embed(Task[PairExample, Embedded]):
     """A text, a vector; learnt from pairs, triplets or scored pairs."""
 
     kind: ClassVar[str] = "embed"

@@ -37,7 +37,7 @@ class Labelled:
         return ",".join(self.labels)
 
 
-class Multilabel(SentenceTask):
+class Multilabel(SentenceTask[Labelled]):
     """One text or a pair, any of C labels."""
 
     kind: ClassVar[str] = "multilabel"

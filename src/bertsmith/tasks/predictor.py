@@ -4,7 +4,7 @@ While one window is computed, the next is tokenised.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Generic
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from bertsmith.batches.look_ahead import prepared_ahead
 from bertsmith.batches.packing import pack
 from bertsmith.model.heads.scoring_head import ScoringHead
-from bertsmith.tasks.task import Logits, Sample, SampleBatch, Task
+from bertsmith.tasks.task import Example, Logits, Prediction, Sample, SampleBatch, Task
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.types import PackedBatch
 
@@ -23,25 +23,30 @@ Forward = Callable[[PackedBatch], Tensor]
 TOKEN_BUDGET = 2048  # on a CPU what a layer makes of them stays near
 
 
-class Predictor:
+class Predictor(Generic[Example, Prediction]):
     """Applies a trained model to a task's examples."""
 
     def __init__(
-        self, task: Task, tokenizer: Tokenizer, forward: Forward, head: ScoringHead, token_budget: int = TOKEN_BUDGET
+        self,
+        task: Task[Example, Prediction],
+        tokenizer: Tokenizer,
+        forward: Forward,
+        head: ScoringHead,
+        token_budget: int = TOKEN_BUDGET,
     ) -> None:
         self.task, self.tokenizer = task, tokenizer
         self._forward, self._head, self._token_budget = forward, head, token_budget
 
-    def predict(self, examples: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    def predict(self, examples: Iterable[Example]) -> Iterator[tuple[Example, Prediction]]:
         """Yield each example with its prediction, in order, in memory bounded by the look-ahead."""
         for chunk, samples in prepared_ahead(examples, self.task.look_ahead, self._samples):
             yield from zip(chunk, self._predict(chunk, samples), strict=True)
 
-    def _samples(self, examples: Sequence[Any]) -> list[list[Sample]]:
+    def _samples(self, examples: Sequence[Example]) -> list[list[Sample]]:
         return self.task.samples(examples, self.tokenizer, labelled=False)
 
     @torch.no_grad()
-    def _predict(self, examples: Sequence[Any], by_example: Sequence[Sequence[Sample]]) -> list[Any]:
+    def _predict(self, examples: Sequence[Example], by_example: Sequence[Sequence[Sample]]) -> list[Prediction]:
         found = iter(self._logits([sample for samples in by_example for sample in samples]))
         logits = [[next(found) for _ in samples] for samples in by_example]
         return self.task.decode(examples, by_example, logits, self._head)

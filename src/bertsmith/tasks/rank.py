@@ -48,7 +48,7 @@ class Ranking:
     candidates: tuple[RankedCandidate, ...]
 
 
-class Rank(Task):
+class Rank(Task[RankExample, Ranking]):
     """Candidates of a query by their relevance: WikiQA, MS MARCO, CSV, TSV, JSON lines."""
 
     kind: ClassVar[str] = "rank"
@@ -207,7 +207,7 @@ class Rank(Task):
         ranked = [{"id": example.candidate_ids[one.number], **asdict(one)} for one in prediction.candidates]
         return {"id": example.id, "query": example.query, "candidates": ranked}
 
-    def submission(self) -> Submission:
+    def submission(self) -> Submission[RankExample, Ranking]:
         """Return TREC's form of a run: query, Q0, document, rank, score and the name of the system."""
         return Submission(line=_trec_lines)
 

@@ -32,7 +32,7 @@ class Estimated:
         return f"{self.score:.3f}"
 
 
-class Regress(SentenceTask):
+class Regress(SentenceTask[Estimated]):
     """One text or a pair, a number."""
 
     kind: ClassVar[str] = "regress"

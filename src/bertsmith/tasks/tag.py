@@ -80,7 +80,7 @@ class Tagged:
     entities: tuple[Entity, ...]
 
 
-class Tag(Task):
+class Tag(Task[TagExample, Tagged]):
     """A label a word: CoNLL columns, CoNLL-U, one character a line, JSON lines."""
 
     kind: ClassVar[str] = "tag"
@@ -322,7 +322,7 @@ class Tag(Task):
         """Return source, text, words, tags and entities."""
         return {"source": example.source, "text": example.text, **asdict(prediction)}
 
-    def submission(self) -> Submission:
+    def submission(self) -> Submission[TagExample, Tagged]:
         """Return CoNLL's form: a word and its tag a line, a blank line behind each sentence."""
 
         def lines(example: TagExample, found: Tagged) -> str:

@@ -12,13 +12,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Self
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
 import torch
 from torch import Tensor, nn
+from typing_extensions import TypeVar
 
 from bertsmith.batches.windows import Window
 from bertsmith.config import Config
@@ -27,6 +28,8 @@ from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.types import PackedBatch
 
+Example = TypeVar("Example", default=Any)
+Prediction = TypeVar("Prediction", default=Any)
 Floats = npt.NDArray[np.float64]
 Logits = npt.NDArray[np.float32]
 
@@ -112,8 +115,8 @@ def worst(mistakes: Sequence[Mistake]) -> list[Mistake]:
     return sorted(mistakes, key=lambda mistake: -mistake.badness)[:MISTAKES_SHOWN]
 
 
-class Task(Config, ABC):
-    """What a model is fine-tuned for. Subclass it for a task of your own."""
+class Task(Config, ABC, Generic[Example, Prediction]):
+    """What a model is fine-tuned for. Subclass it for a task of your own, with the types of its examples and predictions."""
 
     kind: ClassVar[str]
     """The name of the task, on the command line and in ``task.json``."""
@@ -147,7 +150,7 @@ class Task(Config, ABC):
         return self.metric or self.usual_metric
 
     @abstractmethod
-    def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[Any]:  # noqa: A002
+    def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[Example]:  # noqa: A002
         """Yield the examples of a file; ``labelled`` ones must say what is right.
 
         Raises:
@@ -155,21 +158,21 @@ class Task(Config, ABC):
         """
 
     @abstractmethod
-    def example(self, value: Any) -> Any:
+    def example(self, value: Any) -> Example:
         """Return the example that a caller of the pipeline means; :class:`InputError` for what is none."""
 
-    def fitted(self, examples: Sequence[Any]) -> Self:  # noqa: ARG002
+    def fitted(self, examples: Sequence[Example]) -> Self:  # noqa: ARG002
         """Return the task with what it learns from the training examples before training, such as its labels."""
         return self
 
     def prepared(
         self,
-        train: Sequence[Any],
-        dev: Sequence[Any],  # noqa: ARG002
+        train: Sequence[Example],
+        dev: Sequence[Example],  # noqa: ARG002
         model: Path,  # noqa: ARG002
         tokenizer: Tokenizer,  # noqa: ARG002
         device: torch.device,  # noqa: ARG002
-    ) -> tuple[Self, Sequence[Any]]:
+    ) -> tuple[Self, Sequence[Example]]:
         """Return the task with what it takes from the model to start from, and the examples to train on, changed by it.
 
         Args:
@@ -181,7 +184,7 @@ class Task(Config, ABC):
         """
         return self, train
 
-    def check(self, examples: Sequence[Any]) -> None:
+    def check(self, examples: Sequence[Example]) -> None:
         """Raise :class:`InputError` for examples to be scored with what the task does not know, such as a new label."""
 
     @abstractmethod
@@ -189,7 +192,7 @@ class Task(Config, ABC):
         """Return the head that the model needs."""
 
     @abstractmethod
-    def samples(self, examples: Sequence[Any], tokenizer: Tokenizer, *, labelled: bool) -> list[list[Sample]]:
+    def samples(self, examples: Sequence[Example], tokenizer: Tokenizer, *, labelled: bool) -> list[list[Sample]]:
         """Return for each example what goes through the model, each sample with its target where ``labelled``."""
 
     def n_targets(self, sample: Sample) -> int:  # noqa: ARG002
@@ -206,53 +209,59 @@ class Task(Config, ABC):
 
     @abstractmethod
     def decode(
-        self, examples: Sequence[Any], samples: Sequence[Sequence[Sample]], logits: Sequence[Sequence[Logits]], head: nn.Module
-    ) -> list[Any]:
+        self,
+        examples: Sequence[Example],
+        samples: Sequence[Sequence[Sample]],
+        logits: Sequence[Sequence[Logits]],
+        head: nn.Module,
+    ) -> list[Prediction]:
         """Return a prediction for each example.
 
         ``logits[i][j]`` is what the head said of ``samples[i][j]``, a row a token or a row a sequence: (S, C) or (1, C), or
         (choices, C) of a sample of several sequences.
         """
 
-    def tuned(self, examples: Sequence[Any], predictions: Sequence[Any]) -> Self:  # noqa: ARG002
+    def tuned(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> Self:  # noqa: ARG002
         """Return the task with what it learns from predictions on held-out examples, such as thresholds."""
         return self
 
-    def apply(self, prediction: Any) -> Any:
+    def apply(self, prediction: Prediction) -> Prediction:
         """Return a prediction from before tuning as the task's thresholds make it."""
         return prediction
 
     @abstractmethod
-    def outcomes(self, examples: Sequence[Any], predictions: Sequence[Any]) -> Floats:
+    def outcomes(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> Floats:
         """Return (n, k) figures of labelled examples and their predictions, from which all scores follow."""
 
     @abstractmethod
     def scores(self, outcomes: Floats) -> dict[str, float]:
         """Return the scores by name, the :attr:`usual_metric` among them."""
 
-    def score(self, examples: Sequence[Any], predictions: Sequence[Any]) -> dict[str, float]:
+    def score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
         """Return the scores of predictions on labelled examples under the task's thresholds."""
         return self.scores(self.outcomes(examples, [self.apply(prediction) for prediction in predictions]))
 
-    def review(self, examples: Sequence[Any], predictions: Sequence[Any]) -> Review:  # noqa: ARG002
+    def review(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> Review:  # noqa: ARG002
         """Return what a report shows of predictions."""
         return Review()
 
-    def record(self, example: Any, prediction: Any) -> Mapping[str, Any]:
+    def record(self, example: Example, prediction: Prediction) -> Mapping[str, Any]:
         """Return a prediction as one JSON object."""
-        is_record = dataclasses.is_dataclass(prediction) and not isinstance(prediction, type)
-        return {"id": example.id, **(dataclasses.asdict(prediction) if is_record else {"prediction": prediction})}
+        values: dict[str, Any] = {"prediction": prediction}
+        if dataclasses.is_dataclass(prediction) and not isinstance(prediction, type):
+            values = dataclasses.asdict(prediction)
+        return {"id": getattr(example, "id", None), **values}
 
-    def submission(self) -> "Submission":
+    def submission(self) -> "Submission[Example, Prediction]":
         """Return what writes predictions in the form that the task's benchmarks ask for."""
         raise UsageError(f"{self.kind} has no submission format")
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(Generic[Example, Prediction]):
     """A benchmark's form of predictions: the text of each (example, prediction), and what stands around and between them."""
 
-    line: Callable[[Any, Any], str]
+    line: Callable[[Example, Prediction], str]
     before: str = ""
     between: str = ""
     behind: str = ""
