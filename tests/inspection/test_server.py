@@ -24,10 +24,10 @@ pytest.importorskip("fastapi")
 
 from bertsmith.errors import UsageError
 from bertsmith.inspection import server
+from bertsmith.inspection.cancelling import Cancelled, never
 from bertsmith.inspection.export_requests import all_questions
 from bertsmith.inspection.gallery import Gallery
 from bertsmith.inspection.page_files import page_files
-from bertsmith.inspection.refusal import Cancelled, never
 from bertsmith.inspection.views import VIEWS
 from bertsmith.tasks.fill import fill
 

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 from bertsmith.artifacts.directory import verify_directory
-from bertsmith.errors import ArtifactError
+from bertsmith.errors import ArtifactError, Refusal
 from bertsmith.inspection.arrays import GRID_SIDE
 from bertsmith.inspection.cache import Cache
 from bertsmith.inspection.figures.ablation import MOST_ABLATED
 from bertsmith.inspection.figures.attribution import MOST_ATTRIBUTED, has_captum
 from bertsmith.inspection.figures.prediction import MOST_SCORED
 from bertsmith.inspection.figures.similarity import MOST_PROJECTED
-from bertsmith.inspection.refusal import Refusal
 from bertsmith.inspection.requests import LIMITS, TextRequest, checked
 from bertsmith.inspection.subject import Reading, Subject
 from bertsmith.inspection.suggestions import EXAMPLES, Examples

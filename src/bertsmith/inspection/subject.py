@@ -15,9 +15,10 @@ import torch
 from bertsmith.artifacts.configuration import read_configuration
 from bertsmith.artifacts.directory import TASK, load_model
 from bertsmith.engine.engine import Engine
+from bertsmith.errors import Refusal
 from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.inspection.arrays import Floats
-from bertsmith.inspection.refusal import Cancelled, IsCancelled, Refusal, never
+from bertsmith.inspection.cancelling import Cancelled, IsCancelled, never
 from bertsmith.model.bert import Bert
 from bertsmith.tasks.embed import Embed
 from bertsmith.tasks.saved import load_task_model

@@ -8,6 +8,8 @@ from typing import Any
 import pydantic
 from pydantic_core import PydanticSerializationError
 
+from bertsmith.errors import Refusal
+from bertsmith.inspection.cancelling import IsCancelled, never
 from bertsmith.inspection.figures import attention_maps, similarity
 from bertsmith.inspection.figures.ablation import Ablated, Ablation, ablate, ablation
 from bertsmith.inspection.figures.attribution import Attribution, attribution
@@ -23,7 +25,6 @@ from bertsmith.inspection.figures.prediction import (
 )
 from bertsmith.inspection.figures.tokens import Input, Masked, input_of, masking
 from bertsmith.inspection.gallery import Gallery
-from bertsmith.inspection.refusal import IsCancelled, Refusal, never
 from bertsmith.inspection.requests import (
     AblateRequest,
     AblationRequest,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import bertsmith
+from bertsmith.errors import Refusal
 from bertsmith.inspection.figures.finetuned import task_answer
-from bertsmith.inspection.refusal import Refusal
 from bertsmith.inspection.subject import Subject
 from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import Choose

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from bertsmith.errors import Refusal
+from bertsmith.inspection.cancelling import Cancelled
 from bertsmith.inspection.figures.prediction import next_sentence, predict, pseudo_perplexity
-from bertsmith.inspection.refusal import Cancelled, Refusal
 from bertsmith.inspection.subject import Subject
 from bertsmith.model.bert import MASKED_TOKEN, Heads
 from bertsmith.tasks.fill import fill

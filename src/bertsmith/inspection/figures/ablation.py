@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Floats, Grid, Listed, Number
+from bertsmith.inspection.cancelling import IsCancelled, never
 from bertsmith.inspection.figures.interventions import Probe, in_parts, next_sentence_probe, run, task_probe, token_probe
-from bertsmith.inspection.refusal import IsCancelled, Refusal, never
 from bertsmith.inspection.subject import Reading
 
 MOST_ABLATED = 128

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Floats, Listed, Number
+from bertsmith.inspection.cancelling import Cancelled, IsCancelled, never
 from bertsmith.inspection.figures.interventions import Probe, in_parts, run, task_probe, token_probe
-from bertsmith.inspection.refusal import Cancelled, IsCancelled, Refusal, never
 from bertsmith.inspection.subject import Reading
 
 MOST_ATTRIBUTED = 256

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 import torch
 
+from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Listed, Number
-from bertsmith.inspection.refusal import Refusal
 from bertsmith.inspection.subject import Reading
 from bertsmith.tasks.choose import Chosen
 from bertsmith.tasks.classify import Classified

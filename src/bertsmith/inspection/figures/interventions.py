@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bertsmith.inspection.refusal import Cancelled, IsCancelled, Refusal
+from bertsmith.errors import Refusal
+from bertsmith.inspection.cancelling import Cancelled, IsCancelled
 from bertsmith.inspection.subject import TOKENS_AT_ONCE, Reading
 from bertsmith.model.attention import Attended, AttentionPlan, plan_attention
 from bertsmith.model.bert import Bert

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Number
+from bertsmith.inspection.cancelling import IsCancelled, never
 from bertsmith.inspection.figures.interventions import in_parts, masked_ids, next_sentence_probe
-from bertsmith.inspection.refusal import IsCancelled, Refusal, never
 from bertsmith.inspection.subject import Reading
 from bertsmith.types import PackedBatch
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Blocks, Floats, Grid, Listed, Number, Reduction
-from bertsmith.inspection.refusal import IsCancelled, Refusal, never
+from bertsmith.inspection.cancelling import IsCancelled, never
 from bertsmith.inspection.subject import Reading, Subject
 from bertsmith.text.words import is_chinese
 

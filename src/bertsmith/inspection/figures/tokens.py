@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from bertsmith.batches.masking import Masking, Sequences
+from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Listed
-from bertsmith.inspection.refusal import Refusal
 from bertsmith.inspection.subject import Reading
 from bertsmith.pretraining.run import special_ids
 
