@@ -31,7 +31,7 @@ class Data(Generic[Kind]):
     def __str__(self) -> str:
         """Return how many there are."""
         test = f", {len(self.test):,} to test" if self.test else ""
-        labels = f"; {len(labels)} labels" if (labels := getattr(self.task, "labels", ())) else ""
+        labels = f"; {len(labels)} labels" if (labels := self.task.classes) else ""
         return f"{len(self.train):,} examples to train on, {len(self.dev):,} to choose by{test}{labels}"
 
 

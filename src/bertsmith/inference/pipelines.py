@@ -24,7 +24,6 @@ from bertsmith.errors import ArtifactError
 from bertsmith.inference.checks import check_length, refuse_single
 from bertsmith.machine import choose_device
 from bertsmith.model.bert import Bert, Heads
-from bertsmith.tasks.embed import Embed
 from bertsmith.tasks.fill import Filled, fill
 from bertsmith.tasks.predictor import Predictor
 from bertsmith.tasks.saved import load_task_model
@@ -251,10 +250,10 @@ def pipelines(
         else:
             engine = shared.with_task(model.heads.task, model.task)
         tokenizer = Tokenizer.load(directory)
-        is_vectors = isinstance(task, Embed)
-        found[name] = (
-            VectorPipeline(engine, tokenizer, task.max_length) if is_vectors else TaskPipeline(task, tokenizer, engine)
-        )
+        if task.gives_vectors:
+            found[name] = VectorPipeline(engine, tokenizer, task.max_length)
+        else:
+            found[name] = TaskPipeline(task, tokenizer, engine)
     return found
 
 

@@ -16,6 +16,7 @@ from bertsmith.inspection.figures.similarity import MOST_PROJECTED
 from bertsmith.inspection.requests import LIMITS, TextRequest, checked
 from bertsmith.inspection.subject import Reading, Subject
 from bertsmith.inspection.suggestions import EXAMPLES, Examples
+from bertsmith.tasks.task import Explains, Task
 from bertsmith.training.checkpoints import checkpoints
 from bertsmith.training.run_directory import RunDirectory
 
@@ -25,10 +26,11 @@ _CHECKPOINTS_LOADED = 3
 
 @dataclass(frozen=True, slots=True)
 class TaskDescription:
-    """What a model was fine-tuned for."""
+    """What a model was fine-tuned for, and which scores of it are explained."""
 
     kind: str
     labels: list[str]
+    explains: Explains | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +116,13 @@ class Gallery:
         self._readings: Cache[Reading] = Cache(_CACHED_BYTES, self._weight)
 
     @classmethod
-    def open(cls, paths: list[Path], start: Start) -> "Gallery":
-        """Load model directories or the models of runs; errors as for :func:`bertsmith.load`."""
+    def open(cls, paths: list[Path], start: Start, kind: type[Task] | None = None) -> "Gallery":
+        """Load model directories or the models of runs, as :meth:`Subject.load` does."""
         found = [model_and_checkpoints(path) for path in paths]
         names = [path.name or str(path) for path in paths]
         if len(set(names)) < len(names):
             names = [str(path) for path in paths]
-        subjects = [Subject.load(model) for model, _ in found]
+        subjects = [Subject.load(model, kind) for model, _ in found]
         return cls(list(zip(names, subjects, strict=True)), [run for _, run in found], start)
 
     def thinned(self, most: int) -> "Gallery":
@@ -197,7 +199,7 @@ class Gallery:
             n_parameters=sum(parameter.numel() for parameter in subject.model.parameters()),
             lowercase=tokenizer.lowercase,
             mask_token=None if tokenizer.mask_id is None else tokenizer.tokens[tokenizer.mask_id],
-            task=None if task is None else TaskDescription(task.kind, list(getattr(task, "labels", ()))),
+            task=None if task is None else TaskDescription(task.kind, list(task.classes), task.explains),
             missing=self._missing(subject, of or name),
         )
 
@@ -215,7 +217,7 @@ class Gallery:
             found["next-sentence"] = Missing("no_next_sentence_head", "this model has no next-sentence head")
         if pipeline is None:
             found["task"] = Missing("no_task_head", "this model was not fine-tuned for a task")
-        has_target = "predict" not in found if pipeline is None else pipeline.task.kind != "choose"
+        has_target = "predict" not in found if pipeline is None else pipeline.task.explains is not None
         if not has_target:
             found["attribution"] = Missing(
                 "no_target", "this model has no score of one text that could be traced to its tokens"

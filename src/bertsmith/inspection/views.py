@@ -3,18 +3,19 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
 from pydantic_core import PydanticSerializationError
 
 from bertsmith.errors import Refusal
+from bertsmith.inspection.arrays import ROUNDED
 from bertsmith.inspection.cancelling import IsCancelled, never
 from bertsmith.inspection.figures import attention_maps, similarity
 from bertsmith.inspection.figures.ablation import Ablated, Ablation, ablate, ablation
 from bertsmith.inspection.figures.attribution import Attribution, attribution
 from bertsmith.inspection.figures.comparison import Alignment, Comparison, alignment, compare
-from bertsmith.inspection.figures.finetuned import TaskAnswer, task_answer
+from bertsmith.inspection.figures.finetuned import task_answer
 from bertsmith.inspection.figures.prediction import (
     NextSentence,
     Prediction,
@@ -43,6 +44,7 @@ from bertsmith.inspection.requests import (
     TextRequest,
 )
 from bertsmith.inspection.subject import Reading
+from bertsmith.tasks.shown import Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +195,7 @@ VIEWS: dict[str, View] = {
     ),
     "task": View(
         TaskRequest,
-        TaskAnswer,
+        Annotated[Shown, ROUNDED],
         "What a fine-tuned model answers",
         True,  # it reads all of a long passage
         _on_text(lambda it, asked, _: task_answer(it, asked.choices)),

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bertsmith.errors import InputError
+from bertsmith.errors import InputError, Refusal
 from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import ChoiceScores
 from bertsmith.tasks.files.records import Record, read_table
 from bertsmith.tasks.scoring.scores import check_predictions
 from bertsmith.tasks.sentence_task import PairCutter
-from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Submission, Task, worst
+from bertsmith.tasks.shown import ChoiceAnswer, RatedChoice
+from bertsmith.tasks.task import Explains, Floats, Logits, Mistake, Review, Sample, SampleBatch, Seen, Submission, Task, worst
 from bertsmith.text.tokenizer import Tokenizer
 
 
@@ -54,6 +55,7 @@ class Choose(Task[ChoiceExample, Chosen]):
     kind: ClassVar[str] = "choose"
     pipeline_tag: ClassVar[str] = "multiple-choice"
     usual_metric: ClassVar[str] = "accuracy"
+    explains: ClassVar[Explains | None] = None
 
     label_smoothing: float = pydantic.Field(default=0.0, ge=0, lt=1)
     """Share of each target given to all choices alike."""
@@ -73,6 +75,12 @@ class Choose(Task[ChoiceExample, Chosen]):
             case (str() as prompt, [_, _, *_] as choices) if all(isinstance(choice, str) for choice in choices):
                 return ChoiceExample(prompt, tuple(choices), None, "", "")
         raise InputError(f"choose takes pairs of a prompt and two choices or more; this is none: {value!r:.80}")
+
+    def question(self, text: str, pair: str | None, choices: Sequence[str] | None) -> tuple[str, Sequence[str]]:  # noqa: ARG002
+        """Return the text as a prompt, with the choices."""
+        if choices is None:
+            raise Refusal("needs_choices", "this model chooses between texts: give two or more choices")
+        return text, choices
 
     def head(self) -> TaskHead:
         """Return the head that scores one choice."""
@@ -131,6 +139,11 @@ class Choose(Task[ChoiceExample, Chosen]):
         """Return the share of right choices."""
         check_predictions(outcomes, outcomes)
         return {"accuracy": float(outcomes.mean())}
+
+    def shown(self, seen: Seen[ChoiceExample, Chosen]) -> ChoiceAnswer:
+        """Return the probability of each choice."""
+        pairs = zip(seen.example.choices, seen.prediction.probabilities, strict=True)
+        return ChoiceAnswer([RatedChoice(*pair) for pair in pairs], seen.prediction.number)
 
     def review(self, examples: Sequence[ChoiceExample], predictions: Sequence[Chosen]) -> Review:
         """Return confidences and the worst errors."""

@@ -53,6 +53,7 @@ class Embed(Task[PairExample, Embedded]):
     kind: ClassVar[str] = "embed"
     pipeline_tag: ClassVar[str] = "sentence-similarity"
     usual_metric: ClassVar[str] = "spearman"
+    gives_vectors: ClassVar[bool] = True
 
     columns: Columns = Columns()
     pooling: Pooling | None = None

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from tyro.conf import arg
 
 from bertsmith.batches.windows import Window
-from bertsmith.errors import InputError
+from bertsmith.errors import InputError, Refusal
 from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.randomness import key, permutation
@@ -24,7 +24,8 @@ from bertsmith.tasks.files.candidates import RankColumns, RankExample, read_quer
 from bertsmith.tasks.scoring.rank_scores import MEASURES, ranking_scores
 from bertsmith.tasks.scoring.scores import check_predictions
 from bertsmith.tasks.sentence_task import PairCutter
-from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Submission, Task, log, worst
+from bertsmith.tasks.shown import NumberAnswer
+from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Seen, Submission, Task, log, worst
 from bertsmith.text.tokenizer import Tokenizer
 
 
@@ -74,6 +75,12 @@ class Rank(Task[RankExample, Ranking]):
             case (str() as query, [_, *_] as candidates) if all(isinstance(one, str) for one in candidates):
                 return RankExample(query, tuple(candidates), None, "", tuple(map(str, range(len(candidates)))), "")
         raise InputError(f"rank takes pairs of a query and one candidate or more; this is none: {value!r:.80}")
+
+    def question(self, text: str, pair: str | None, choices: Sequence[str] | None) -> tuple[str, list[str]]:  # noqa: ARG002
+        """Return the query with the second text as its one candidate."""
+        if pair is None:
+            raise Refusal("needs_pair", "a query needs a text that may be relevant to it: give it as the pair")
+        return text, [pair]
 
     def fitted(self, examples: Sequence[RankExample]) -> Self:
         """Return the task with the highest relevance; refuse examples of which no candidate is relevant."""
@@ -191,6 +198,14 @@ class Rank(Task[RankExample, Ranking]):
         """Return the mean of each measure over the queries with a relevant candidate; none where there are none of these."""
         measured = outcomes[outcomes[:, 0] > 0, 1:]
         return dict(zip(MEASURES, measured.mean(axis=0).tolist(), strict=True)) if len(measured) else {}
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return the scores, which stand for no probabilities."""
+        return scores
+
+    def shown(self, seen: Seen[RankExample, Ranking]) -> NumberAnswer:
+        """Return the score of the best candidate."""
+        return NumberAnswer(seen.prediction.candidates[0].score)
 
     def review(self, examples: Sequence[RankExample], predictions: Sequence[Ranking]) -> Review:
         """Return the queries whose first candidate is not relevant, first those where it is farthest above one that is."""

@@ -19,7 +19,8 @@ from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.scoring.scores import regression_scores
 from bertsmith.tasks.sentence_task import SentenceTask, described, mean_logits
-from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, worst
+from bertsmith.tasks.shown import NumberAnswer
+from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Seen, worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,14 @@ class Regress(SentenceTask[Estimated]):
     def scores(self, outcomes: Floats) -> dict[str, float]:
         """Return Pearson's and Spearman's correlation and the mean squared error."""
         return regression_scores(outcomes[:, 0], outcomes[:, 1])
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return the scores, which stand for no probabilities."""
+        return scores
+
+    def shown(self, seen: Seen[TextExample, Estimated]) -> NumberAnswer:
+        """Return the number."""
+        return NumberAnswer(seen.prediction.score)
 
     def review(self, examples: Sequence[TextExample], predictions: Sequence[Estimated]) -> Review:
         """Return the examples that are farthest off."""

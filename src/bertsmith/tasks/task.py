@@ -11,8 +11,9 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self
+from typing import Any, ClassVar, Generic, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,14 +24,17 @@ from typing_extensions import TypeVar
 
 from bertsmith.batches.windows import Window
 from bertsmith.config import Config
-from bertsmith.errors import UsageError
+from bertsmith.errors import Refusal, UsageError
 from bertsmith.model.heads.scoring_head import TaskHead
+from bertsmith.tasks.shown import ClassAnswer, NumberAnswer, Shown
 from bertsmith.text.tokenizer import Tokenizer
-from bertsmith.types import PackedBatch
+from bertsmith.types import Encoding, PackedBatch
 
 Example = TypeVar("Example", default=Any)
 Prediction = TypeVar("Prediction", default=Any)
 Floats = npt.NDArray[np.float64]
+Explains = Literal["sequence", "token", "span"]
+"""Which scores of a head are traced to tokens and attention heads: of the sequence, of a token, of the likeliest span shown."""
 Logits = npt.NDArray[np.float32]
 
 
@@ -75,6 +79,20 @@ class SampleBatch:
     def targets(self, dtype: torch.dtype, device: torch.device) -> Tensor:
         """Return the samples' targets, numbers or arrays of one shape, as a tensor with a row a sample."""
         return torch.as_tensor(np.array([sample.target for sample in self.samples]), dtype=dtype, device=device)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen(Generic[Example, Prediction]):
+    """An example and its prediction, beside the one sequence that a page shows of it.
+
+    encoding  the sequence, which may be cut
+    scores    what the head says of it, (1, C) or (S, C)
+    """
+
+    example: Example
+    prediction: Prediction
+    encoding: Encoding
+    scores: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +142,10 @@ class Task(Config, ABC, Generic[Example, Prediction]):
     """The task's name on the Hugging Face hub."""
     usual_metric: ClassVar[str]
     """The score by which models are chosen unless another is asked for; more is better."""
+    gives_vectors: ClassVar[bool] = False
+    """Whether its predictions are vectors of texts, as the head gives them, and nothing else."""
+    explains: ClassVar[Explains | None] = "sequence"
+    """Which scores of the head a page explains; None where a text alone has none."""
     look_ahead: ClassVar[int] = 1024
     """Examples that are tokenised together for predictions: the fewer, the more sequences each has."""
 
@@ -145,6 +167,11 @@ class Task(Config, ABC, Generic[Example, Prediction]):
         return False
 
     @property
+    def classes(self) -> Sequence[str]:
+        """What each score of the head is of; its labels, where it has some."""
+        return getattr(self, "labels", ())
+
+    @property
     def main_metric(self) -> str:
         """The score by which models are chosen."""
         return self.metric or self.usual_metric
@@ -160,6 +187,14 @@ class Task(Config, ABC, Generic[Example, Prediction]):
     @abstractmethod
     def example(self, value: Any) -> Example:
         """Return the example that a caller of the pipeline means; :class:`InputError` for what is none."""
+
+    def question(self, text: str, pair: str | None, choices: Sequence[str] | None) -> Any:  # noqa: ARG002
+        """Return what the pipeline takes, given what a page has: a text, a second one or None, and choices or None.
+
+        Raises:
+            Refusal: the task needs what is not given.
+        """
+        return text if pair is None else (text, pair)
 
     def fitted(self, examples: Sequence[Example]) -> Self:  # noqa: ARG002
         """Return the task with what it learns from the training examples before training, such as its labels."""
@@ -251,6 +286,22 @@ class Task(Config, ABC, Generic[Example, Prediction]):
         if dataclasses.is_dataclass(prediction) and not isinstance(prediction, type):
             values = dataclasses.asdict(prediction)
         return {"id": getattr(example, "id", None), **values}
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return the probabilities that the scores explained, (…, C), stand for; the scores themselves where they are none."""
+        return scores.softmax(-1)
+
+    def shown(self, seen: Seen[Example, Prediction]) -> Shown:
+        """Return what a page shows of a prediction: the probabilities of classes where the task has some, else a number.
+
+        Raises:
+            Refusal: the prediction is neither.
+        """
+        if seen.scores.shape == (1, len(self.classes)):
+            return ClassAnswer(list(self.classes), self.probabilities(seen.scores)[0].tolist(), str(seen.prediction))
+        if isinstance(seen.prediction, Real):
+            return NumberAnswer(float(seen.prediction))
+        raise Refusal("missing", f"the task {self.kind!r} is not one that this view knows", view="task")
 
     def submission(self) -> "Submission[Example, Prediction]":
         """Return what writes predictions in the form that the task's benchmarks ask for."""
