@@ -15,7 +15,7 @@ from bertsmith.inspection.figures.prediction import MOST_SCORED
 from bertsmith.inspection.figures.similarity import MOST_PROJECTED
 from bertsmith.inspection.requests import LIMITS, TextRequest, checked
 from bertsmith.inspection.subject import Reading, Subject
-from bertsmith.inspection.suggestions import EXAMPLES, Examples
+from bertsmith.inspection.suggestions import SUGGESTIONS, Suggestions
 from bertsmith.tasks.task import Explains, Task
 from bertsmith.training.checkpoints import checkpoints
 from bertsmith.training.run_directory import RunDirectory
@@ -76,7 +76,7 @@ class Models:
 
     models: list[Description]
     start: Start
-    examples: Examples
+    examples: Suggestions
     limits: dict[str, int]
     is_export: bool
     version: int = 1
@@ -176,7 +176,7 @@ class Gallery:
             "ablation_tokens": MOST_ABLATED,
             "attribution_tokens": MOST_ATTRIBUTED,
         }
-        return Models(described, self._start, EXAMPLES, limits, is_export)
+        return Models(described, self._start, SUGGESTIONS, limits, is_export)
 
     def _describe(
         self, name: str, label: str, role: Literal["model", "checkpoint"], of: str | None, step: int | None

@@ -17,7 +17,7 @@ from bertsmith.inspection.figures.attribution import Attribution, attribution
 from bertsmith.inspection.figures.comparison import Alignment, Comparison, alignment, compare
 from bertsmith.inspection.figures.finetuned import task_answer
 from bertsmith.inspection.figures.prediction import (
-    NextSentence,
+    NextSentencePrediction,
     Prediction,
     PseudoPerplexity,
     next_sentence,
@@ -124,7 +124,7 @@ VIEWS: dict[str, View] = {
     ),
     "heads": View(
         TextRequest,
-        attention_maps.Heads,
+        attention_maps.HeadSummaries,
         "What each head does, in numbers and a word",
         False,
         _on_text(lambda it, _a, _c: attention_maps.head_summaries(it)),
@@ -174,7 +174,7 @@ VIEWS: dict[str, View] = {
     ),
     "next-sentence": View(
         TextRequest,
-        NextSentence,
+        NextSentencePrediction,
         "Whether the second text follows the first",
         False,
         _on_text(lambda it, _a, _c: next_sentence(it)),

@@ -24,7 +24,7 @@ Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class ScoreProbe:
     """Scores of copies of a sequence.
 
     token_ids   (T,)  the sequence, with the token to predict masked
@@ -49,7 +49,7 @@ def _softmax(scores: Tensor) -> Tensor:
     return scores.softmax(-1)
 
 
-def token_probe(reading: Reading, position: int) -> Probe:
+def token_probe(reading: Reading, position: int) -> ScoreProbe:
     """Ask which token stands at ``position``, where the model reads ``[MASK]``."""
     token_ids = masked_ids(reading, position)
     head = reading.subject.model.masked_token
@@ -59,7 +59,7 @@ def token_probe(reading: Reading, position: int) -> Probe:
         scores: Tensor = head(hidden[batch.cu_seqlens[:-1].long() + position])
         return scores
 
-    return Probe(token_ids, _segments(reading), reading.subject.tokenizer.tokens, logits, _softmax)
+    return ScoreProbe(token_ids, _segments(reading), reading.subject.tokenizer.tokens, logits, _softmax)
 
 
 def masked_ids(reading: Reading, position: int) -> Integers:
@@ -74,17 +74,17 @@ def masked_ids(reading: Reading, position: int) -> Integers:
     return token_ids
 
 
-def next_sentence_probe(reading: Reading) -> Probe:
+def next_sentence_probe(reading: Reading) -> ScoreProbe:
     """Ask whether the second text follows the first."""
     head = reading.subject.model.next_sentence
     if head is None:
         raise Refusal("missing", "this model has no next-sentence head", view="next-sentence")
     if reading.pair is None:
         raise Refusal("needs_pair", "whether one text follows another takes two texts: give a pair")
-    return Probe(_ids(reading), _segments(reading), ("follows", "elsewhere"), head, _softmax)
+    return ScoreProbe(_ids(reading), _segments(reading), ("follows", "elsewhere"), head, _softmax)
 
 
-def task_probe(reading: Reading, position: int | None) -> Probe:
+def task_probe(reading: Reading, position: int | None) -> ScoreProbe:
     """Ask what the model was fine-tuned for: a class, a number, the tag at ``position``, the best span's score."""
     task = reading.subject.tuned.task
     match task.explains:
@@ -114,7 +114,7 @@ def _names(reading: Reading) -> Sequence[str]:
     return ("value",) if n_scores == 1 else [str(number) for number in range(1, n_scores + 1)]
 
 
-def _task_probe(reading: Reading, labels: Sequence[str], select: Callable[[Tensor, Tensor], Tensor]) -> Probe:
+def _task_probe(reading: Reading, labels: Sequence[str], select: Callable[[Tensor, Tensor], Tensor]) -> ScoreProbe:
     """Return the probe of what ``select`` takes of the head's scores, given these and the row where each copy begins."""
     subject = reading.subject
     head = subject.model.task
@@ -123,7 +123,7 @@ def _task_probe(reading: Reading, labels: Sequence[str], select: Callable[[Tenso
     def logits(hidden: Tensor, batch: PackedBatch) -> Tensor:
         return select(head(hidden.float(), batch), batch.cu_seqlens[:-1].long())
 
-    return Probe(_ids(reading), _segments(reading), labels, logits, subject.tuned.task.probabilities)
+    return ScoreProbe(_ids(reading), _segments(reading), labels, logits, subject.tuned.task.probabilities)
 
 
 def best_span(reading: Reading) -> tuple[int, int, str]:
