@@ -39,11 +39,6 @@ def _as_number(value: float | None) -> float | None:
     return None if value is None else float(_as_list(np.array([value]))[0])
 
 
-def _rounded(value: Any, as_plain: pydantic.SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]
-    # Without a return type, so that the schema is that of the value.
-    return _six_digits(as_plain(value))
-
-
 def _six_digits(value: Any) -> Any:
     match value:
         case dict():
@@ -87,7 +82,7 @@ Grid = Annotated[Floats, _serialised(_as_grid), pydantic.WithJsonSchema(_GRID_SC
 Number = Annotated[float, _serialised(_as_number), pydantic.WithJsonSchema({"type": "number"})]
 """A number that travels with six digits."""
 
-ROUNDED = pydantic.WrapSerializer(_rounded)
+ROUNDED = pydantic.WrapSerializer(lambda value, as_plain: _six_digits(as_plain(value)))
 """Annotates what others than the page made: its numbers travel with six digits."""
 
 

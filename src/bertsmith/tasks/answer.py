@@ -298,10 +298,6 @@ class Answer(Task[Question, Answered]):
             scores |= {"f1_with_answer": shared[has_answer > 0].mean(), "f1_without_answer": shared[has_answer == 0].mean()}
         return {name: float(value) for name, value in scores.items()}
 
-    def probabilities(self, scores: Tensor) -> Tensor:
-        """Return the scores, which stand for no probabilities."""
-        return scores
-
     def shown(self, seen: Seen[Question, Answered]) -> SpanAnswer:
         """Return the likeliest spans, and the probabilities of the sequence's tokens of being the first and the last of one."""
         found = seen.prediction

@@ -102,13 +102,13 @@ class Choose(Task[ChoiceExample, Chosen]):
         """Return the cross-entropy of the right choice among its question's."""
         losses = [
             F.cross_entropy(scores, torch.tensor(sample.target, device=logits.device), label_smoothing=self.label_smoothing)
-            for scores, sample in zip(_by_question(logits, batch), batch.samples, strict=True)
+            for scores, sample in zip(batch.by_sample(logits[:, 0]), batch.samples, strict=True)
         ]
         return torch.stack(losses).sum()
 
     def log_probabilities(self, logits: Tensor, batch: SampleBatch) -> Tensor:
         """Return (B,)."""
-        return torch.cat([scores.log_softmax(0) for scores in _by_question(logits, batch)])
+        return torch.cat([scores.log_softmax(0) for scores in batch.by_sample(logits[:, 0])])
 
     def decode(
         self,
@@ -158,10 +158,6 @@ class Choose(Task[ChoiceExample, Chosen]):
     def submission(self) -> Submission[ChoiceExample, Chosen]:
         """Return SWAG's form: the question's id and the number of the choice."""
         return Submission(before="id,label\n", line=lambda example, found: f"{example.id},{found.number}\n")
-
-
-def _by_question(logits: Tensor, batch: SampleBatch) -> tuple[Tensor, ...]:
-    return torch.split(logits[:, 0], [len(sample.windows) for sample in batch.samples])
 
 
 _PROMPTS = ("prompt", "context", "question", "sent1")

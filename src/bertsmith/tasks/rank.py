@@ -161,7 +161,7 @@ class Rank(Task[RankExample, Ranking]):
         loss = _pairwise_loss if self.loss_kind == "pairwise" else _listwise_loss
         losses = [
             loss(scores, torch.tensor(sample.target, device=logits.device))
-            for scores, sample in zip(_by_query(logits, batch), batch.samples, strict=True)
+            for scores, sample in zip(batch.by_sample(logits[:, 0]), batch.samples, strict=True)
         ]
         return torch.stack(losses).sum()
 
@@ -169,7 +169,7 @@ class Rank(Task[RankExample, Ranking]):
         """Return (B, 2), of being relevant and of not being so, or (B,), of being the best of the query's candidates."""
         if self.loss_kind == "pointwise":
             return F.logsigmoid(torch.cat([logits, -logits], dim=1))
-        return torch.cat([scores.log_softmax(0) for scores in _by_query(logits, batch)])
+        return torch.cat([scores.log_softmax(0) for scores in batch.by_sample(logits[:, 0])])
 
     def decode(
         self,
@@ -199,10 +199,6 @@ class Rank(Task[RankExample, Ranking]):
         measured = outcomes[outcomes[:, 0] > 0, 1:]
         return dict(zip(MEASURES, measured.mean(axis=0).tolist(), strict=True)) if len(measured) else {}
 
-    def probabilities(self, scores: Tensor) -> Tensor:
-        """Return the scores, which stand for no probabilities."""
-        return scores
-
     def shown(self, seen: Seen[RankExample, Ranking]) -> NumberAnswer:
         """Return the score of the best candidate."""
         return NumberAnswer(seen.prediction.candidates[0].score)
@@ -230,10 +226,6 @@ class Rank(Task[RankExample, Ranking]):
 def _known(example: RankExample) -> tuple[float, ...]:
     assert example.relevances is not None
     return example.relevances
-
-
-def _by_query(logits: Tensor, batch: SampleBatch) -> tuple[Tensor, ...]:
-    return torch.split(logits[:, 0], [len(sample.windows) for sample in batch.samples])
 
 
 def _pairwise_loss(scores_n: Tensor, relevances_n: Tensor) -> Tensor:

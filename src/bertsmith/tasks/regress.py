@@ -91,10 +91,6 @@ class Regress(SentenceTask[Estimated]):
         """Return Pearson's and Spearman's correlation and the mean squared error."""
         return regression_scores(outcomes[:, 0], outcomes[:, 1])
 
-    def probabilities(self, scores: Tensor) -> Tensor:
-        """Return the scores, which stand for no probabilities."""
-        return scores
-
     def shown(self, seen: Seen[TextExample, Estimated]) -> NumberAnswer:
         """Return the number."""
         return NumberAnswer(seen.prediction.score)

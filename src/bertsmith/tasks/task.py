@@ -76,6 +76,10 @@ class SampleBatch:
         """Return the batch with its sequences on ``device``."""
         return dataclasses.replace(self, inputs=self.inputs.to(device))
 
+    def by_sample(self, scores_B: Tensor) -> tuple[Tensor, ...]:
+        """Return for each sample the scores of its sequences."""
+        return torch.split(scores_B, [len(sample.windows) for sample in self.samples])
+
     def targets(self, dtype: torch.dtype, device: torch.device) -> Tensor:
         """Return the samples' targets, numbers or arrays of one shape, as a tensor with a row a sample."""
         return torch.as_tensor(np.array([sample.target for sample in self.samples]), dtype=dtype, device=device)
@@ -288,8 +292,8 @@ class Task(Config, ABC, Generic[Example, Prediction]):
         return {"id": getattr(example, "id", None), **values}
 
     def probabilities(self, scores: Tensor) -> Tensor:
-        """Return the probabilities that the scores explained, (…, C), stand for; the scores themselves where they are none."""
-        return scores.softmax(-1)
+        """Return the probabilities that the scores explained, (…, C), stand for; a score alone is a value as it is."""
+        return scores.softmax(-1) if scores.shape[-1] > 1 else scores
 
     def shown(self, seen: Seen[Example, Prediction]) -> Shown:
         """Return what a page shows of a prediction: the probabilities of classes where the task has some, else a number.
