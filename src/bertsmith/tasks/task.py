@@ -172,7 +172,7 @@ class Task(Config, ABC, Generic[Example, Prediction]):
 
     @property
     def classes(self) -> Sequence[str]:
-        """What each score of the head is of; its labels, where it has some."""
+        """The names of the head's scores, in order: the labels where the task has some, else none."""
         return getattr(self, "labels", ())
 
     @property
