@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from bertsmith.tasks.multilabel import Labelled, Multilabel
     from bertsmith.tasks.rank import Rank, RankedCandidate, Ranking
     from bertsmith.tasks.regress import Estimated, Regress
+    from bertsmith.tasks.shown import Entity
     from bertsmith.tasks.spans import Answered, Span
-    from bertsmith.tasks.tag import Entity, Tag, Tagged
+    from bertsmith.tasks.tag import Tag, Tagged
     from bertsmith.tasks.task import Task
     from bertsmith.text.tokenizer import Tokenizer
     from bertsmith.types import Encoding, PackedBatch
@@ -54,8 +55,9 @@ _HOMES = {
     "tasks.multilabel": ("Labelled", "Multilabel"),
     "tasks.rank": ("Rank", "RankedCandidate", "Ranking"),
     "tasks.regress": ("Estimated", "Regress"),
+    "tasks.shown": ("Entity",),
     "tasks.spans": ("Answered", "Span"),
-    "tasks.tag": ("Entity", "Tag", "Tagged"),
+    "tasks.tag": ("Tag", "Tagged"),
     "tasks.task": ("Task",),
     "text.tokenizer": ("Tokenizer",),
     "types": ("Encoding", "PackedBatch"),

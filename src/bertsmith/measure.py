@@ -156,7 +156,7 @@ def _answer(answer: Callable[[PackedBatch], Tensor], model: Bert, lengths: Seque
 
 def _n_rows(model: Bert, batch: PackedBatch) -> int:
     """Return the tokens at which the model needs its last layer: of heads that read first tokens alone one a sequence."""
-    return batch.n_sequences if getattr(model.task, "reads_first_token_only", False) else batch.n_tokens
+    return batch.n_sequences if model.task is not None and model.task.reads == "first tokens" else batch.n_tokens
 
 
 def _training(job: Job, device: torch.device) -> list[_Work]:

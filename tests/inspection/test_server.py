@@ -26,10 +26,10 @@ from bertsmith.engine.engine import make_engine
 from bertsmith.errors import UsageError
 from bertsmith.inference.pipelines import FillPipeline
 from bertsmith.inspection import server
+from bertsmith.inspection.cancelling import Cancelled, never
 from bertsmith.inspection.export_requests import all_questions
 from bertsmith.inspection.gallery import Gallery
 from bertsmith.inspection.page_files import page_files
-from bertsmith.inspection.refusal import Cancelled, never
 from bertsmith.inspection.views import VIEWS
 
 TEXT, PAIR = "the cat sees the red house.", "a small child likes the moon."

@@ -13,6 +13,7 @@ from bertsmith.artifacts.directory import TASK, load_model, save_model
 from bertsmith.errors import ArtifactError, DamagedError, MismatchError
 from bertsmith.files import MANIFEST
 from bertsmith.model.bert import PRETRAINING, Heads
+from bertsmith.model.heads.scoring_head import ScoringHead
 from bertsmith.model.heads.sequence import ChoiceScores, SequenceScores
 from bertsmith.model.heads.span import SpanScores
 from bertsmith.model.heads.token import TokenScores
@@ -326,7 +327,10 @@ class FirstToken:
         return _FirstTokenHead(config.width)
 
 
-class _FirstTokenHead(nn.Module):
+class _FirstTokenHead(ScoringHead):
+    reads = "first tokens"
+    scores = "sequences"
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.scorer = nn.Linear(width, 1)

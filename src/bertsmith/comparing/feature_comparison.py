@@ -131,7 +131,7 @@ def compare_features(config: CompareFeaturesConfig, progress: Progress = SILENT)
         variant: _layers(variant, shape.n_layers) for variant in config.variants if variant != "fine-tuned"
     }
     finetuning = config.finetuning(config.seed)
-    data = read_data(*finetuning.by_task()[ALONE])
+    data = read_data(finetuning, config.task)
     check_model(config.model, Tokenizer.load(config.model), {ALONE: data.task})
     with interruptible("stopped; the same command goes on behind the last result"), exclusive(config.out):
         remove_leftovers(config.out)
@@ -155,7 +155,7 @@ class _Run:
     """What makes the results of a comparison, or finds them made."""
 
     def __init__(
-        self, config: CompareFeaturesConfig, data: Data, device: torch.device, dtype: torch.dtype, progress: Progress
+        self, config: CompareFeaturesConfig, data: Data[Tag], device: torch.device, dtype: torch.dtype, progress: Progress
     ) -> None:
         self._config, self._data, self._progress = config, data, progress
         self._device, self._dtype = device, dtype
@@ -180,7 +180,6 @@ class _Run:
 
     def _feature_based(self, layers: Layers, is_mixed: bool, seed: int) -> Scores:
         task, settings = self._data.task, self._config.tagger
-        assert isinstance(task, Tag)
         tagger = train_tagger(self._vectors("train"), task, layers, is_mixed, settings, seed, self._device, self._progress)
         return {split: score_tagger(tagger, self._vectors(split), task, self._device) for split in self._files}
 
@@ -192,7 +191,6 @@ class _Run:
     def _read_vectors(self, split: str) -> TaggedVectors:
         """Return the examples of "train", "dev" or "test" with their vectors."""
         config, task, examples = self._config, self._data.task, getattr(self._data, split)
-        assert isinstance(task, Tag)
         place = (config.cache or config.out / "features") / split
         found = cached_vectors(place, config.model, examples, task, self._device, self._dtype, self._progress)
         return TaggedVectors(examples, found)

@@ -19,8 +19,9 @@ from bertsmith.engine.rounding import smoothing
 from bertsmith.errors import UsageError
 from bertsmith.machine import choose_device, has_bf16, has_int8
 from bertsmith.model.attention import Attended, AttentionPlan
-from bertsmith.model.bert import Bert, BertOutput, TaskHead, with_task
+from bertsmith.model.bert import Bert, BertOutput, with_task
 from bertsmith.model.encoder import Encoded, Encoder
+from bertsmith.model.heads.scoring_head import ScoringHead, TaskHead
 from bertsmith.model.layer import Layer
 from bertsmith.tasks.predictor import TOKEN_BUDGET
 from bertsmith.types import PackedBatch
@@ -124,7 +125,7 @@ class Engine:
         assert encoded.layers is not None
         return encoded.layers
 
-    def with_task(self, described: TaskHead, head: nn.Module) -> "Engine":
+    def with_task(self, described: TaskHead, head: ScoringHead) -> "Engine":
         """Return an engine of the same encoder, of which there is one in memory, with another task's head."""
         other = copy.copy(self)
         other.model = with_task(self.model, described, head.to(self.device).eval())

@@ -4,7 +4,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
+
+from typing_extensions import TypeVar
 
 from bertsmith.artifacts.directory import WEIGHTS
 from bertsmith.errors import InputError
@@ -13,14 +15,15 @@ from bertsmith.finetuning.grid import ALONE, GridConfig, LabelledFiles
 from bertsmith.randomness import key, permutation
 from bertsmith.tasks.task import Task
 
+Kind = TypeVar("Kind", bound=Task, default=Task)
 log = logging.getLogger("bertsmith")
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
+class Data(Generic[Kind]):
     """The labelled examples of a task, and the task with what it has learnt from those for training."""
 
-    task: Task
+    task: Kind
     train: Sequence[Any]
     dev: Sequence[Any]
     test: Sequence[Any] | None
@@ -28,11 +31,11 @@ class Data:
     def __str__(self) -> str:
         """Return how many there are."""
         test = f", {len(self.test):,} to test" if self.test else ""
-        labels = f"; {len(labels)} labels" if (labels := getattr(self.task, "labels", ())) else ""
+        labels = f"; {len(labels)} labels" if (labels := self.task.classes) else ""
         return f"{len(self.train):,} examples to train on, {len(self.dev):,} to choose by{test}{labels}"
 
 
-def read_data(files: LabelledFiles, task: Task) -> Data:
+def read_data(files: LabelledFiles, task: Kind) -> Data[Kind]:
     """Read the files of a task and fit it to the training examples.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bertsmith.artifacts.configuration import read_configuration
 from bertsmith.artifacts.directory import WEIGHTS, build_model, read_tensors, verify_directory
@@ -17,6 +17,7 @@ from bertsmith.errors import MismatchError, UsageError
 from bertsmith.finetuning.grid import ALONE, GridConfig, Trial
 from bertsmith.finetuning.results import LESS_IS_BETTER
 from bertsmith.model.bert import Bert, Heads, set_dropout, with_task
+from bertsmith.model.heads.scoring_head import ScoringHead
 from bertsmith.model.heads.several import SeveralHeads, SeveralScores
 from bertsmith.tasks.predictor import Predictor
 from bertsmith.tasks.task import Sample, SampleBatch, Task
@@ -78,7 +79,7 @@ class Material:
         return {**({MEAN: mean(found.values())} if len(found) == len(main) else {}), **found, **named}
 
 
-def head_of(model: Bert, name: str) -> nn.Module:
+def head_of(model: Bert, name: str) -> ScoringHead:
     """Return the head of a task, which answers from now on."""
     assert model.task is not None
     return model.task.use(name) if isinstance(model.task, SeveralHeads) else model.task

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Generic, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +22,11 @@ from bertsmith.engine.engine import Engine, Wanted, make_engine
 from bertsmith.errors import ArtifactError
 from bertsmith.inference.pipeline import Pipeline, check_length, check_text, refuse_single
 from bertsmith.model.bert import Bert, Heads
-from bertsmith.tasks.embed import Embed
 from bertsmith.tasks.fill import BlankReader, Filled
 from bertsmith.tasks.predictor import Predictor, predictions
 from bertsmith.tasks.saved import load_task_model
 from bertsmith.tasks.scoring.scores import check_predictions
-from bertsmith.tasks.task import Sample, SampleBatch, Task
+from bertsmith.tasks.task import Example, Prediction, Sample, SampleBatch, Task
 from bertsmith.text.tokenizer import Tokenizer
 
 Floats = npt.NDArray[np.float32]
@@ -84,7 +83,7 @@ class FillPipeline(Pipeline[str, Filled]):
         return asdict(prediction)
 
 
-class TaskPipeline(Pipeline[Any, Any]):
+class TaskPipeline(Pipeline[Any, Prediction], Generic[Example, Prediction]):
     """Answers for a fine-tuned task: typed predictions for texts, pairs, lists of words or whatever the task takes.
 
     Args:
@@ -93,7 +92,7 @@ class TaskPipeline(Pipeline[Any, Any]):
         engine: Runs its model.
     """
 
-    def __init__(self, task: Task, tokenizer: Tokenizer, engine: Engine) -> None:
+    def __init__(self, task: Task[Example, Prediction], tokenizer: Tokenizer, engine: Engine) -> None:
         super().__init__(engine, tokenizer)
         self.task = task
         assert engine.model.task is not None
@@ -101,19 +100,24 @@ class TaskPipeline(Pipeline[Any, Any]):
 
     @classmethod
     def load(
-        cls, path: str | Path, kind: type[Task] | None = None, *, device: str = "cpu", precision: Wanted = "float32"
-    ) -> Self:
+        cls,
+        path: str | Path,
+        kind: type[Task[Example, Prediction]] | None = None,
+        *,
+        device: str = "cpu",
+        precision: Wanted = "float32",
+    ) -> "TaskPipeline[Example, Prediction]":
         """Open the directory of a fine-tuned model; arguments and errors as for :func:`pipeline`."""
         task, model = load_task_model(Path(path), kind)
         return cls(task, Tokenizer.load(path), make_engine(model, device, precision))
 
-    def stream(self, inputs: Iterable[Any]) -> Iterator[Any]:
+    def stream(self, inputs: Iterable[Any]) -> Iterator[Prediction]:
         """Yield predictions in order; any number of inputs in bounded memory."""
         refuse_single(inputs)
         for _, prediction in self.predict(self.task.example(value) for value in inputs):
             yield prediction
 
-    def predict(self, examples: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    def predict(self, examples: Iterable[Example]) -> Iterator[tuple[Example, Prediction]]:
         """Yield the task's own examples, as it reads them from a file, each with its prediction."""
         return self._predictor.predict(examples)
 
@@ -121,7 +125,7 @@ class TaskPipeline(Pipeline[Any, Any]):
         """Raise :class:`InputError` for what the task does not take."""
         self.task.example(value)
 
-    def record(self, value: Any, prediction: Any) -> Mapping[str, Any]:
+    def record(self, value: Any, prediction: Prediction) -> Mapping[str, Any]:
         """Return a prediction as one JSON object, the one that ``bertsmith predict`` writes."""
         return self.task.record(self.task.example(value), prediction)
 
@@ -294,10 +298,10 @@ def pipelines(
         else:
             engine = shared.with_task(model.heads.task, model.task)
         tokenizer = Tokenizer.load(directory)
-        is_vectors = isinstance(task, Embed)
-        found[name] = (
-            VectorPipeline(engine, tokenizer, task.max_length) if is_vectors else TaskPipeline(task, tokenizer, engine)
-        )
+        if task.gives_vectors:
+            found[name] = VectorPipeline(engine, tokenizer, task.max_length)
+        else:
+            found[name] = TaskPipeline(task, tokenizer, engine)
     return found
 
 

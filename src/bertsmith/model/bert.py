@@ -7,7 +7,6 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int
@@ -18,6 +17,7 @@ from bertsmith.model.encoder import Encoder
 from bertsmith.model.heads.crf import ConditionalRandomField
 from bertsmith.model.heads.pooling import Pooler
 from bertsmith.model.heads.pretraining import MaskedTokenHead, NextSentenceHead
+from bertsmith.model.heads.scoring_head import ScoringHead, TaskHead
 from bertsmith.model.layer import SelfAttention
 from bertsmith.model.model_config import ModelConfig
 from bertsmith.types import PackedBatch
@@ -43,14 +43,6 @@ class BertOutput:
     token_logits: Tensor | None = None
     next_sentence_logits: Tensor | None = None
     task_logits: Tensor | None = None
-
-
-@runtime_checkable
-class TaskHead(Protocol):
-    """Describes the head of a fine-tuned task; comparable, so that two models can be told apart by it."""
-
-    def build(self, config: ModelConfig) -> nn.Module:
-        """Return the head: a module from (hidden (T, D), batch) to scores of sequences (B, C) or tokens (T, C)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +89,7 @@ class Bert(nn.Module):
         With a masked-token head ``positions`` are needed.
         """
         n_sequences, firsts_B = batch.n_sequences, batch.cu_seqlens[:-1].long()
-        reads_tokens = self.task is not None and not getattr(self.task, "reads_first_token_only", False)
+        reads_tokens = self.task is not None and self.task.reads == "all tokens"
         if reads_tokens or (self.masked_token is not None and positions is None):
             return self.forward(batch, positions=positions)
         rows_R = firsts_B if positions is None else torch.cat([firsts_B, positions])
@@ -155,7 +147,7 @@ def uninitialised(config: ModelConfig, heads: Heads) -> Bert:
     return model
 
 
-def with_task(model: Bert, described: TaskHead, head: nn.Module) -> Bert:
+def with_task(model: Bert, described: TaskHead, head: ScoringHead) -> Bert:
     """Return a model of the same encoder, whose weights it shares, with another task's head in place of its own."""
     sibling = copy.deepcopy(model, memo={id(model.encoder): model.encoder, id(model.task): head})
     sibling.heads = Heads(task=described)

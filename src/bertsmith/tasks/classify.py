@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bertsmith.errors import InputError, UsageError
-from bertsmith.model.bert import TaskHead
+from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.scoring.scores import class_report, class_scores, confusion_matrix
 from bertsmith.tasks.sentence_task import SentenceTask, described, mean_logits
-from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, worst
+from bertsmith.tasks.shown import ClassAnswer
+from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Seen, worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Classified:
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
 
 
-class Classify(SentenceTask):
+class Classify(SentenceTask[Classified]):
     """One text or a pair, one of C classes."""
 
     kind: ClassVar[str] = "classify"
@@ -134,6 +135,11 @@ class Classify(SentenceTask):
         if len(self.labels) == 2:
             scores["f1"] = 2 * float(gold @ predicted) / max(float((gold + predicted).sum()), 1.0)
         return scores
+
+    def shown(self, seen: Seen[TextExample, Classified]) -> ClassAnswer:
+        """Return the probability of each class."""
+        by_label = seen.prediction.probabilities
+        return ClassAnswer(list(by_label), list(by_label.values()), seen.prediction.label)
 
     def review(self, examples: Sequence[TextExample], predictions: Sequence[Classified]) -> Review:
         """Return confusion, per-class report, confidences and the worst errors."""

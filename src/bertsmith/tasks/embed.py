@@ -47,12 +47,13 @@ class Embedded:
         return float(first @ other / max(np.linalg.norm(first) * np.linalg.norm(other), 1e-12))
 
 
-class Embed(Task):
+class Embed(Task[PairExample, Embedded]):
     """A text, a vector; learnt from pairs, triplets or scored pairs."""
 
     kind: ClassVar[str] = "embed"
     pipeline_tag: ClassVar[str] = "sentence-similarity"
     usual_metric: ClassVar[str] = "spearman"
+    gives_vectors: ClassVar[bool] = True
 
     columns: Columns = Columns()
     pooling: Pooling | None = None

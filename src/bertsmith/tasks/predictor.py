@@ -4,15 +4,16 @@ While one window is computed, the next is tokenised.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bertsmith.batches.look_ahead import prepared_ahead
 from bertsmith.batches.packing import pack
-from bertsmith.tasks.task import Logits, Sample, SampleBatch, Task
+from bertsmith.model.heads.scoring_head import ScoringHead
+from bertsmith.tasks.task import Example, Logits, Prediction, Sample, SampleBatch, Task
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.types import PackedBatch
 
@@ -76,16 +77,21 @@ def pack_samples(samples: Sequence[Sample], token_budget: int) -> list[list[int]
     return [order[batch].tolist() for batch in pack(lengths[order], budget)]
 
 
-class Predictor:
+class Predictor(Generic[Example, Prediction]):
     """Applies a trained model to a task's examples."""
 
     def __init__(
-        self, task: Task, tokenizer: Tokenizer, forward: Forward, head: nn.Module, token_budget: int = TOKEN_BUDGET
+        self,
+        task: Task[Example, Prediction],
+        tokenizer: Tokenizer,
+        forward: Forward,
+        head: ScoringHead,
+        token_budget: int = TOKEN_BUDGET,
     ) -> None:
         self.task, self.tokenizer = task, tokenizer
         self._forward, self._head, self._token_budget = forward, head, token_budget
 
-    def predict(self, examples: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    def predict(self, examples: Iterable[Example]) -> Iterator[tuple[Example, Prediction]]:
         """Yield each example with its prediction, in order, in memory bounded by the look-ahead."""
         return predictions(self, examples, self._token_budget)
 
@@ -94,7 +100,7 @@ class Predictor:
         """Return the examples that are tokenised together."""
         return self.task.look_ahead
 
-    def samples(self, items: Sequence[Any]) -> list[list[Sample]]:
+    def samples(self, items: Sequence[Example]) -> list[list[Sample]]:
         """Return the samples of each example."""
         return self.task.samples(items, self.tokenizer, labelled=False)
 
@@ -102,14 +108,13 @@ class Predictor:
     def outputs(self, batch: SampleBatch) -> list[Logits]:
         """Return the logits of each sample."""
         logits = self._forward(batch.inputs).float().cpu().numpy()
-        # A row is a token or a sequence; no sequence has but one token.
-        per_token = len(logits) == batch.inputs.n_tokens
-        sizes = [sample.n_tokens if per_token else len(sample.windows) for sample in batch.samples]
+        of_tokens = self._head.scores == "tokens"
+        sizes = [sample.n_tokens if of_tokens else len(sample.windows) for sample in batch.samples]
         return np.split(logits, np.cumsum(sizes[:-1]))
 
     @torch.no_grad()
     def decode(
-        self, items: Sequence[Any], samples: Sequence[Sequence[Sample]], outputs: Sequence[Sequence[Logits]]
-    ) -> list[Any]:
+        self, items: Sequence[Example], samples: Sequence[Sequence[Sample]], outputs: Sequence[Sequence[Logits]]
+    ) -> list[Prediction]:
         """Return the task's predictions."""
         return self.task.decode(items, samples, outputs, self._head)

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bertsmith.errors import InputError
-from bertsmith.model.bert import TaskHead
+from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.scoring.scores import regression_scores
 from bertsmith.tasks.sentence_task import SentenceTask, described, mean_logits
-from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, worst
+from bertsmith.tasks.shown import NumberAnswer
+from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Seen, worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Estimated:
         return f"{self.score:.3f}"
 
 
-class Regress(SentenceTask):
+class Regress(SentenceTask[Estimated]):
     """One text or a pair, a number."""
 
     kind: ClassVar[str] = "regress"
@@ -89,6 +90,10 @@ class Regress(SentenceTask):
     def scores(self, outcomes: Floats) -> dict[str, float]:
         """Return Pearson's and Spearman's correlation and the mean squared error."""
         return regression_scores(outcomes[:, 0], outcomes[:, 1])
+
+    def shown(self, seen: Seen[TextExample, Estimated]) -> NumberAnswer:
+        """Return the number."""
+        return NumberAnswer(seen.prediction.score)
 
     def review(self, examples: Sequence[TextExample], predictions: Sequence[Estimated]) -> Review:
         """Return the examples that are farthest off."""

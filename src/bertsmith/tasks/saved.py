@@ -8,7 +8,8 @@ from bertsmith.artifacts.configuration import read_configuration
 from bertsmith.artifacts.directory import SEVERAL, TASK, load_model, save_model, verify_directory
 from bertsmith.errors import ArtifactError, ConfigError, DamagedError, InputError, MismatchError
 from bertsmith.files import atomic_directory, read_json, write_manifest
-from bertsmith.model.bert import Bert, Heads, TaskHead
+from bertsmith.model.bert import Bert, Heads
+from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import ChoiceScores, SequenceScores
 from bertsmith.model.heads.span import SpanScores
 from bertsmith.model.heads.token import TokenScores

@@ -3,18 +3,18 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 
 from bertsmith.batches.windows import Part, Window, make_windows
 from bertsmith.errors import InputError
 from bertsmith.tasks.files.texts import Columns, TextExample, read_texts
-from bertsmith.tasks.task import Floats, Logits, Sample, Submission, Task, log
+from bertsmith.tasks.task import Floats, Logits, Prediction, Sample, Submission, Task, log
 from bertsmith.text.tokenizer import Tokenizer
 
 
-class SentenceTask(Task, ABC):
+class SentenceTask(Task[TextExample, Prediction], ABC, Generic[Prediction]):
     """A judgement on a text or a pair; that on a long text is the mean of those on its windows."""
 
     columns: Columns = Columns()
@@ -49,7 +49,7 @@ class SentenceTask(Task, ABC):
         cutter.report()
         return found
 
-    def submission(self) -> Submission:
+    def submission(self) -> Submission[TextExample, Prediction]:
         """Return GLUE's form: a heading, then the row's index and the prediction."""
         return Submission(before="index\tprediction\n", line=lambda example, found: f"{example.id}\t{found}\n")
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Blocks
 from bertsmith.inspection.figures.attention_maps import attention_of_layer, head_summaries, overview, query_key, rollout
-from bertsmith.inspection.refusal import Refusal
 from bertsmith.inspection.subject import Reading, Subject
 
 TEXT, PAIR = "the cats sees the red house.", "a small child likes the moon."

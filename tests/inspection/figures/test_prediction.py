@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from bertsmith.engine.engine import make_engine
+from bertsmith.errors import Refusal
 from bertsmith.inference.pipelines import FillPipeline
+from bertsmith.inspection.cancelling import Cancelled
 from bertsmith.inspection.figures.prediction import next_sentence, predict, pseudo_perplexity
-from bertsmith.inspection.refusal import Cancelled, Refusal
 from bertsmith.inspection.subject import Subject
 from bertsmith.model.bert import MASKED_TOKEN, Heads
 

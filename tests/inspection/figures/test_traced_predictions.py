@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from bertsmith.errors import Refusal
+from bertsmith.inspection.cancelling import Cancelled
 from bertsmith.inspection.figures.ablation import ablate, ablation
 from bertsmith.inspection.figures.attribution import attribution
-from bertsmith.inspection.refusal import Cancelled, Refusal
 from bertsmith.inspection.subject import Reading, Subject
 from bertsmith.model.bert import Heads
 from bertsmith.tasks.answer import Answer

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Floats, Grid, Listed, Number
-from bertsmith.inspection.figures.interventions import Probe, in_parts, next_sentence_probe, run, task_probe, token_probe
-from bertsmith.inspection.refusal import IsCancelled, Refusal, never
+from bertsmith.inspection.cancelling import IsCancelled, never
+from bertsmith.inspection.figures.interventions import ScoreProbe, in_parts, next_sentence_probe, run, task_probe, token_probe
 from bertsmith.inspection.subject import Reading
 
 MOST_ABLATED = 128
@@ -76,7 +77,7 @@ def ablate(
     return Ablated(found.labels, found.shares[0], found.shares[1], float(found.changes[1]))
 
 
-def _probe(reading: Reading, target: Target, position: int | None) -> Probe:
+def _probe(reading: Reading, target: Target, position: int | None) -> ScoreProbe:
     if reading.n_tokens > MOST_ABLATED:
         raise Refusal(
             "too_many_tokens",
@@ -102,7 +103,7 @@ class _Compared:
     changes: Floats
 
 
-def _compare(probe: Probe, reading: Reading, kept_LBN: Tensor, is_cancelled: IsCancelled) -> _Compared:
+def _compare(probe: ScoreProbe, reading: Reading, kept_LBN: Tensor, is_cancelled: IsCancelled) -> _Compared:
     shares, changes = [], []
     first_C: Tensor | None = None
     for part in in_parts(kept_LBN.shape[1], reading.n_tokens, is_cancelled):

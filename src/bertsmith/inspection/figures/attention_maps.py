@@ -138,13 +138,13 @@ class HeadSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Heads:
+class HeadSummaries:
     """A summary of each head, by layer."""
 
     heads: list[list[HeadSummary]]
 
 
-def head_summaries(reading: Reading) -> Heads:
+def head_summaries(reading: Reading) -> HeadSummaries:
     """Return what each head does with the text."""
     n_tokens = reading.n_tokens
     relations = _relations(reading)
@@ -159,7 +159,7 @@ def head_summaries(reading: Reading) -> Heads:
             for shares, entropy in zip(shares_NR, entropies_N.tolist(), strict=True)
         ]
         found.append(layer)
-    return Heads(found)
+    return HeadSummaries(found)
 
 
 def _relations(reading: Reading) -> dict[str, npt.NDArray[np.floating]]:

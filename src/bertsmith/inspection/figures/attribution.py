@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Floats, Listed, Number
-from bertsmith.inspection.figures.interventions import Probe, in_parts, run, task_probe, token_probe
-from bertsmith.inspection.refusal import Cancelled, IsCancelled, Refusal, never
+from bertsmith.inspection.cancelling import Cancelled, IsCancelled, never
+from bertsmith.inspection.figures.interventions import ScoreProbe, in_parts, run, task_probe, token_probe
 from bertsmith.inspection.subject import Reading
 
 MOST_ATTRIBUTED = 256
@@ -81,7 +82,7 @@ def attribution(
     return _integrated(probe, reading, number, position, is_cancelled)
 
 
-def _number(probe: Probe, reading: Reading, target: str | None) -> int:
+def _number(probe: ScoreProbe, reading: Reading, target: str | None) -> int:
     if target is None:
         batch = probe.batch(probe.token_ids[None])
         with torch.inference_mode():
@@ -91,7 +92,7 @@ def _number(probe: Probe, reading: Reading, target: str | None) -> int:
     return list(probe.labels).index(target)
 
 
-def _erased(probe: Probe, reading: Reading, number: int, position: int | None, is_cancelled: IsCancelled) -> Attribution:
+def _erased(probe: ScoreProbe, reading: Reading, number: int, position: int | None, is_cancelled: IsCancelled) -> Attribution:
     """Return the score less that with the token replaced by ``[MASK]``, for each token in turn."""
     n_tokens = reading.n_tokens
     token_ids_BT = np.tile(probe.token_ids, (1 + n_tokens, 1))
@@ -114,7 +115,9 @@ def _nothing(reading: Reading) -> int:
     return tokenizer.unk_id if tokenizer.mask_id is None else tokenizer.mask_id
 
 
-def _integrated(probe: Probe, reading: Reading, number: int, position: int | None, is_cancelled: IsCancelled) -> Attribution:
+def _integrated(
+    probe: ScoreProbe, reading: Reading, number: int, position: int | None, is_cancelled: IsCancelled
+) -> Attribution:
     """Return integrated gradients along the line from the text of nothing but ``[MASK]`` to the text, in token embeddings."""
     from captum.attr import IntegratedGradients  # with matplotlib, so slow to import
 
