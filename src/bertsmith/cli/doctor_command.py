@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from bertsmith.inference.pipelines import Wanted
     from bertsmith.machine import Cores
-    from bertsmith.model.attention import AttentionPlan
+    from bertsmith.model.attention_plan import AttentionPlan
     from bertsmith.model.bert import Bert
 
 

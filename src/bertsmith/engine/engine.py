@@ -17,7 +17,7 @@ from bertsmith.engine.kernels import Activation, Int8Linear, PackedLinear, Plain
 from bertsmith.engine.rounding import smoothing
 from bertsmith.errors import UsageError
 from bertsmith.machine import has_bf16, has_int8
-from bertsmith.model.attention import Attended, AttentionPlan
+from bertsmith.model.attention_plan import Attended, AttentionPlan
 from bertsmith.model.bert import Bert, BertOutput, TaskHead, with_task
 from bertsmith.model.encoder import Encoded, Encoder
 from bertsmith.model.layer import Layer

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from bertsmith.inspection.refusal import Cancelled, IsCancelled, Refusal
 from bertsmith.inspection.subject import TOKENS_AT_ONCE, Reading
-from bertsmith.model.attention import Attended, AttentionPlan, plan_attention
+from bertsmith.model.attention import plan_attention
+from bertsmith.model.attention_plan import Attended, AttentionPlan
 from bertsmith.model.bert import Bert
 from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import Choose
