@@ -5,6 +5,7 @@ Dimensions: T tokens of the batch laid end to end, R rows of them that are wante
 
 import copy
 import logging
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Literal, Protocol, cast
@@ -19,7 +20,7 @@ from bertsmith.errors import UsageError
 from bertsmith.machine import has_bf16, has_int8
 from bertsmith.model.attention_plan import Attended, AttentionPlan
 from bertsmith.model.bert import Bert, BertOutput, TaskHead, with_task
-from bertsmith.model.encoder import Encoded, Encoder
+from bertsmith.model.encoder import Encoded, TextEncoder
 from bertsmith.model.layer import Layer
 from bertsmith.tasks.predictor import TOKEN_BUDGET
 from bertsmith.types import PackedBatch
@@ -127,11 +128,11 @@ def _rearranged(model: Bert, precision: Precision, half: torch.dtype) -> Bert:
     exact = PackedLinear if has_onednn else PlainLinear
     packed = copy.deepcopy(model, memo={id(parameter): parameter for parameter in model.parameters()}).eval()
     encoder = packed.encoder
-    if avx512.fits(model.config):
-        packed.encoder = cast(Encoder, avx512.Avx512Encoder(encoder, precision))
+    if avx512.fits(encoder):
+        packed.encoder = avx512.Avx512Encoder(encoder, precision)
     else:
         dense = _int8(encoder, dtype) if precision == "int8" else partial(exact, dtype=dtype)
-        encoder.layers = nn.ModuleList(_InferenceLayer(cast(Layer, layer), dense) for layer in encoder.layers)
+        encoder.layers = cast(Sequence[Layer], nn.ModuleList(_InferenceLayer(layer, dense) for layer in encoder.layers))
         encoder.embeddings.register_forward_hook(lambda _module, _inputs, hidden: hidden.to(dtype))
     for part in (packed.pooler, packed.masked_token, packed.next_sentence):
         for parent in () if part is None else list(part.modules()):
@@ -143,7 +144,7 @@ def _rearranged(model: Bert, precision: Precision, half: torch.dtype) -> Bert:
     return packed
 
 
-def _int8(encoder: Encoder, dtype: torch.dtype) -> _Dense:
+def _int8(encoder: TextEncoder, dtype: torch.dtype) -> _Dense:
     factors = smoothing(encoder)
 
     def dense(linear: nn.Linear, *, activation: Activation | None = None) -> nn.Module:

@@ -50,14 +50,14 @@ class BlockAttention:
             lengths = list(group)
             self._blocks.append((start, lengths))
             start += sum(lengths)
-        self._layouts: list[_Layout] = []
+        self._layouts: dict[int, list[_Layout]] = {}  # by the number of heads, in which layers may differ
 
     def attend(self, query_key_value: Float[Tensor, "T 3 N H"], dropout: float) -> Attended:
         """Return the context vectors (T, N, H)."""
-        if not self._layouts:
-            n_heads = query_key_value.shape[2]
-            self._layouts = [_Layout(start, lengths, n_heads) for start, lengths in self._blocks]
-        return Attended(_Attention.apply(query_key_value, self._layouts, dropout))  # type: ignore[no-untyped-call]
+        n_heads = query_key_value.shape[2]
+        if n_heads not in self._layouts:
+            self._layouts[n_heads] = [_Layout(start, lengths, n_heads) for start, lengths in self._blocks]
+        return Attended(_Attention.apply(query_key_value, self._layouts[n_heads], dropout))  # type: ignore[no-untyped-call]
 
 
 class _Layout:
