@@ -15,7 +15,8 @@ from bertsmith.engine.avx512 import Avx512Encoder, is_built, suits_processor
 from bertsmith.engine.engine import Engine, Wanted, choose_precision
 from bertsmith.finetuning.grid import FinetuneConfig
 from bertsmith.inference.pipelines import pipeline
-from bertsmith.model.attention import AttentionPlan, plan_attention
+from bertsmith.model.attention import plan_attention
+from bertsmith.model.attention_plan import AttentionPlan
 from bertsmith.model.bert import Bert, Heads, uninitialised
 from bertsmith.model.model_config import ModelConfig, preset
 from bertsmith.training.precision import apply_precision

@@ -150,7 +150,7 @@ def _answering(job: Job, device: torch.device) -> tuple[Callable[[PackedBatch], 
 
 def _answer(answer: Callable[[PackedBatch], Tensor], model: Bert, lengths: Sequence[int]) -> _Work:
     batch = _batch(lengths, model)
-    operations = encoder_operations(model.config, batch.cu_seqlens.diff(), _n_rows(model, batch))
+    operations = encoder_operations(model.encoder, batch.cu_seqlens.diff(), _n_rows(model, batch))
     return _Work(batch.n_tokens, operations, partial(answer, batch))
 
 
@@ -172,7 +172,7 @@ def _training(job: Job, device: torch.device) -> list[_Work]:
     for lengths in _packed(job.lengths, Optimisation().batch_tokens):
         batch = _pretraining_batch(lengths, model)
         step = partial(trainer.step, 1, [batch.to(device)], len(batch.masked_positions), n_pairs(batch), 1e-6)
-        works.append(_Work(batch.inputs.n_tokens, step_operations(model.config, batch), step))
+        works.append(_Work(batch.inputs.n_tokens, step_operations(model, batch), step))
     return works
 
 
@@ -194,7 +194,7 @@ def _finetuning(job: Job, model: Bert, device: torch.device, dtype: torch.dtype)
     repeated = list(islice(cycle(job.lengths), max(len(job.lengths), _SEQUENCES_A_STEP)))
     for first in range(0, len(repeated), _SEQUENCES_A_STEP):
         batch = _batch(sorted(repeated[first : first + _SEQUENCES_A_STEP], reverse=True), model)
-        operations = 3 * encoder_operations(model.config, batch.cu_seqlens.diff(), _n_rows(model, batch))
+        operations = 3 * encoder_operations(model.encoder, batch.cu_seqlens.diff(), _n_rows(model, batch))
         works.append(_Work(batch.n_tokens, operations, partial(step, batch)))
     return works
 

@@ -9,7 +9,7 @@ layer's input, M of its output.
 
 import ctypes
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import accumulate
@@ -22,9 +22,9 @@ from bertsmith.engine.kernels import Activation, Precision
 from bertsmith.engine.rounding import smoothing, whole_numbers
 from bertsmith.errors import MismatchError
 from bertsmith.machine import cpu_flags
-from bertsmith.model.encoder import Encoded, Encoder
+from bertsmith.model.attention_plan import AttentionPlan
+from bertsmith.model.encoder import Encoded, TextEncoder
 from bertsmith.model.layer import Layer
-from bertsmith.model.model_config import ModelConfig
 from bertsmith.types import PackedBatch
 
 _PANEL = 32
@@ -77,10 +77,18 @@ def is_built() -> bool:
     return _library() is not None
 
 
-def fits(config: ModelConfig) -> bool:
-    """Say whether this machine has the code, and the model's widths are whole panels."""
-    widths = (config.width, config.feed_forward_width, config.head_width)
-    return suits_processor() and is_built() and all(width % _PANEL == 0 for width in widths)
+def fits(encoder: TextEncoder) -> bool:
+    """Say whether this machine has the code, and all layers are of one shape whose widths are whole panels."""
+    shapes = {_shape(layer) for layer in encoder.layers}
+    if not (suits_processor() and is_built() and len(shapes) == 1):
+        return False
+    ((n_heads, width, inner_width),) = shapes
+    return width == encoder.config.width and all(part % _PANEL == 0 for part in (width, width // n_heads, inner_width))
+
+
+def _shape(layer: Layer) -> tuple[int, int, int]:
+    """Return a layer's heads, their width together and its feed-forward's inner width."""
+    return layer.attention.n_heads, layer.attention.output.in_features, layer.feed_forward_in.out_features
 
 
 @cache
@@ -113,9 +121,10 @@ class Avx512Encoder(nn.Module):
     weights have a scale for each column of the output, inputs one for each token, found when they come.
     """
 
-    def __init__(self, encoder: Encoder, precision: Precision) -> None:
+    def __init__(self, encoder: TextEncoder, precision: Precision) -> None:
         super().__init__()
         self.config, self.embeddings = encoder.config, encoder.embeddings.eval()
+        self.layers: Sequence[Layer] = ()
         self._dtype = torch.float32 if precision == "float32" else torch.bfloat16
         self._library, self._structures = cast(ctypes.CDLL, _library()), _Structures(encoder, precision)
 
@@ -134,14 +143,23 @@ class Avx512Encoder(nn.Module):
         self._library = library
 
     def forward(
-        self, batch: PackedBatch, want_layers: bool = False, want_attention: bool = False, rows_R: Tensor | None = None
+        self,
+        batch: PackedBatch,
+        plans: Sequence[AttentionPlan] | None = None,
+        *,
+        token_vectors_TD: Tensor | None = None,
+        want_layers: bool = False,
+        want_attention: bool = False,
+        rows_R: Tensor | None = None,
     ) -> Encoded:
-        """Encode the batch as :class:`Encoder` does, whose attention probabilities there are none of here."""
-        assert not want_attention, "ask the model that the engine was made of"
+        """Encode the batch as :class:`TextEncoder` says, with attention of its own; ValueError when asked for another."""
+        if plans is not None or want_attention:
+            raise ValueError("this encoder takes no attention plans and shows no attention: ask the model it was made of")
         n_tokens, width = batch.n_tokens, self.config.width
         # All layers' inputs, or two that take turns.
-        states_LTD = torch.empty(self.config.n_layers if want_layers else 2, n_tokens, width, dtype=self._dtype)
-        states_LTD[0] = self.embeddings(batch)
+        n_states = self._structures.encoder.n_layers if want_layers else 2
+        states_LTD = torch.empty(n_states, n_tokens, width, dtype=self._dtype)
+        states_LTD[0] = self.embeddings(batch, token_vectors_TD)
         # As whole numbers from 0 on, and none beyond the last.
         rows_R = None if rows_R is None else torch.arange(n_tokens)[rows_R]
         n_rows = n_tokens if rows_R is None else len(rows_R)
@@ -162,14 +180,14 @@ class _Structures:
     Panels have one piece of memory, taken first, lest what is needed for a moment leave holes between them.
     """
 
-    def __init__(self, encoder: Encoder, precision: Precision) -> None:
+    def __init__(self, encoder: TextEncoder, precision: Precision) -> None:
         self._precision = precision
-        n_weights = sum(linear.weight.numel() for linear in encoder.layers.modules() if isinstance(linear, nn.Linear))
+        linears = [part for layer in encoder.layers for part in layer.modules() if isinstance(part, nn.Linear)]
+        n_weights = sum(linear.weight.numel() for linear in linears)
         self._room, self._used = torch.empty(n_weights, dtype=_DTYPES[precision]), 0
         factors = smoothing(encoder) if precision == "int8" else {}
-        self._parts = [part for layer in encoder.layers for part in self._layer(cast(Layer, layer), factors)]
-        config = encoder.config
-        self._sizes = config.n_layers, config.n_heads, config.width, config.feed_forward_width
+        self._parts = [part for layer in encoder.layers for part in self._layer(layer, factors)]
+        self._shape = _shape(encoder.layers[0])
         self.encoder = self._linked()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -189,7 +207,7 @@ class _Structures:
             for part, start in zip(self._parts, starts, strict=False)
         ]
         layers = [_Layer(*dense[first : first + 4]) for first in range(0, len(dense), 4)]
-        return _Encoder(*self._sizes, (_Layer * len(layers))(*layers), _KINDS[self._precision])
+        return _Encoder(len(layers), *self._shape, (_Layer * len(layers))(*layers), _KINDS[self._precision])
 
     def _layer(self, layer: Layer, factors: dict[nn.Linear, Tensor]) -> Iterator["_Part"]:
         first, inner = layer.attention.query_key_value, layer.feed_forward_in

@@ -6,6 +6,7 @@ Dimensions: T tokens of the batch laid end to end, R rows of them that are wante
 import copy
 import logging
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Literal, Protocol, cast
@@ -18,9 +19,9 @@ from bertsmith.engine.kernels import Activation, Int8Linear, PackedLinear, Plain
 from bertsmith.engine.rounding import smoothing
 from bertsmith.errors import UsageError
 from bertsmith.machine import choose_device, has_bf16, has_int8
-from bertsmith.model.attention import Attended, AttentionPlan
+from bertsmith.model.attention_plan import Attended, AttentionPlan
 from bertsmith.model.bert import Bert, BertOutput, with_task
-from bertsmith.model.encoder import Encoded, Encoder
+from bertsmith.model.encoder import Encoded, TextEncoder
 from bertsmith.model.heads.scoring_head import ScoringHead, TaskHead
 from bertsmith.model.layer import Layer
 from bertsmith.tasks.predictor import TOKEN_BUDGET
@@ -173,11 +174,11 @@ def _rearranged(model: Bert, precision: Precision, half: torch.dtype) -> Bert:
     exact = PackedLinear if has_onednn else PlainLinear
     packed = copy.deepcopy(model, memo={id(parameter): parameter for parameter in model.parameters()}).eval()
     encoder = packed.encoder
-    if avx512.fits(model.config):
-        packed.encoder = cast(Encoder, avx512.Avx512Encoder(encoder, precision))
+    if avx512.fits(encoder):
+        packed.encoder = avx512.Avx512Encoder(encoder, precision)
     else:
         dense = _int8(encoder, dtype) if precision == "int8" else partial(exact, dtype=dtype)
-        encoder.layers = nn.ModuleList(_InferenceLayer(cast(Layer, layer), dense) for layer in encoder.layers)
+        encoder.layers = cast(Sequence[Layer], nn.ModuleList(_InferenceLayer(layer, dense) for layer in encoder.layers))
         encoder.embeddings.register_forward_hook(partial(_converted, dtype))
     for part in (packed.pooler, packed.masked_token, packed.next_sentence):
         for parent in () if part is None else list(part.modules()):
@@ -193,7 +194,7 @@ def _converted(dtype: torch.dtype, _module: nn.Module, _inputs: object, hidden: 
     return hidden.to(dtype)
 
 
-def _int8(encoder: Encoder, dtype: torch.dtype) -> _Dense:
+def _int8(encoder: TextEncoder, dtype: torch.dtype) -> _Dense:
     factors = smoothing(encoder)
 
     def dense(linear: nn.Linear, *, activation: Activation | None = None) -> nn.Module:

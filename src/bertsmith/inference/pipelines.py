@@ -12,7 +12,6 @@ from typing import Any, Generic, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
 from bertsmith.artifacts.configuration import read_configuration
 from bertsmith.artifacts.directory import TASK, load_model, task_directories, verify_directory
@@ -291,7 +290,7 @@ def pipelines(
     for name, directory in task_directories(Path(path)).items():
         task, model = load_task_model(directory)
         assert model.task is not None and model.heads.task is not None
-        shared = next((engine for other, engine in engines if _equal(other.encoder, model.encoder)), None)
+        shared = next((engine for other, engine in engines if _equal_encoders(other, model)), None)
         if shared is None:
             engine = make_engine(model, device, precision)
             engines.append((model, engine))
@@ -305,6 +304,6 @@ def pipelines(
     return found
 
 
-def _equal(one: nn.Module, other: nn.Module) -> bool:
-    tensors, others = one.state_dict(), other.state_dict()
+def _equal_encoders(one: Bert, other: Bert) -> bool:
+    tensors, others = (model.get_submodule("encoder").state_dict() for model in (one, other))
     return tensors.keys() == others.keys() and all(torch.equal(tensor.cpu(), others[name]) for name, tensor in tensors.items())

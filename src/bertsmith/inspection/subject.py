@@ -88,8 +88,8 @@ class Subject:
 
     def _room(self) -> int:
         """Return the most tokens that the model has positions, and the page memory for the attention, for."""
-        config = self.model.config
-        return min(config.max_positions, math.isqrt(_ATTENTION_BYTES // (4 * config.n_layers * config.n_heads)))
+        n_heads = sum(layer.attention.n_heads for layer in self.model.encoder.layers)
+        return min(self.model.config.max_positions, math.isqrt(_ATTENTION_BYTES // (4 * n_heads)))
 
     def read(self, text: str, pair: str | None = None) -> "Reading":
         """Return what the model makes of a text or a pair."""

@@ -13,7 +13,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from bertsmith.model.dropout import Dropout
-from bertsmith.model.encoder import Encoder
+from bertsmith.model.encoder import Encoder, TextEncoder
 from bertsmith.model.heads.crf import ConditionalRandomField
 from bertsmith.model.heads.pooling import Pooler
 from bertsmith.model.heads.pretraining import MaskedTokenHead, NextSentenceHead
@@ -61,6 +61,8 @@ MASKED_TOKEN = Heads(masked_token=True)
 
 class Bert(nn.Module):
     """An encoder and its heads."""
+
+    encoder: TextEncoder
 
     def __init__(self, config: ModelConfig, heads: Heads) -> None:
         super().__init__()
@@ -111,7 +113,7 @@ class Bert(nn.Module):
         want_attention: bool = False,
     ) -> BertOutput:
         """Encode the batch and apply the heads; the masked-token head at ``positions`` (all T when None)."""
-        encoded = self.encoder(batch, want_layers, want_attention)
+        encoded = self.encoder(batch, want_layers=want_layers, want_attention=want_attention)
         hidden_TD = encoded.hidden
         token_logits_MV = None
         if self.masked_token is not None:
@@ -175,7 +177,7 @@ def initialise(model: Bert, seed: int) -> None:
 
 def initialise_heads(model: Bert, seed: int) -> None:
     """Draw the weights of all heads as :func:`initialise` does, and leave the encoder's as they are."""
-    _initialise([part for part in model.children() if part is not model.encoder], model.config.initializer_range, seed)
+    _initialise([part for name, part in model.named_children() if name != "encoder"], model.config.initializer_range, seed)
 
 
 def _initialise(parts: Sequence[nn.Module], deviation: float, seed: int) -> None:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bertsmith.model.attention import Attended, AttentionPlan
+from bertsmith.model.attention_plan import Attended, AttentionPlan
 from bertsmith.model.dropout import Dropout
 from bertsmith.model.model_config import ModelConfig
 

@@ -150,7 +150,7 @@ class Loop:
         except DivergedError as error:
             raise DivergedError(f"{error}; {self._remedy()}") from None
         seconds = time.monotonic() - started
-        operations = sum(step_operations(self.trainer.master.config, batch) for _, batch in group)
+        operations = sum(step_operations(self.trainer.master, batch) for _, batch in group)
         self.meter.add(tally.tokens, operations * self.ranks.world, seconds)
         state = State(number, agreed.elapsed + seconds, group[-1][0], state.tokens + tally.tokens)
         task.advance(1)

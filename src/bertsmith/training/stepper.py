@@ -83,8 +83,7 @@ def compile_layers(model: Bert, *, attention_too: bool, **options: Any) -> None:
     """
     for layer in model.encoder.layers:
         if not attention_too:
-            attention = layer.get_submodule("attention")
-            attention.forward = torch.compiler.disable(attention.forward)  # type: ignore[no-untyped-call]
+            layer.attention.forward = torch.compiler.disable(layer.attention.forward)  # type: ignore[no-untyped-call, method-assign]
         layer.compile(**options)
     if model.masked_token is not None:
         model.masked_token.compile(**options)

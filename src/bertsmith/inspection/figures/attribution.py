@@ -15,7 +15,7 @@ from torch import Tensor
 from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Floats, Listed, Number
 from bertsmith.inspection.cancelling import Cancelled, IsCancelled, never
-from bertsmith.inspection.figures.interventions import ScoreProbe, in_parts, run, task_probe, token_probe
+from bertsmith.inspection.figures.interventions import ScoreProbe, in_parts, task_probe, token_probe
 from bertsmith.inspection.subject import Reading
 
 MOST_ATTRIBUTED = 256
@@ -86,7 +86,7 @@ def _number(probe: ScoreProbe, reading: Reading, target: str | None) -> int:
     if target is None:
         batch = probe.batch(probe.token_ids[None])
         with torch.inference_mode():
-            return int(probe.logits(run(reading.subject.model, batch), batch)[0].argmax())
+            return int(probe.logits(reading.subject.model.encoder(batch).hidden, batch)[0].argmax())
     if target not in probe.labels:
         raise Refusal("invalid", f"{target!r} is no label or token of this model", field="target")
     return list(probe.labels).index(target)
@@ -101,7 +101,7 @@ def _erased(probe: ScoreProbe, reading: Reading, number: int, position: int | No
     for part in in_parts(len(token_ids_BT), n_tokens, is_cancelled):
         batch = probe.batch(token_ids_BT[part])
         with torch.inference_mode():
-            scores.append(probe.logits(run(reading.subject.model, batch), batch)[:, number])
+            scores.append(probe.logits(reading.subject.model.encoder(batch).hidden, batch)[:, number])
     value, *without = torch.cat(scores).tolist()
     differences = np.array(
         [0.0 if special else value - score for special, score in zip(reading.is_special, without, strict=True)]
@@ -121,16 +121,16 @@ def _integrated(
     """Return integrated gradients along the line from the text of nothing but ``[MASK]`` to the text, in token embeddings."""
     from captum.attr import IntegratedGradients  # with matplotlib, so slow to import
 
-    model, n_tokens = reading.subject.model, reading.n_tokens
+    encoder, n_tokens = reading.subject.model.encoder, reading.n_tokens
 
     def score(embedded_BTD: Tensor) -> Tensor:
         if is_cancelled():
             raise Cancelled
         batch = probe.batch(np.tile(probe.token_ids, (len(embedded_BTD), 1)))
-        return probe.logits(run(model, batch, token_embeddings=embedded_BTD.flatten(0, 1)), batch)[:, number]
+        return probe.logits(encoder(batch, token_vectors_TD=embedded_BTD.flatten(0, 1)).hidden, batch)[:, number]
 
     nothing = np.where(reading.is_special, probe.token_ids, _nothing(reading))
-    embed = model.encoder.embeddings.token
+    embed = encoder.embeddings.token
     embedded_1TD, nothing_1TD = (embed(torch.from_numpy(token_ids))[None] for token_ids in (probe.token_ids, nothing))
     parts_1TD = IntegratedGradients(score).attribute(
         embedded_1TD, nothing_1TD, n_steps=_STEPS, internal_batch_size=max(1, 1024 // n_tokens)

@@ -1,7 +1,6 @@
-"""What can be asked of a model as scores that change when something inside it changes; and running a model with its insides
-changed, without touching it, so that others may use it at the same time.
+"""What can be asked of a model as scores that change when something inside it changes.
 
-Dimensions: T tokens of one sequence, B copies of it, N heads, H head width, D width, C scores.
+Dimensions: T tokens of one sequence, B copies of it, D width, C scores.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +14,6 @@ from bertsmith.errors import Refusal
 from bertsmith.inspection.cancelling import Cancelled, IsCancelled
 from bertsmith.inspection.figures.finetuned import task_answer
 from bertsmith.inspection.subject import TOKENS_AT_ONCE, Reading
-from bertsmith.model.attention import Attended, AttentionPlan, plan_attention
-from bertsmith.model.bert import Bert
 from bertsmith.tasks.shown import SpanAnswer
 from bertsmith.types import PackedBatch
 
@@ -147,40 +144,6 @@ def _ids(reading: Reading) -> Integers:
 
 def _segments(reading: Reading) -> Integers:
     return np.array(reading.encoding.segment_ids, np.int64)
-
-
-class _HeadsKept:
-    """Attention in which some heads of some sequences say nothing: their contexts are 0."""
-
-    def __init__(self, plan: AttentionPlan, kept_TN1: Tensor) -> None:
-        self._plan, self._kept_TN1 = plan, kept_TN1
-
-    def attend(self, query_key_value: Tensor, dropout: float) -> Attended:
-        """Return the context vectors (T, N, H)."""
-        return Attended(self._plan.attend(query_key_value, dropout).context * self._kept_TN1)
-
-
-def run(model: Bert, batch: PackedBatch, *, token_embeddings: Tensor | None = None, kept_LBN: Tensor | None = None) -> Tensor:
-    """Return the last layer's output (B T, D) with the model's insides changed.
-
-    Args:
-        model: The model.
-        batch: Its input.
-        token_embeddings: (B T, D) in the place of the tokens' own.
-        kept_LBN: 1 for heads that work as usual, 0 for those that are switched off, by layer, sequence and head.
-    """
-    embeddings = model.encoder.embeddings
-    tokens_TD = embeddings.token(batch.token_ids) if token_embeddings is None else token_embeddings
-    hidden_TD = embeddings.norm(tokens_TD + embeddings.segment(batch.segment_ids) + embeddings.position(batch.position_ids))
-    plan = plan_attention(batch, hidden_TD.dtype, 0.0, want_probabilities=False)
-    lengths_B = batch.cu_seqlens.diff().long()
-    for number, layer in enumerate(model.encoder.layers):
-        own = plan
-        if kept_LBN is not None:
-            own = _HeadsKept(plan, kept_LBN[number].repeat_interleave(lengths_B, dim=0)[:, :, None])
-        hidden_TD = layer(hidden_TD, own).context
-    result: Tensor = hidden_TD
-    return result
 
 
 def in_parts(n_copies: int, n_tokens: int, is_cancelled: IsCancelled) -> Iterator[slice]:
