@@ -15,7 +15,7 @@ from torch import Tensor
 from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Floats, Grid, Listed, Number
 from bertsmith.inspection.cancelling import IsCancelled, never
-from bertsmith.inspection.figures.interventions import ScoreProbe, in_parts, next_sentence_probe, task_probe, token_probe
+from bertsmith.inspection.figures.score_probes import ScoreProbe, in_parts, next_sentence_probe, task_probe, token_probe
 from bertsmith.inspection.subject import Reading
 from bertsmith.model.attention import plan_attention
 from bertsmith.model.attention_plan import Attended, AttentionPlan

@@ -15,7 +15,7 @@ from torch import Tensor
 from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Floats, Listed, Number
 from bertsmith.inspection.cancelling import Cancelled, IsCancelled, never
-from bertsmith.inspection.figures.interventions import ScoreProbe, in_parts, task_probe, token_probe
+from bertsmith.inspection.figures.score_probes import ScoreProbe, in_parts, task_probe, token_probe
 from bertsmith.inspection.subject import Reading
 
 MOST_ATTRIBUTED = 256

@@ -17,7 +17,7 @@ from torch import Tensor
 from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Number
 from bertsmith.inspection.cancelling import IsCancelled, never
-from bertsmith.inspection.figures.interventions import in_parts, masked_ids, next_sentence_probe
+from bertsmith.inspection.figures.score_probes import in_parts, masked_ids, next_sentence_probe
 from bertsmith.inspection.subject import Reading
 from bertsmith.types import PackedBatch
 
