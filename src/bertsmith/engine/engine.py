@@ -30,7 +30,7 @@ from bertsmith.types import PackedBatch
 Wanted = Literal["auto", "float32", "bf16", "int8"]
 
 
-class _Dense(Protocol):
+class _MakeDense(Protocol):
     """Makes of a linear layer what computes it."""
 
     def __call__(self, linear: nn.Linear, *, activation: Activation | None = None) -> nn.Module: ...
@@ -194,7 +194,7 @@ def _converted(dtype: torch.dtype, _module: nn.Module, _inputs: object, hidden: 
     return hidden.to(dtype)
 
 
-def _int8(encoder: TextEncoder, dtype: torch.dtype) -> _Dense:
+def _int8(encoder: TextEncoder, dtype: torch.dtype) -> _MakeDense:
     factors = smoothing(encoder)
 
     def dense(linear: nn.Linear, *, activation: Activation | None = None) -> nn.Module:
@@ -206,7 +206,7 @@ def _int8(encoder: TextEncoder, dtype: torch.dtype) -> _Dense:
 class _InferenceLayer(nn.Module):
     """A Transformer layer without dropout whose sums are made in place; takes the place of :class:`Layer`."""
 
-    def __init__(self, layer: Layer, dense: _Dense) -> None:
+    def __init__(self, layer: Layer, dense: _MakeDense) -> None:
         super().__init__()
         attention = layer.attention
         self.n_heads = attention.n_heads
