@@ -20,9 +20,9 @@ from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.scoring.scores import class_report, class_scores, confusion_matrix
-from bertsmith.tasks.sentence_task import SentenceTask, described, mean_logits
+from bertsmith.tasks.sentence_task import SentenceTask, described
 from bertsmith.tasks.shown import ClassAnswer
-from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Seen, worst
+from bertsmith.tasks.task import Floats, Mistake, Review, SampleBatch, Seen, worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +99,10 @@ class Classify(SentenceTask[Classified]):
         """Return (B, C)."""
         return logits.log_softmax(-1)
 
-    def decode(
-        self,
-        examples: Sequence[TextExample],
-        samples: Sequence[Sequence[Sample]],  # noqa: ARG002
-        logits: Sequence[Sequence[Logits]],
-        head: nn.Module,  # noqa: ARG002
-    ) -> list[Classified]:
-        """Return the likeliest class of each example."""
-        if not examples:
-            return []
-        logits_nC = mean_logits(logits)
-        exponentials_nC = np.exp(logits_nC - logits_nC.max(axis=1, keepdims=True))
-        probabilities_nC = exponentials_nC / exponentials_nC.sum(axis=1, keepdims=True)
-        return [self._classified(row) for row in probabilities_nC]
-
-    def _classified(self, probabilities_C: Floats) -> Classified:
+    def predicted(self, logits_C: Floats) -> Classified:
+        """Return the likeliest class."""
+        exponentials_C = np.exp(logits_C - logits_C.max())
+        probabilities_C = exponentials_C / exponentials_C.sum()
         best = int(probabilities_C.argmax())
         by_label = dict(zip(self.labels, probabilities_C.tolist(), strict=True))
         return Classified(self.labels[best], float(probabilities_C[best]), by_label)

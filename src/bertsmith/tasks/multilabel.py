@@ -22,9 +22,9 @@ from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.tasks.classify import check_labels, sort_labels
 from bertsmith.tasks.files.texts import TextExample, read_texts
 from bertsmith.tasks.scoring.scores import multilabel_scores, tune_thresholds
-from bertsmith.tasks.sentence_task import SentenceTask, described, mean_logits
+from bertsmith.tasks.sentence_task import SentenceTask, described
 from bertsmith.tasks.shown import LabelsAnswer
-from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Seen, worst
+from bertsmith.tasks.task import Floats, Mistake, Review, SampleBatch, Seen, worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +95,10 @@ class Multilabel(SentenceTask[Labelled]):
         """Return (2, B, C): of having each label and of not having it."""
         return torch.stack([F.logsigmoid(logits), F.logsigmoid(-logits)])
 
-    def decode(
-        self,
-        examples: Sequence[TextExample],  # noqa: ARG002
-        samples: Sequence[Sequence[Sample]],  # noqa: ARG002
-        logits: Sequence[Sequence[Logits]],
-        head: nn.Module,  # noqa: ARG002
-    ) -> list[Labelled]:
-        """Return the labels of each example."""
-        probabilities_nC = [(1 + np.tanh(row / 2)) / 2 for row in mean_logits(logits)]
-        return [self.apply(Labelled((), dict(zip(self.labels, row.tolist(), strict=True)))) for row in probabilities_nC]
+    def predicted(self, logits_C: Floats) -> Labelled:
+        """Return the labels."""
+        probabilities_C = (1 + np.tanh(logits_C / 2)) / 2
+        return self.apply(Labelled((), dict(zip(self.labels, probabilities_C.tolist(), strict=True))))
 
     def tuned(self, examples: Sequence[TextExample], predictions: Sequence[Labelled]) -> Self:
         """Return the task with the thresholds that are best on these examples, unless they were given."""

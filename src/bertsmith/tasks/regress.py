@@ -18,9 +18,9 @@ from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.scoring.scores import regression_scores
-from bertsmith.tasks.sentence_task import SentenceTask, described, mean_logits
+from bertsmith.tasks.sentence_task import SentenceTask, described
 from bertsmith.tasks.shown import NumberAnswer
-from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Seen, worst
+from bertsmith.tasks.task import Floats, Mistake, Review, SampleBatch, Seen, worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +72,9 @@ class Regress(SentenceTask[Estimated]):
         """Return the squared error."""
         return F.mse_loss(logits[:, 0], batch.targets(torch.float32, logits.device), reduction="sum")
 
-    def decode(
-        self,
-        examples: Sequence[TextExample],  # noqa: ARG002
-        samples: Sequence[Sequence[Sample]],  # noqa: ARG002
-        logits: Sequence[Sequence[Logits]],
-        head: nn.Module,  # noqa: ARG002
-    ) -> list[Estimated]:
-        """Return the number of each example."""
-        return [Estimated(float(row[0])) for row in mean_logits(logits)]
+    def predicted(self, logits_C: Floats) -> Estimated:
+        """Return the number."""
+        return Estimated(float(logits_C[0]))
 
     def outcomes(self, examples: Sequence[TextExample], predictions: Sequence[Estimated]) -> Floats:
         """Return (n, 2): the right number and the predicted one."""

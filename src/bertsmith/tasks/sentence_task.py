@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 import numpy as np
+from torch import nn
 
 from bertsmith.batches.windows import Part, Window, make_windows
 from bertsmith.errors import InputError
@@ -48,6 +49,21 @@ class SentenceTask(Task[TextExample, Prediction], ABC, Generic[Prediction]):
             found.append([Sample((window,), target) for window in windows])
         cutter.report()
         return found
+
+    @abstractmethod
+    def predicted(self, logits_C: Floats) -> Prediction:
+        """Return the prediction that the mean of the logits of an example's windows stands for."""
+
+    def decode(
+        self,
+        examples: Sequence[TextExample],  # noqa: ARG002
+        samples: Sequence[Sequence[Sample]],  # noqa: ARG002
+        logits: Sequence[Sequence[Logits]],
+        head: nn.Module,  # noqa: ARG002
+    ) -> list[Prediction]:
+        """Return the prediction of each example."""
+        means_nC = (np.mean([window[0] for window in windows], axis=0) for windows in logits)
+        return [self.predicted(mean_C.astype(np.float64)) for mean_C in means_nC]
 
     def submission(self) -> Submission[TextExample, Prediction]:
         """Return GLUE's form: a heading, then the row's index and the prediction."""
@@ -100,11 +116,6 @@ class PairCutter:
                 self._max_length,
             )
         self._n_cut = 0
-
-
-def mean_logits(logits: Sequence[Sequence[Logits]]) -> Floats:
-    """Return (n, C): the mean over the windows of each example."""
-    return np.array([np.mean([window[0] for window in windows], axis=0) for windows in logits], dtype=np.float64)
 
 
 def described(example: TextExample) -> str:

@@ -21,7 +21,7 @@ from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.multilabel import Multilabel
 from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.regress import Regress
-from bertsmith.tasks.sentence_task import SentenceTask, mean_logits
+from bertsmith.tasks.sentence_task import SentenceTask
 from bertsmith.tasks.tag import Tag
 from bertsmith.tasks.task import Task
 
@@ -109,8 +109,8 @@ class Mood(SentenceTask[str]):
     def loss(self, logits, batch, head):
         raise NotImplementedError
 
-    def decode(self, examples, samples, logits, head) -> list[str]:  # noqa: ARG002
-        return [self.labels[int(row.argmax())] for row in mean_logits(logits)]
+    def predicted(self, logits_C) -> str:
+        return self.labels[int(logits_C.argmax())]
 
     def outcomes(self, examples, predictions):
         raise NotImplementedError
