@@ -25,8 +25,8 @@ DOCS = Path(__file__).parent.parent / "docs"
 TRAINING = "--dropout 0 --evaluate-every 500 --save-every 2000 --log-every 25 --evaluation-tokens 60000"
 
 
-CHANCE = """For the next sentence, chance is the share of the more frequent answer. It is not 50 %, because a chunk of a single sentence
-always gets a random second sentence."""
+CHANCE = """For the next sentence, chance is the share of the more frequent answer. It is not 50 %, because a chunk of one
+sentence always gets a random second one."""
 
 
 @dataclass(frozen=True)
