@@ -25,8 +25,8 @@ DOCS = Path(__file__).parent.parent / "docs"
 TRAINING = "--dropout 0 --evaluate-every 500 --save-every 2000 --log-every 25 --evaluation-tokens 60000"
 
 
-CHANCE = """Chance, for the next sentence, is the share of the more frequent answer: a chunk of a single sentence always gets a
-random one behind it."""
+CHANCE = """For the next sentence, chance is the share of the more frequent answer. It is not 50 %, because a chunk of one
+sentence always gets a random second one."""
 
 
 @dataclass(frozen=True)
