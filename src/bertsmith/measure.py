@@ -42,7 +42,7 @@ from bertsmith.training.meter import encoder_operations, step_operations
 from bertsmith.training.optimiser import make_optimiser
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.settings import Optimisation
-from bertsmith.training.stepper import Engine
+from bertsmith.training.stepper import Stepper
 from bertsmith.types import PackedBatch, PretrainingBatch
 
 _LATENCY_RUNS = 200
@@ -178,15 +178,15 @@ def _training(job: Job, device: torch.device) -> list[_Work]:
 
 def _finetuning(job: Job, model: Bert, device: torch.device, dtype: torch.dtype) -> list[_Work]:
     optimiser = partial(make_optimiser, config=Optimisation())
-    engine = Engine(model, optimiser, 1.0, 0, Ranks(), device, dtype, compiled=False)
+    stepper = Stepper(model, optimiser, 1.0, 0, Ranks(), device, dtype, compiled=False)
 
     def step(batch: PackedBatch) -> None:
-        engine.accumulate(0, 0, partial(loss, batch))
-        engine.gather()
-        engine.update(1e-6)
+        stepper.accumulate(0, 0, partial(loss, batch))
+        stepper.gather()
+        stepper.update(1e-6)
 
     def loss(batch: PackedBatch) -> Tensor:
-        logits = engine.compute.logits(batch.to(device)).task_logits
+        logits = stepper.compute.logits(batch.to(device)).task_logits
         assert logits is not None
         return logits.float().square().mean()  # stands for the task's own, which costs as little
 

@@ -160,7 +160,7 @@ def test_the_best_is_by_the_mean_of_the_tasks(make: Make, monkeypatch: pytest.Mo
 
 
 def weights(run: TrialRun) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in run.engine.master.state_dict().items()}
+    return {name: tensor.clone() for name, tensor in run.stepper.master.state_dict().items()}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -171,7 +171,7 @@ def test_a_step_moves_the_encoder_and_the_head_of_its_task_alone(make: Make, dty
         type(material)(config, material.lessons, material.tokenizer, CPU, dtype), config.trials()[0], config.out, [], SILENT
     )
     names, turns = list(material.lessons), [turn.task for turn in run._turns.beginning(0)]
-    before, moved, update = weights(run), [], run.engine.update
+    before, moved, update = weights(run), [], run.stepper.update
 
     def watch(rate: float) -> None:
         nonlocal before
@@ -183,12 +183,12 @@ def test_a_step_moves_the_encoder_and_the_head_of_its_task_alone(make: Make, dty
         assert all(not torch.equal(now[name], before[name]) for name in layers)
         before = now
 
-    run.engine.update = watch  # type: ignore[method-assign]
+    run.stepper.update = watch  # type: ignore[method-assign]
     run.run()
     assert moved == [[name] for name in turns] and set(turns) == set(names)
     steps = {
-        name: run.engine.optimiser.state[parameter]["step"]
-        for name, parameter in run.engine.master.named_parameters()
+        name: run.stepper.optimiser.state[parameter]["step"]
+        for name, parameter in run.stepper.master.named_parameters()
         if parameter.requires_grad and name.endswith("classifier.weight")
     }
     assert [int(step) for step in steps.values()] == [turns.count(name) for name in names]
@@ -198,8 +198,8 @@ def test_a_task_s_own_rate_is_its_head_s_alone(make: Make, tmp_path: Path) -> No
     table = {**make("tag").tasks["a-tag"], "decoder": "crf"}
     config = make("classify", tables={"crf": table})
     run = TrialRun(_prepare(config, CPU)[0], config.trials()[0], tmp_path / "trial", [], SILENT)
-    names = {id(parameter): name for name, parameter in run.engine.master.named_parameters()}
-    groups = run.engine.optimiser.param_groups
+    names = {id(parameter): name for name, parameter in run.stepper.master.named_parameters()}
+    groups = run.stepper.optimiser.param_groups
     by_name = {names[id(parameter)]: group["share"] for group in groups for parameter in group["params"]}
     assert {share for name, share in by_name.items() if name.startswith("task.heads.1.")} == {0.5}  # 1e-3 of 2e-3
     assert {share for name, share in by_name.items() if not name.startswith("task.heads.1.")} == {1.0}
@@ -211,7 +211,7 @@ def test_heads_begin_with_the_weights_that_the_model_has(make: Make, tmp_path: P
     start = load_model(toy_directory / "model")
     assert start.next_sentence is not None
     for place in (0, 1):
-        pooler = run.engine.master.get_parameter(f"task.heads.{place}.pooler.dense.weight")
+        pooler = run.stepper.master.get_parameter(f"task.heads.{place}.pooler.dense.weight")
         assert torch.equal(pooler, start.next_sentence.pooler.dense.weight)
 
 

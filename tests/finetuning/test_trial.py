@@ -82,9 +82,9 @@ def run(material: MakeMaterial, tmp_path: Path) -> MakeRun:
 
 def gradients(run: TrialRun) -> dict[str, Tensor]:
     """Return the gradients of the trial's one step, which is not made."""
-    run.engine.update = lambda rate: None  # type: ignore[method-assign]  # noqa: ARG005
+    run.stepper.update = lambda rate: None  # type: ignore[method-assign]  # noqa: ARG005
     run.run()
-    model = run.engine.master
+    model = run.stepper.master
     found = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
     embedding = model.encoder.embeddings.get_submodule("token")
     if isinstance(embedding, UsedEmbedding) and (gradient := found.get(TOKEN_EMBEDDING)) is not None:
@@ -94,7 +94,7 @@ def gradients(run: TrialRun) -> dict[str, Tensor]:
 
 
 def weights(run: TrialRun) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in run.engine.master.state_dict().items()}
+    return {name: tensor.clone() for name, tensor in run.stepper.master.state_dict().items()}
 
 
 def train_records(run: TrialRun) -> list[dict[str, Any]]:
@@ -185,8 +185,8 @@ def test_class_weights_reach_the_loss(run: MakeRun) -> None:
 def test_a_batch_in_parts_has_the_same_gradients(run: MakeRun, recipe: dict[str, Any]) -> None:
     whole, parts = run(recipe=recipe), run(recipe={**recipe, "batch_tokens": 16})
     passes: list[int] = []
-    accumulate = parts.engine.accumulate
-    parts.engine.accumulate = lambda *given: passes.append(1) or accumulate(*given)  # type: ignore[method-assign,func-returns-value]
+    accumulate = parts.stepper.accumulate
+    parts.stepper.accumulate = lambda *given: passes.append(1) or accumulate(*given)  # type: ignore[method-assign,func-returns-value]
     assert_close(gradients(parts), gradients(whole))
     assert len(passes) > 3
     assert train_records(parts)[0]["loss"] == pytest.approx(train_records(whole)[0]["loss"], rel=1e-5)
@@ -248,7 +248,7 @@ def test_training_the_rows_in_use_is_training_the_whole_embedding(
     whole.run()
     assert_close(weights(parted), weights(whole))
     assert (weights(parted)[TOKEN_EMBEDDING] != before[TOKEN_EMBEDDING]).all()
-    assert parted.engine.master.get_parameter(TOKEN_EMBEDDING).shape[0] < len(before[TOKEN_EMBEDDING])
+    assert parted.stepper.master.get_parameter(TOKEN_EMBEDDING).shape[0] < len(before[TOKEN_EMBEDDING])
 
 
 @pytest.mark.parametrize(("frozen", "still"), [(1, ("embeddings.", "layers.0.")), (-1, ("embeddings.", "layers."))])
@@ -263,8 +263,8 @@ def test_frozen_layers_stay_and_all_else_moves(run: MakeRun, frozen: int, still:
 
 def rates(run: TrialRun) -> dict[str, float]:
     """Return the share of the learning rate at which each parameter moves."""
-    names = {id(parameter): name for name, parameter in run.engine.master.named_parameters()}
-    groups = run.engine.optimiser.param_groups
+    names = {id(parameter): name for name, parameter in run.stepper.master.named_parameters()}
+    groups = run.stepper.optimiser.param_groups
     return {names[id(parameter)]: group["share"] for group in groups for parameter in group["params"]}
 
 
@@ -280,7 +280,7 @@ def test_layers_learn_slower_the_lower_they_are_and_the_head_at_its_own_rate(run
 
 
 def test_only_matrices_decay(run: MakeRun) -> None:
-    for group in run(recipe={"weight_decay": 0.3}).engine.optimiser.param_groups:
+    for group in run(recipe={"weight_decay": 0.3}).stepper.optimiser.param_groups:
         assert {parameter.ndim > 1 for parameter in group["params"]} == {group["weight_decay"] == 0.3}
 
 
@@ -332,7 +332,7 @@ def test_without_patience_the_last_weights_are_kept_and_none_written(run: MakeRu
 def test_a_weight_that_is_no_number_stops_the_trial(run: MakeRun) -> None:
     trial = run()
     with torch.no_grad():
-        trial.engine.master.encoder.embeddings.norm.bias[3] = torch.nan
+        trial.stepper.master.encoder.embeddings.norm.bias[3] = torch.nan
     with pytest.raises(DivergedError, match=r"the loss at step 1 of lr-0\.001-epochs-1-batch-8-seed-0 is nan"):
         trial.run()
 

@@ -34,7 +34,7 @@ from bertsmith.training.parallel import Ranks
 from bertsmith.training.precision import task_logits
 from bertsmith.training.run_directory import RunDirectory
 from bertsmith.training.schedule import learning_rate
-from bertsmith.training.stepper import Engine
+from bertsmith.training.stepper import Stepper
 
 log = logging.getLogger("bertsmith")
 
@@ -61,7 +61,7 @@ class TrialRun:
         recipe = material.config.recipe
         master = starting_model(material, trial)
         embedding = train_used_rows(master, used_ids(material))
-        self.engine = Engine(
+        self.stepper = Stepper(
             master,
             partial(make_optimiser, config=material.config.optimisation(trial), share=rate_shares(material, trial, master)),
             recipe.max_gradient_norm,
@@ -72,7 +72,7 @@ class TrialRun:
             material.config.machine.compile,
         )
         if embedding is not None:
-            embedding.decay_with(self.engine.optimiser)
+            embedding.decay_with(self.stepper.optimiser)
 
     @property
     def best(self) -> Path:
@@ -129,7 +129,7 @@ class TrialRun:
 
     def _step(self, step: int, name: str, samples: Sequence[Sample]) -> tuple[float, float, float]:
         """Make a step on a batch of one task and return its loss, the gradient's norm and the learning rate."""
-        task, head = self.material.lessons[name].task, head_of(self.engine.compute, name)
+        task, head = self.material.lessons[name].task, head_of(self.stepper.compute, name)
         n_targets = max(1, sum(task.n_targets(sample) for sample in samples))
         parts = [samples]
         if not task.compares_samples:
@@ -137,16 +137,16 @@ class TrialRun:
         share_of_loss = partial(self._loss, task, head, n_targets)
         losses = self._accumulate(step, parts, share_of_loss)
         if self._config.recipe.fgm:
-            with _adversarial(self.engine.master, self._config.recipe.fgm):
+            with _adversarial(self.stepper.master, self._config.recipe.fgm):
                 self._accumulate(step, parts, share_of_loss)
-        norm, value = self.engine.gather(), torch.stack(losses).sum().item()
+        norm, value = self.stepper.gather(), torch.stack(losses).sum().item()
         if not (math.isfinite(value) and math.isfinite(norm)):
             raise DivergedError(
                 f"the loss at step {step + 1} of {self.trial.name} is {value:.4g} and the gradient's norm {norm:.4g}: "
                 "training diverged; use a lower --lr or a longer --warmup"
             )
         rate = learning_rate(self.trial.learning_rate, self._config.recipe.warmup, (step + 0.5) / self.total_steps)
-        self.engine.update(rate)
+        self.stepper.update(rate)
         return value, norm, rate
 
     def _accumulate(
@@ -155,8 +155,8 @@ class TrialRun:
         """Add the gradients of the parts of a batch, and return what each adds to the loss."""
         losses = []
         for place, part in enumerate(parts):
-            batch = SampleBatch.collate(part).to(self.engine.device)
-            losses.append(self.engine.accumulate(step, place, partial(share_of_loss, batch)))
+            batch = SampleBatch.collate(part).to(self.stepper.device)
+            losses.append(self.stepper.accumulate(step, place, partial(share_of_loss, batch)))
         return losses
 
     def _loss(self, task: Task, head: nn.Module, n_targets: int, batch: SampleBatch) -> Tensor:
@@ -172,7 +172,7 @@ class TrialRun:
 
     def _pass(self, task: Task, head: nn.Module, batch: SampleBatch) -> tuple[Tensor, Tensor]:
         """Return the head's logits and their loss."""
-        logits = self.engine.compute.logits(batch.inputs).task_logits
+        logits = self.stepper.compute.logits(batch.inputs).task_logits
         assert logits is not None
         return logits.float(), task.loss(logits.float(), batch, head)
 
@@ -189,12 +189,12 @@ class TrialRun:
         if score <= place.best_score:
             return replace(place, stale=place.stale + 1)
         if self._config.patience is not None:
-            self._write(self.engine.master, self.best)
+            self._write(self.stepper.master, self.best)
         return replace(place, best_score=score, best_step=place.step, stale=0)
 
     def predict(self, name: str, examples: Sequence[Any]) -> list[Any]:
         """Return the model's predictions for examples of a task, made in the precision of training."""
-        head, forward = head_of(self.engine.compute, name), task_logits(self.engine.precision, self.engine.device)
+        head, forward = head_of(self.stepper.compute, name), task_logits(self.stepper.precision, self.stepper.device)
         predictor = Predictor(self.material.lessons[name].task, self.material.tokenizer, forward, head)
         return [prediction for _, prediction in predictor.predict(examples)]
 
@@ -208,14 +208,14 @@ class TrialRun:
     def load_best(self) -> None:
         """Go back to the best weights of a trial that may stop early."""
         self._measured = None
-        self.engine.master.load_state_dict(load_model(self.best, self.engine.master.heads).state_dict())
-        self.engine.publish()
+        self.stepper.master.load_state_dict(load_model(self.best, self.stepper.master.heads).state_dict())
+        self.stepper.publish()
 
     def save_models(self, path: Path, tasks: Mapping[str, Task]) -> None:
         """Write the model of each task into ``path`` by its name, in place of what may be there."""
         shutil.rmtree(path, ignore_errors=True)
         for name, task in tasks.items():
-            self._write(model_of(self.engine.master, name, task), path / name, task)
+            self._write(model_of(self.stepper.master, name, task), path / name, task)
 
     def _write(self, model: Bert, path: Path, task: Task | None = None) -> None:
         """Write a model directory, in place of one that may be there."""
@@ -223,13 +223,13 @@ class TrialRun:
         save_model(model, self.material.tokenizer, path, "", None if task is None else task_values(task))
 
     def _save(self, place: TrialPlace) -> None:
-        save_checkpoint(self.directory.checkpoints, self.engine, self.material.tokenizer, place, self._config.record.keep)
+        save_checkpoint(self.directory.checkpoints, self.stepper, self.material.tokenizer, place, self._config.record.keep)
 
     def _resume(self) -> TrialPlace:
         """Bring back the newest whole checkpoint, if there is one, and return the place in the trial."""
         self.directory.path.mkdir(parents=True, exist_ok=True)
         checkpoint = newest_whole(self.directory.checkpoints)
-        place = restore(checkpoint, self.engine, TrialPlace) if checkpoint else TrialPlace()
+        place = restore(checkpoint, self.stepper, TrialPlace) if checkpoint else TrialPlace()
         remove_leftovers(self.directory.path)
         remove_leftovers(self.directory.checkpoints)
         remove_damaged(self.directory.checkpoints, place)

@@ -14,14 +14,14 @@ from bertsmith.pretraining.losses import Tally, pretraining_loss
 from bertsmith.training.optimiser import make_optimiser
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.settings import Optimisation
-from bertsmith.training.stepper import Engine
+from bertsmith.training.stepper import Stepper
 from bertsmith.types import PretrainingBatch
 
 # A model that guesses uniformly has a loss of ln V + ln 2; several times that is no learning any more.
 _EXPLODED = 4.0
 
 
-class Trainer(Engine):
+class Trainer(Stepper):
     """Moves a model's weights by masked tokens and next sentences.
 
     With ``shape``, every batch is brought to it before the model sees it; losses and counts are those of the batch as it was.

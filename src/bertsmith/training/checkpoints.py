@@ -15,7 +15,7 @@ from bertsmith.errors import ArtifactError
 from bertsmith.files import atomic_directory, read_json, read_manifest, verify_manifest, write_json, write_manifest
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.optimiser import optimiser_tensors, restore_optimiser
-from bertsmith.training.stepper import Engine
+from bertsmith.training.stepper import Stepper
 
 _NAME = re.compile(r"step-(\d+)")
 _OPTIMISER, _STATE = "optimiser.safetensors", "state.json"
@@ -42,11 +42,11 @@ class State(Place):
     tokens: int = 0
 
 
-def save_checkpoint(directory: Path, engine: Engine, tokenizer: Tokenizer, state: Place, keep: int) -> None:
+def save_checkpoint(directory: Path, stepper: Stepper, tokenizer: Tokenizer, state: Place, keep: int) -> None:
     """Write ``directory/step-N``, whole or not at all, then delete all but the last ``keep`` checkpoints."""
     with atomic_directory(directory / f"step-{state.step}") as temporary:
-        write_model_files(engine.master, tokenizer, temporary, f"Checkpoint of a training run after {state.step} steps.\n")
-        tensors = {name: tensor.cpu() for name, tensor in optimiser_tensors(engine.master, engine.optimiser).items()}
+        write_model_files(stepper.master, tokenizer, temporary, f"Checkpoint of a training run after {state.step} steps.\n")
+        tensors = {name: tensor.cpu() for name, tensor in optimiser_tensors(stepper.master, stepper.optimiser).items()}
         write_tensors(tensors, temporary / _OPTIMISER)
         write_json(temporary / _STATE, dataclasses.asdict(state))
         write_manifest(temporary, "model", {"step": state.step})
@@ -75,11 +75,11 @@ def newest_whole(directory: Path) -> Path | None:
     return None
 
 
-def restore(path: Path, engine: Engine, kind: type[P]) -> P:
+def restore(path: Path, stepper: Stepper, kind: type[P]) -> P:
     """Bring the weights, the optimiser and the place in the run, which is a ``kind``, back from a checkpoint."""
-    engine.master.load_state_dict(load_model(path, engine.master.heads).state_dict())
-    engine.publish()
-    restore_optimiser(engine.master, engine.optimiser, safetensors.torch.load_file(path / _OPTIMISER))
+    stepper.master.load_state_dict(load_model(path, stepper.master.heads).state_dict())
+    stepper.publish()
+    restore_optimiser(stepper.master, stepper.optimiser, safetensors.torch.load_file(path / _OPTIMISER))
     return kind(**read_json(path / _STATE))
 
 

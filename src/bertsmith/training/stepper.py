@@ -12,7 +12,7 @@ from bertsmith.training.parallel import Ranks
 from bertsmith.training.precision import apply_precision
 
 
-class Engine:
+class Stepper:
     """Moves a model's weights: forward and backward passes, then gradients over all ranks, clip, optimiser.
 
     ``master`` holds the weights in float32; ``compute`` is the model that runs, compiled for batches of any shape or of one.
