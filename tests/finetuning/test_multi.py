@@ -1,5 +1,6 @@
 """Runs of several tasks on one encoder: what they leave behind, what a step moves, resuming, refusals."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -146,7 +147,7 @@ def test_the_best_is_by_the_mean_of_the_tasks(make: Make, monkeypatch: pytest.Mo
     two = make("classify", patience=2, epochs=[9])
     table = two.tasks["a-classify"]
     config = make("classify", tables={"other": table}, patience=2, epochs=[9])
-    run = TrialRun(_prepare(config, CPU)[0], config.trials()[0], config.out, [], SILENT)
+    run = TrialRun(_prepare(config, CPU), config.trials()[0], config.out, [], SILENT)
     kept: list[dict[str, Tensor]] = []
     write = run._write
     run._write = lambda *given: kept.append(weights(run)) or write(*given)  # type: ignore[method-assign,func-returns-value]
@@ -166,11 +167,9 @@ def weights(run: TrialRun) -> dict[str, Tensor]:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_step_moves_the_encoder_and_the_head_of_its_task_alone(make: Make, dtype: torch.dtype) -> None:
     config = make(epochs=[3], recipe={"weight_decay": 0.3, "warmup": 0.0})
-    material, _ = _prepare(config.model_copy(update={"machine": config.machine}), CPU)
-    run = TrialRun(
-        type(material)(config, material.lessons, material.tokenizer, CPU, dtype), config.trials()[0], config.out, [], SILENT
-    )
-    names, turns = list(material.lessons), [turn.task for turn in run._turns.beginning(0)]
+    experiment = _prepare(config, CPU)
+    run = TrialRun(dataclasses.replace(experiment, dtype=dtype), config.trials()[0], config.out, [], SILENT)
+    names, order = list(experiment.data), [batch.task for batch in run._order.batches_from(0)]
     before, moved, update = weights(run), [], run.stepper.update
 
     def watch(rate: float) -> None:
@@ -185,19 +184,19 @@ def test_a_step_moves_the_encoder_and_the_head_of_its_task_alone(make: Make, dty
 
     run.stepper.update = watch  # type: ignore[method-assign]
     run.run()
-    assert moved == [[name] for name in turns] and set(turns) == set(names)
+    assert moved == [[name] for name in order] and set(order) == set(names)
     steps = {
         name: run.stepper.optimiser.state[parameter]["step"]
         for name, parameter in run.stepper.master.named_parameters()
         if parameter.requires_grad and name.endswith("classifier.weight")
     }
-    assert [int(step) for step in steps.values()] == [turns.count(name) for name in names]
+    assert [int(step) for step in steps.values()] == [order.count(name) for name in names]
 
 
 def test_a_task_s_own_rate_is_its_head_s_alone(make: Make, tmp_path: Path) -> None:
     table = {**make("tag").tasks["a-tag"], "decoder": "crf"}
     config = make("classify", tables={"crf": table})
-    run = TrialRun(_prepare(config, CPU)[0], config.trials()[0], tmp_path / "trial", [], SILENT)
+    run = TrialRun(_prepare(config, CPU), config.trials()[0], tmp_path / "trial", [], SILENT)
     names = {id(parameter): name for name, parameter in run.stepper.master.named_parameters()}
     groups = run.stepper.optimiser.param_groups
     by_name = {names[id(parameter)]: group["share"] for group in groups for parameter in group["params"]}
@@ -207,7 +206,7 @@ def test_a_task_s_own_rate_is_its_head_s_alone(make: Make, tmp_path: Path) -> No
 
 def test_heads_begin_with_the_weights_that_the_model_has(make: Make, tmp_path: Path, toy_directory: Path) -> None:
     config = make("classify", "regress")
-    run = TrialRun(_prepare(config, CPU)[0], config.trials()[0], tmp_path / "trial", [], SILENT)
+    run = TrialRun(_prepare(config, CPU), config.trials()[0], tmp_path / "trial", [], SILENT)
     start = load_model(toy_directory / "model")
     assert start.next_sentence is not None
     for place in (0, 1):

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from bertsmith.artifacts.directory import load_model
 from bertsmith.errors import DivergedError, UsageError
 from bertsmith.finetuning.grid import ALONE, config_of
-from bertsmith.finetuning.objectives import Lesson, Material, check_settings
+from bertsmith.finetuning.objectives import Experiment, TaskData, check_settings
 from bertsmith.finetuning.task_order import epoch_batches
 from bertsmith.finetuning.trial import TrialRun
 from bertsmith.finetuning.used_embedding import UsedEmbedding
@@ -30,7 +30,7 @@ from bertsmith.text.tokenizer import Tokenizer
 CPU = torch.device("cpu")
 TOKEN_EMBEDDING = "encoder.embeddings.token.weight"
 WORDS = ["cat", "dog", "bird", "king", "sees", "likes", "finds", "song", "moon", "letter"]
-MakeMaterial = Callable[..., Material]
+MakeExperiment = Callable[..., Experiment]
 MakeRun = Callable[..., TrialRun]
 
 
@@ -42,10 +42,10 @@ def examples(n: int, seed: int = 0) -> list[TextExample]:
 
 
 @pytest.fixture
-def material(toy_directory: Path, toy_tokenizer: Tokenizer, tmp_path: Path) -> MakeMaterial:
+def experiment(toy_directory: Path, toy_tokenizer: Tokenizer, tmp_path: Path) -> MakeExperiment:
     """Make what a trial on 8 examples needs: one step without warm-up, dropout or clipping unless told otherwise."""
 
-    def make(kind: Any = Classify, n: int = 8, dtype: torch.dtype = torch.float32, **changes: Any) -> Material:
+    def make(kind: Any = Classify, n: int = 8, dtype: torch.dtype = torch.float32, **changes: Any) -> Experiment:
         values: dict[str, Any] = {
             "model": str(toy_directory / "model"),
             "train": "toy",
@@ -63,18 +63,18 @@ def material(toy_directory: Path, toy_tokenizer: Tokenizer, tmp_path: Path) -> M
         train = examples(n)
         task = config.task.fitted(train)
         samples = [sample for own in task.samples(train, toy_tokenizer, labelled=True) for sample in own]
-        return Material(config, {ALONE: Lesson(task, samples, train)}, toy_tokenizer, CPU, dtype)
+        return Experiment(config, {ALONE: TaskData(task, train, train, None, samples)}, toy_tokenizer, CPU, dtype)
 
     return make
 
 
 @pytest.fixture
-def run(material: MakeMaterial, tmp_path: Path) -> MakeRun:
+def run(experiment: MakeExperiment, tmp_path: Path) -> MakeRun:
     """Make a trial in a directory of its own."""
     numbers = itertools.count()
 
     def make(**changes: Any) -> TrialRun:
-        made = material(**changes)
+        made = experiment(**changes)
         return TrialRun(made, made.config.trials()[0], tmp_path / f"trial-{next(numbers)}", [], SILENT)
 
     return make
@@ -102,18 +102,18 @@ def train_records(run: TrialRun) -> list[dict[str, Any]]:
     return [record for record in map(json.loads, lines) if record["kind"] == "train"]
 
 
-def loss_by_hand(model: Bert, material: Material, weight: Sequence[float] = (1.0, 1.0)) -> Tensor:
+def loss_by_hand(model: Bert, experiment: Experiment, weight: Sequence[float] = (1.0, 1.0)) -> Tensor:
     """Return the mean loss of the examples, each put through the model alone."""
     losses = []
-    for sample in material.lessons[ALONE].training:
+    for sample in experiment.data[ALONE].samples:
         batch = SampleBatch.collate([sample])
         logits = model(batch.inputs).task_logits
         losses.append(weight[sample.target] * F.cross_entropy(logits, torch.tensor([sample.target])))
     return torch.stack(losses).mean()
 
 
-def starting_model(material: Material) -> Bert:
-    model = load_model(material.config.model, Heads(task=material.lessons[ALONE].task.head()), seed=0)
+def starting_model(experiment: Experiment) -> Bert:
+    model = load_model(experiment.config.model, Heads(task=experiment.data[ALONE].task.head()), seed=0)
     set_dropout(model, 0.0)
     return model.train()
 
@@ -150,8 +150,8 @@ def test_a_trial_ends_behind_its_share_of_an_epoch(run: MakeRun) -> None:
 
 def test_a_step_is_adamw_on_the_mean_loss(run: MakeRun) -> None:
     trial = run(recipe={"weight_decay": 0.1, "max_gradient_norm": 0.002})
-    model = starting_model(trial.material)
-    loss = loss_by_hand(model, trial.material)
+    model = starting_model(trial.experiment)
+    loss = loss_by_hand(model, trial.experiment)
     loss.backward()  # type: ignore[no-untyped-call]
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.002)
     assert norm > 0.003
@@ -175,8 +175,8 @@ def test_a_step_is_adamw_on_the_mean_loss(run: MakeRun) -> None:
 
 def test_class_weights_reach_the_loss(run: MakeRun) -> None:
     trial = run(task={"weights": [0.5, 3.0]})
-    model = starting_model(trial.material)
-    loss_by_hand(model, trial.material, (0.5, 3.0)).backward()  # type: ignore[no-untyped-call]
+    model = starting_model(trial.experiment)
+    loss_by_hand(model, trial.experiment, (0.5, 3.0)).backward()  # type: ignore[no-untyped-call]
     by_hand = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
     assert_close(gradients(trial), by_hand)
 
@@ -194,13 +194,13 @@ def test_a_batch_in_parts_has_the_same_gradients(run: MakeRun, recipe: dict[str,
 
 def test_adversarial_training_by_hand(run: MakeRun) -> None:
     trial = run(recipe={"fgm": 0.7})
-    model = starting_model(trial.material)
-    loss_by_hand(model, trial.material).backward()  # type: ignore[no-untyped-call]
+    model = starting_model(trial.experiment)
+    loss_by_hand(model, trial.experiment).backward()  # type: ignore[no-untyped-call]
     weight = model.encoder.embeddings.token.weight
     assert weight.grad is not None
     with torch.no_grad():
         weight += 0.7 * weight.grad / weight.grad.norm()
-    loss_by_hand(model, trial.material).backward()  # type: ignore[no-untyped-call]
+    loss_by_hand(model, trial.experiment).backward()  # type: ignore[no-untyped-call]
     before = weights(trial)
     assert_close(
         gradients(trial), {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
@@ -350,10 +350,12 @@ def test_a_weight_that_is_no_number_stops_the_trial(run: MakeRun) -> None:
         ({"kind": Regress, "recipe": {"r_drop": 1.0}}, "--r-drop compares probabilities, and regress predicts none"),
     ],
 )
-def test_settings_that_do_not_fit_the_model_or_the_task(material: MakeMaterial, changes: dict[str, Any], message: str) -> None:
+def test_settings_that_do_not_fit_the_model_or_the_task(
+    experiment: MakeExperiment, changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UsageError, match=message):
-        check_settings(material(**changes))
+        check_settings(experiment(**changes))
 
 
-def test_settings_that_fit(material: MakeMaterial) -> None:
-    check_settings(material(task={"metric": "mcc", "max_length": 64}, recipe={"r_drop": 1.0, "frozen_layers": 2}))
+def test_settings_that_fit(experiment: MakeExperiment) -> None:
+    check_settings(experiment(task={"metric": "mcc", "max_length": 64}, recipe={"r_drop": 1.0, "frozen_layers": 2}))

@@ -17,7 +17,7 @@ log = logging.getLogger("bertsmith")
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
+class LabelledData:
     """The labelled examples of a task, and the task with what it has learnt from those for training."""
 
     task: Task
@@ -32,7 +32,7 @@ class Data:
         return f"{len(self.train):,} examples to train on, {len(self.dev):,} to choose by{test}{labels}"
 
 
-def read_data(files: LabelledFiles, task: Task) -> Data:
+def read_data(files: LabelledFiles, task: Task) -> LabelledData:
     """Read the files of a task and fit it to the training examples.
 
     Raises:
@@ -49,7 +49,7 @@ def read_data(files: LabelledFiles, task: Task) -> Data:
     train, dev = (train, dev) if dev is not None else _held_out(train, files)
     for examples in (dev, test or []):
         task.check(examples)
-    return Data(task, train, dev, test)
+    return LabelledData(task, train, dev, test)
 
 
 def _held_out(examples: Sequence[Any], files: LabelledFiles) -> tuple[list[Any], list[Any]]:
@@ -73,7 +73,7 @@ def digests(config: GridConfig) -> dict[str, str]:
     return {f"{name}_sha256": digest for name, digest in named.items()}
 
 
-def facts(files: LabelledFiles, data: Data) -> Mapping[str, Any]:
+def facts(files: LabelledFiles, data: LabelledData) -> Mapping[str, Any]:
     """Return what a model card says of the files."""
     dev = f"{_source(files.dev)}, " if files.dev else f"held out of {_source(files.train)}, "
     return {

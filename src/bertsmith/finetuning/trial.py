@@ -18,8 +18,8 @@ from bertsmith.artifacts.directory import load_model, save_model
 from bertsmith.errors import DivergedError, Interrupted
 from bertsmith.files import remove_leftovers
 from bertsmith.finetuning.grid import ALONE, Trial
-from bertsmith.finetuning.objectives import Material, head_of, model_of, rate_shares, starting_model, used_ids
-from bertsmith.finetuning.task_order import Turns
+from bertsmith.finetuning.objectives import Experiment, head_of, model_of, rate_shares, starting_model, used_ids
+from bertsmith.finetuning.task_order import TaskOrder
 from bertsmith.finetuning.used_embedding import train_used_rows
 from bertsmith.model.bert import Bert
 from bertsmith.progress import Progress
@@ -51,25 +51,25 @@ class TrialPlace(Place):
 class TrialRun:
     """A trial at work in its directory."""
 
-    def __init__(self, material: Material, trial: Trial, path: Path, loggers: Sequence[Logger], progress: Progress) -> None:
-        self.material, self.trial, self.directory = material, trial, RunDirectory(path)
+    def __init__(self, experiment: Experiment, trial: Trial, path: Path, loggers: Sequence[Logger], progress: Progress) -> None:
+        self.experiment, self.trial, self.directory = experiment, trial, RunDirectory(path)
         self._loggers, self._progress = loggers, progress
-        self._config = material.config
-        self._turns = Turns(material.sizes, trial.batch_size, trial.seed, trial.epochs, material.temperature)
-        self.total_steps = self._turns.total_steps
+        self._config = experiment.config
+        self._order = TaskOrder(experiment.sizes, trial.batch_size, trial.seed, trial.epochs, experiment.temperature)
+        self.total_steps = self._order.total_steps
         self._measured: dict[str, list[Any]] | None = None
-        recipe = material.config.recipe
-        master = starting_model(material, trial)
-        embedding = train_used_rows(master, used_ids(material))
+        recipe = experiment.config.recipe
+        master = starting_model(experiment, trial)
+        embedding = train_used_rows(master, used_ids(experiment))
         self.stepper = Stepper(
             master,
-            partial(make_optimiser, config=material.config.optimisation(trial), share=rate_shares(material, trial, master)),
+            partial(make_optimiser, config=experiment.config.optimisation(trial), share=rate_shares(experiment, trial, master)),
             recipe.max_gradient_norm,
             trial.seed,
             Ranks(),
-            material.device,
-            material.dtype,
-            material.config.machine.compile,
+            experiment.device,
+            experiment.dtype,
+            experiment.config.machine.compile,
         )
         if embedding is not None:
             embedding.decay_with(self.stepper.optimiser)
@@ -92,20 +92,20 @@ class TrialRun:
         task = self._progress.task(self.trial.name, self.total_steps, "steps")
         with collected() as signals, task as shown:
             shown.advance(place.step)
-            turns = self._turns.beginning(place.step)
+            batches = self._order.batches_from(place.step)
             tokens, since = 0, time.monotonic()
             while place.step < self.total_steps and not self._is_stale(place):
-                turn = next(turns)
-                lesson = self.material.lessons[turn.task]
-                samples = [lesson.training[index] for index in turn.samples]
-                loss, norm, rate = self._step(place.step, turn.task, samples)
+                batch = next(batches)
+                data = self.experiment.data[batch.task]
+                samples = [data.samples[index] for index in batch.samples]
+                loss, norm, rate = self._step(place.step, batch.task, samples)
                 tokens += sum(sample.n_tokens for sample in samples)
                 place = replace(place, step=place.step + 1, elapsed=time.monotonic() - started)
                 shown.advance(1)
-                if (turn.number + 1) % config.record.log_every == 0 or place.step == self.total_steps:
+                if (batch.number + 1) % config.record.log_every == 0 or place.step == self.total_steps:
                     speed, tokens, since = tokens / (time.monotonic() - since), 0, time.monotonic()
                     values = {"loss": loss, "learning_rate": rate, "gradient_norm": norm, "tokens_per_second": speed}
-                    self._log("train", place, {**({} if turn.task == ALONE else {"task": turn.task}), **values})
+                    self._log("train", place, {**({} if batch.task == ALONE else {"task": batch.task}), **values})
                     shown.note(f"loss {loss:.3f}  {speed:,.0f} tokens/s")
                 if place.step % self._evaluation_steps() == 0 or place.step == self.total_steps:
                     place = self._measure(place)
@@ -122,14 +122,14 @@ class TrialRun:
         return place
 
     def _evaluation_steps(self) -> int:
-        return self._config.record.evaluate_every or self._turns.epoch_steps
+        return self._config.record.evaluate_every or self._order.epoch_steps
 
     def _is_stale(self, place: TrialPlace) -> bool:
         return self._config.patience is not None and place.stale >= self._config.patience
 
     def _step(self, step: int, name: str, samples: Sequence[Sample]) -> tuple[float, float, float]:
         """Make a step on a batch of one task and return its loss, the gradient's norm and the learning rate."""
-        task, head = self.material.lessons[name].task, head_of(self.stepper.compute, name)
+        task, head = self.experiment.data[name].task, head_of(self.stepper.compute, name)
         n_targets = max(1, sum(task.n_targets(sample) for sample in samples))
         parts = [samples]
         if not task.compares_samples:
@@ -180,12 +180,12 @@ class TrialRun:
         """Score the dev examples; keep the weights where the trial may stop early and they are the best so far."""
         self._measured = predictions = self._predict_dev()
         by_task = {}
-        for name, lesson in self.material.lessons.items():
-            tuned = lesson.task.tuned(lesson.dev, predictions[name])
-            by_task[name] = tuned.score(lesson.dev, predictions[name])
-        scores = self.material.scores(by_task)
+        for name, data in self.experiment.data.items():
+            tuned = data.task.tuned(data.dev, predictions[name])
+            by_task[name] = tuned.score(data.dev, predictions[name])
+        scores = self.experiment.scores(by_task)
         self._log("dev", place, scores)
-        score = scores[self.material.main_metric]
+        score = scores[self.experiment.main_metric]
         if score <= place.best_score:
             return replace(place, stale=place.stale + 1)
         if self._config.patience is not None:
@@ -195,11 +195,11 @@ class TrialRun:
     def predict(self, name: str, examples: Sequence[Any]) -> list[Any]:
         """Return the model's predictions for examples of a task, made in the precision of training."""
         head, forward = head_of(self.stepper.compute, name), task_logits(self.stepper.precision, self.stepper.device)
-        predictor = Predictor(self.material.lessons[name].task, self.material.tokenizer, forward, head)
+        predictor = Predictor(self.experiment.data[name].task, self.experiment.tokenizer, forward, head)
         return [prediction for _, prediction in predictor.predict(examples)]
 
     def _predict_dev(self) -> dict[str, list[Any]]:
-        return {name: self.predict(name, lesson.dev) for name, lesson in self.material.lessons.items()}
+        return {name: self.predict(name, data.dev) for name, data in self.experiment.data.items()}
 
     def dev_predictions(self) -> dict[str, list[Any]]:
         """Return the predictions on each task's dev examples when the trial is over: the last measurement's, if it was now."""
@@ -220,10 +220,10 @@ class TrialRun:
     def _write(self, model: Bert, path: Path, task: Task | None = None) -> None:
         """Write a model directory, in place of one that may be there."""
         shutil.rmtree(path, ignore_errors=True)
-        save_model(model, self.material.tokenizer, path, "", None if task is None else task_values(task))
+        save_model(model, self.experiment.tokenizer, path, "", None if task is None else task_values(task))
 
     def _save(self, place: TrialPlace) -> None:
-        save_checkpoint(self.directory.checkpoints, self.stepper, self.material.tokenizer, place, self._config.record.keep)
+        save_checkpoint(self.directory.checkpoints, self.stepper, self.experiment.tokenizer, place, self._config.record.keep)
 
     def _resume(self) -> TrialPlace:
         """Bring back the newest whole checkpoint, if there is one, and return the place in the trial."""
@@ -239,7 +239,7 @@ class TrialRun:
         return place
 
     def _log(self, kind: str, place: TrialPlace, values: Mapping[str, Any]) -> None:
-        record = {"step": place.step, "epoch": place.step / self._turns.epoch_steps, **values, "seconds": place.elapsed}
+        record = {"step": place.step, "epoch": place.step / self._order.epoch_steps, **values, "seconds": place.elapsed}
         self.directory.record(kind, record)
         for logger in self._loggers:
             logger.log(f"{kind}/{record['task']}" if "task" in record else kind, record)

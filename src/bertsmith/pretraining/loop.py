@@ -17,7 +17,7 @@ from bertsmith.artifacts.directory import save_model
 from bertsmith.batches.loader import PretrainingLoader
 from bertsmith.errors import DivergedError, Interrupted
 from bertsmith.pretraining.losses import Tally, n_pairs
-from bertsmith.pretraining.probes import Probe, fill_probes
+from bertsmith.pretraining.probes import ProbeSentence, fill_probes
 from bertsmith.pretraining.report import write_report
 from bertsmith.pretraining.trainer import Trainer
 from bertsmith.progress import Progress, Task
@@ -40,7 +40,7 @@ class Measured:
     """What is measured on the way: held-out batches and blanks."""
 
     batches: Sequence[PretrainingBatch]
-    probes: Sequence[Probe]
+    probes: Sequence[ProbeSentence]
 
     def nsp_chance(self) -> dict[str, float]:
         """Return the accuracy of always giving the more frequent next-sentence answer; nothing where there are no pairs."""
