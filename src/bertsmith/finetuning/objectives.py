@@ -16,6 +16,7 @@ from bertsmith.errors import MismatchError, UsageError
 from bertsmith.finetuning.grid import ALONE, GridConfig, Trial
 from bertsmith.finetuning.labelled import LabelledData
 from bertsmith.finetuning.results import LESS_IS_BETTER
+from bertsmith.finetuning.trial_loss import Loss
 from bertsmith.model.bert import Bert, Heads, set_dropout, with_task
 from bertsmith.model.heads.several import SeveralHeads, SeveralScores
 from bertsmith.tasks.predictor import Predictor
@@ -50,6 +51,7 @@ class Experiment:
     tokenizer: Tokenizer
     device: torch.device
     dtype: torch.dtype
+    loss: Loss
     temperature: float = 1.0
 
     @property
@@ -140,7 +142,7 @@ def check_settings(experiment: Experiment) -> None:
     """Refuse settings that the model or a task cannot have, before anything is written.
 
     Raises:
-        UsageError: too long sequences, too many frozen layers, a score that there is none of, R-Drop without probabilities.
+        UsageError: too long sequences, too many frozen layers, an unknown score, a loss of probabilities for a task without.
         ArtifactError: the directory of the model to start from has no configuration of a BERT.
         MismatchError: its tokenizer has tokens that its model lacks.
     """
@@ -152,7 +154,7 @@ def check_settings(experiment: Experiment) -> None:
             f"--frozen-layers {config.recipe.frozen_layers}: the model has {n_layers} layers; -1 freezes all of them"
         )
     for name, data in experiment.data.items():
-        if data.task.metric or config.recipe.r_drop:
+        if data.task.metric or experiment.loss.needs_probabilities:
             try:
                 _rehearse(experiment, name)
             except UsageError as error:
@@ -187,7 +189,7 @@ def _rehearse(experiment: Experiment, name: str) -> None:
     """Let the untrained model say something, to see whether the task has the score and the probabilities that are wanted."""
     data, model = experiment.data[name], starting_model(experiment, experiment.config.trials()[0])
     task, head = data.task, head_of(model, name)
-    if experiment.config.recipe.r_drop:
+    if experiment.loss.needs_probabilities:
         batch = SampleBatch.collate(data.samples[:1])
         logits = model.logits(batch.inputs).task_logits
         assert logits is not None

@@ -23,6 +23,7 @@ from bertsmith.finetuning.report import results_table, write_finetune_report
 from bertsmith.finetuning.results import RESULT, read_result
 from bertsmith.finetuning.task_order import shares
 from bertsmith.finetuning.trial import TrialRun
+from bertsmith.finetuning.trial_loss import make_loss
 from bertsmith.machine import choose_device, choose_dtype, environment, keep_pages
 from bertsmith.model.bert import Bert
 from bertsmith.progress import SILENT, Progress
@@ -103,7 +104,7 @@ def _prepare(config: GridConfig, device: torch.device) -> Experiment:
             raise InputError(f"{files.train} holds nothing to train on")
         data[name] = TaskData(task, train, own.dev, own.test, samples)
     temperature = config.temperature if isinstance(config, MultiConfig) else 1.0
-    experiment = Experiment(config, data, tokenizer, device, dtype, temperature)
+    experiment = Experiment(config, data, tokenizer, device, dtype, make_loss(config.recipe), temperature)
     _announce(experiment)
     return experiment
 

@@ -4,15 +4,11 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import Tensor, nn
 
 from bertsmith.artifacts.directory import load_model, save_model
 from bertsmith.errors import DivergedError, Interrupted
@@ -20,13 +16,14 @@ from bertsmith.files import remove_leftovers
 from bertsmith.finetuning.grid import ALONE, Trial
 from bertsmith.finetuning.objectives import Experiment, head_of, model_of, rate_shares, starting_model, used_ids
 from bertsmith.finetuning.task_order import TaskOrder
+from bertsmith.finetuning.trial_loss import StepBatch
 from bertsmith.finetuning.used_embedding import train_used_rows
 from bertsmith.model.bert import Bert
 from bertsmith.progress import Progress
 from bertsmith.signals import collected
-from bertsmith.tasks.predictor import Predictor, pack_samples
+from bertsmith.tasks.predictor import Predictor
 from bertsmith.tasks.saved import task_values
-from bertsmith.tasks.task import Sample, SampleBatch, Task
+from bertsmith.tasks.task import Sample, Task
 from bertsmith.training.checkpoints import Place, newest_whole, remove_damaged, restore, save_checkpoint
 from bertsmith.training.loggers import Logger
 from bertsmith.training.optimiser import make_optimiser
@@ -129,52 +126,18 @@ class TrialRun:
 
     def _step(self, step: int, name: str, samples: Sequence[Sample]) -> tuple[float, float, float]:
         """Make a step on a batch of one task and return its loss, the gradient's norm and the learning rate."""
-        task, head = self.experiment.data[name].task, head_of(self.stepper.compute, name)
-        n_targets = max(1, sum(task.n_targets(sample) for sample in samples))
-        parts = [samples]
-        if not task.compares_samples:
-            parts = [[samples[index] for index in part] for part in pack_samples(samples, self._config.recipe.batch_tokens)]
-        share_of_loss = partial(self._loss, task, head, n_targets)
-        losses = self._accumulate(step, parts, share_of_loss)
-        if self._config.recipe.fgm:
-            with _adversarial(self.stepper.master, self._config.recipe.fgm):
-                self._accumulate(step, parts, share_of_loss)
-        norm, value = self.stepper.gather(), torch.stack(losses).sum().item()
+        recipe, head = self._config.recipe, head_of(self.stepper.compute, name)
+        batch = StepBatch.of(self.experiment.data[name].task, head, samples, recipe.batch_tokens)
+        loss = self.experiment.loss.accumulate(step, self.stepper, batch)
+        norm, value = self.stepper.gather(), loss.item()
         if not (math.isfinite(value) and math.isfinite(norm)):
             raise DivergedError(
                 f"the loss at step {step + 1} of {self.trial.name} is {value:.4g} and the gradient's norm {norm:.4g}: "
                 "training diverged; use a lower --lr or a longer --warmup"
             )
-        rate = learning_rate(self.trial.learning_rate, self._config.recipe.warmup, (step + 0.5) / self.total_steps)
+        rate = learning_rate(self.trial.learning_rate, recipe.warmup, (step + 0.5) / self.total_steps)
         self.stepper.update(rate)
         return value, norm, rate
-
-    def _accumulate(
-        self, step: int, parts: Sequence[Sequence[Sample]], share_of_loss: Callable[[SampleBatch], Tensor]
-    ) -> list[Tensor]:
-        """Add the gradients of the parts of a batch, and return what each adds to the loss."""
-        losses = []
-        for place, part in enumerate(parts):
-            batch = SampleBatch.collate(part).to(self.stepper.device)
-            losses.append(self.stepper.accumulate(step, place, partial(share_of_loss, batch)))
-        return losses
-
-    def _loss(self, task: Task, head: nn.Module, n_targets: int, batch: SampleBatch) -> Tensor:
-        """Return the batch's share of the loss; with R-Drop that of two passes, and their disagreement."""
-        weight = self._config.recipe.r_drop
-        first, own = self._pass(task, head, batch)
-        if not weight:
-            return own / n_targets
-        second, other = self._pass(task, head, batch)
-        first, second = (task.log_probabilities(logits, batch) for logits in (first, second))
-        disagreement = ((first.exp() - second.exp()) * (first - second)).sum() / 2
-        return ((own + other) / 2 + weight * disagreement) / n_targets
-
-    def _pass(self, task: Task, head: nn.Module, batch: SampleBatch) -> tuple[Tensor, Tensor]:
-        """Return the head's logits and their loss."""
-        logits = self.stepper.compute.logits(batch.inputs).task_logits
-        assert logits is not None
-        return logits.float(), task.loss(logits.float(), batch, head)
 
     def _measure(self, place: TrialPlace) -> TrialPlace:
         """Score the dev examples; keep the weights where the trial may stop early and they are the best so far."""
@@ -243,20 +206,3 @@ class TrialRun:
         self.directory.record(kind, record)
         for logger in self._loggers:
             logger.log(f"{kind}/{record['task']}" if "task" in record else kind, record)
-
-
-@contextmanager
-def _adversarial(model: Bert, size: float) -> Iterator[None]:
-    """Move the token embeddings by ``size`` in the direction of their gradient while the body runs (Miyato et al. 2017)."""
-    weight = model.encoder.embeddings.token.weight
-    assert weight.grad is not None
-    # The lengthening is bounded for a gradient that is nothing.
-    change = weight.grad * (size / weight.grad.norm().clamp_min(1e-12))
-    before = weight.detach().clone()
-    with torch.no_grad():
-        weight += change
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            weight.copy_(before)
