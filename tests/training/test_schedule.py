@@ -1,8 +1,6 @@
 import pytest
 
-from bertsmith.errors import UsageError
 from bertsmith.training.schedule import BudgetClock, StepClock, learning_rate
-from bertsmith.training.settings import seconds
 
 
 @pytest.mark.parametrize(
@@ -21,14 +19,3 @@ def test_clocks() -> None:
     assert StepClock(8).fraction(2, elapsed=1e9) == 0.25
     assert BudgetClock(60.0).fraction(10**9, elapsed=15.0) == 0.25
     assert BudgetClock(60.0).total_steps is None
-
-
-@pytest.mark.parametrize(("text", "expected"), [("90s", 90), ("30m", 1800), ("1.5h", 5400), ("2d", 172_800)])
-def test_durations(text: str, expected: float) -> None:
-    assert seconds(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "m", "30", "30 minutes", "-5m", "0s", "nanh", "infh", "1e999h", "h2"])
-def test_what_is_no_duration(text: str) -> None:
-    with pytest.raises(UsageError, match="such as 30m; not "):
-        seconds(text)

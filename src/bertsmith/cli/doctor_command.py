@@ -109,7 +109,7 @@ def _choices() -> dict[str, Choice]:
     from bertsmith.cli.model_on_file import ModelOnFile
     from bertsmith.finetuning.grid import FinetuneConfig
     from bertsmith.inference.pipelines import pipeline
-    from bertsmith.training.settings import PretrainConfig
+    from bertsmith.pretraining.options import PretrainConfig
 
     pretrain, finetune, predict = PretrainConfig.model_fields, FinetuneConfig.model_fields, ModelOnFile.model_fields
     fill = inspect.signature(pipeline).parameters

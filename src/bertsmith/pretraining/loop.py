@@ -17,6 +17,7 @@ from bertsmith.artifacts.directory import save_model
 from bertsmith.batches.loader import PretrainingLoader
 from bertsmith.errors import DivergedError, Interrupted
 from bertsmith.pretraining.losses import Tally, n_pairs
+from bertsmith.pretraining.options import PretrainConfig
 from bertsmith.pretraining.probes import ProbeSentence, fill_probes
 from bertsmith.pretraining.report import write_report
 from bertsmith.pretraining.trainer import Trainer
@@ -29,7 +30,6 @@ from bertsmith.training.meter import Meter, step_operations
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.run_directory import RunDirectory
 from bertsmith.training.schedule import Clock, learning_rate
-from bertsmith.training.settings import PretrainConfig
 from bertsmith.types import PretrainingBatch
 
 log = logging.getLogger("bertsmith")

@@ -21,6 +21,7 @@ from bertsmith.model.bert import MASKED_TOKEN, PRETRAINING, Bert, Heads, initial
 from bertsmith.model.model_config import PRESETS, preset
 from bertsmith.pretraining.fixed_shape import FixedShape
 from bertsmith.pretraining.loop import Loop, Measured
+from bertsmith.pretraining.options import ExampleSettings, PretrainConfig, seconds
 from bertsmith.pretraining.probes import given_probes, held_out_probes
 from bertsmith.pretraining.trainer import Trainer
 from bertsmith.progress import SILENT, Progress
@@ -32,7 +33,6 @@ from bertsmith.training.meter import Meter
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.run_directory import RunDirectory, digest_of_files
 from bertsmith.training.schedule import BudgetClock, Clock, StepClock
-from bertsmith.training.settings import Examples, PretrainConfig, seconds
 
 log = logging.getLogger("bertsmith")
 
@@ -128,7 +128,7 @@ def _model_of_directory(path: Path, tokenizer: Tokenizer, heads: Heads, seed: in
     return load_model(path, heads, seed)
 
 
-def make_objective(examples: Examples) -> Objective:
+def make_objective(examples: ExampleSettings) -> Objective:
     """Return the objective that the configuration names."""
     if examples.objective == "nsp":
         return NextSentence(examples.max_length, examples.short_share)
