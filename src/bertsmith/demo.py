@@ -16,13 +16,12 @@ from pathlib import Path
 from bertsmith.artifacts.directory import load_model
 from bertsmith.corpus.build import CorpusConfig, build_corpus
 from bertsmith.files import atomic_file
-from bertsmith.pretraining.options import ExampleSettings, PretrainConfig, PretrainRecord
+from bertsmith.pretraining.options import ExampleSettings, PretrainConfig, PretrainOptimisation, PretrainRecord
 from bertsmith.pretraining.run import pretrain, starting_model
 from bertsmith.progress import Progress
 from bertsmith.tasks.fill import fill
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.text.vocabulary import VocabularyConfig, build_vocabulary
-from bertsmith.training.settings import Optimisation
 
 _MOST_CHARACTERS = 6_000_000
 _PARAGRAPH = re.compile(r"\n\s*\n")
@@ -57,7 +56,7 @@ def demo(directory: Path, budget: str, say: Callable[[str], None], progress: Pro
         model="mini",
         budget=budget,
         examples=ExampleSettings(max_length=32),
-        optimisation=Optimisation(batch_tokens=2048, learning_rate=1e-3, warmup=0.1, dropout=0.0),
+        optimisation=PretrainOptimisation(batch_tokens=2048, learning_rate=1e-3, warmup=0.1, dropout=0.0),
         record=PretrainRecord(evaluate_every=250, evaluation_tokens=20_000, save_every=500),
     )
     config.check()

@@ -258,6 +258,20 @@ def test_layers_learn_slower_the_lower_they_are_and_the_head_at_its_own_rate(run
     assert set(rates(run()).values()) == {1.0}
 
 
+def test_the_optimiser_and_the_schedule_have_the_recipe_s_settings(run: MakeRun) -> None:
+    trial = run(
+        n=16,
+        batch_size=[4],
+        lr=[2e-3],
+        recipe={"warmup": 0.5, "adam_beta1": 0.8, "adam_beta2": 0.95, "adam_epsilon": 1e-4, "weight_decay": 0.2},
+    )
+    assert {(group["betas"], group["eps"]) for group in trial.stepper.optimiser.param_groups} == {((0.8, 0.95), 1e-4)}
+    assert {group["weight_decay"] for group in trial.stepper.optimiser.param_groups} == {0.2, 0.0}
+    trial.run()
+    rates = [record["learning_rate"] for record in train_records(trial)]
+    assert rates == pytest.approx([0.5e-3, 1.5e-3, 1.5e-3, 0.5e-3])
+
+
 def test_only_matrices_decay(run: MakeRun) -> None:
     for group in run(recipe={"weight_decay": 0.3}).stepper.optimiser.param_groups:
         assert {parameter.ndim > 1 for parameter in group["params"]} == {group["weight_decay"] == 0.3}

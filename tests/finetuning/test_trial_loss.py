@@ -18,7 +18,6 @@ from bertsmith.tasks.embed import Embed
 from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.task import Sample, SampleBatch
 from bertsmith.text.tokenizer import Tokenizer
-from bertsmith.training.optimiser import make_optimiser
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.settings import Optimisation
 from bertsmith.training.stepper import Stepper
@@ -46,7 +45,7 @@ def stepper(toy_model: Callable[..., Bert]) -> MakeStepper:
             nn.init.normal_(parameter, std=0.3, generator=generator)
         set_dropout(model, dropout)
         cpu = torch.device("cpu")
-        return Stepper(model, lambda one: make_optimiser(one, Optimisation()), 1.0, SEED, Ranks(), cpu, dtype, compiled=False)
+        return Stepper(model, Optimisation(), SEED, Ranks(), cpu, dtype, compiled=False)
 
     return make
 

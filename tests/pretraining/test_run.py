@@ -21,7 +21,7 @@ from bertsmith.pretraining import loop
 from bertsmith.pretraining.options import ExampleSettings, PretrainConfig
 from bertsmith.pretraining.run import make_objective, pretrain, special_ids
 from bertsmith.text.tokenizer import Tokenizer
-from bertsmith.training.schedule import StepClock
+from bertsmith.training.schedule import LinearSchedule, StepClock
 
 Run = Callable[..., PretrainConfig]
 Records = Callable[[Path], list[dict[str, Any]]]
@@ -155,12 +155,8 @@ def test_too_high_a_rate_stops_the_run_and_names_the_last_good_checkpoint(toy_ru
 
 
 def test_a_loss_that_explodes_later_leaves_the_checkpoint_before_it(toy_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bertsmith.pretraining import loop
-
-    rate = loop.learning_rate
-    monkeypatch.setattr(
-        loop, "learning_rate", lambda peak, warmup, fraction: 1e6 if fraction > 0.5 else rate(peak, warmup, fraction)
-    )
+    rate = LinearSchedule.rate
+    monkeypatch.setattr(LinearSchedule, "rate", lambda self, fraction: 1e6 if fraction > 0.5 else rate(self, fraction))
     config = toy_run(record={"save_every": 3})
     with pytest.raises(DivergedError) as caught:
         pretrain(config)

@@ -1,6 +1,7 @@
 import pytest
 
-from bertsmith.training.schedule import BudgetClock, StepClock, learning_rate
+from bertsmith.training.schedule import BudgetClock, LinearSchedule, StepClock, make_schedule
+from bertsmith.training.settings import Optimisation
 
 
 @pytest.mark.parametrize(
@@ -8,11 +9,12 @@ from bertsmith.training.schedule import BudgetClock, StepClock, learning_rate
     [(0.0, 0.0), (0.05, 0.5), (0.1, 1.0), (0.325, 0.75), (0.55, 0.5), (0.991, 0.01), (1.0, 0.0), (1.2, 0.0)],
 )
 def test_learning_rate_rises_and_falls_linearly(fraction: float, expected: float) -> None:
-    assert learning_rate(2.0, 0.1, fraction) == pytest.approx(2 * expected)
+    assert LinearSchedule(2.0, 0.1).rate(fraction) == pytest.approx(2 * expected)
 
 
 def test_without_warm_up_it_begins_at_the_peak() -> None:
-    assert learning_rate(1e-4, 0.0, 0.0) == 1e-4
+    schedule = make_schedule(Optimisation(warmup=0.0), 1e-4)
+    assert (schedule.rate(0.0), schedule.rate(0.5)) == (1e-4, 5e-5)
 
 
 def test_clocks() -> None:

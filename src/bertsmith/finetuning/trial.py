@@ -6,7 +6,6 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +25,10 @@ from bertsmith.tasks.saved import task_values
 from bertsmith.tasks.task import Sample, Task
 from bertsmith.training.checkpoints import Place, newest_whole, remove_damaged, restore, save_checkpoint
 from bertsmith.training.loggers import Logger
-from bertsmith.training.optimiser import make_optimiser
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.precision import task_logits
 from bertsmith.training.run_directory import RunDirectory
-from bertsmith.training.schedule import learning_rate
+from bertsmith.training.schedule import make_schedule
 from bertsmith.training.stepper import Stepper
 
 log = logging.getLogger("bertsmith")
@@ -56,17 +54,18 @@ class TrialRun:
         self.total_steps = self._order.total_steps
         self._measured: dict[str, list[Any]] | None = None
         recipe = experiment.config.recipe
+        self._schedule = make_schedule(recipe, trial.learning_rate)
         master = starting_model(experiment, trial)
         embedding = train_used_rows(master, used_ids(experiment))
         self.stepper = Stepper(
             master,
-            partial(make_optimiser, config=experiment.config.optimisation(trial), share=rate_shares(experiment, trial, master)),
-            recipe.max_gradient_norm,
+            recipe,
             trial.seed,
             Ranks(),
             experiment.device,
             experiment.dtype,
             experiment.config.machine.compile,
+            rate_share=rate_shares(experiment, trial, master),
         )
         if embedding is not None:
             embedding.decay_with(self.stepper.optimiser)
@@ -126,8 +125,8 @@ class TrialRun:
 
     def _step(self, step: int, name: str, samples: Sequence[Sample]) -> tuple[float, float, float]:
         """Make a step on a batch of one task and return its loss, the gradient's norm and the learning rate."""
-        recipe, head = self._config.recipe, head_of(self.stepper.compute, name)
-        batch = StepBatch.of(self.experiment.data[name].task, head, samples, recipe.batch_tokens)
+        head = head_of(self.stepper.compute, name)
+        batch = StepBatch.of(self.experiment.data[name].task, head, samples, self._config.recipe.batch_tokens)
         loss = self.experiment.loss.accumulate(step, self.stepper, batch)
         norm, value = self.stepper.gather(), loss.item()
         if not (math.isfinite(value) and math.isfinite(norm)):
@@ -135,7 +134,7 @@ class TrialRun:
                 f"the loss at step {step + 1} of {self.trial.name} is {value:.4g} and the gradient's norm {norm:.4g}: "
                 "training diverged; use a lower --lr or a longer --warmup"
             )
-        rate = learning_rate(self.trial.learning_rate, recipe.warmup, (step + 0.5) / self.total_steps)
+        rate = self._schedule.rate((step + 0.5) / self.total_steps)
         self.stepper.update(rate)
         return value, norm, rate
 

@@ -29,7 +29,7 @@ from bertsmith.training.loggers import Logger
 from bertsmith.training.meter import Meter, step_operations
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.run_directory import RunDirectory
-from bertsmith.training.schedule import Clock, learning_rate
+from bertsmith.training.schedule import Clock, Schedule
 from bertsmith.types import PretrainingBatch
 
 log = logging.getLogger("bertsmith")
@@ -72,6 +72,7 @@ class Loop:
     measured: Measured
     trainer: Trainer
     clock: Clock
+    schedule: Schedule
     meter: Meter
     loggers: Sequence[Logger]
     ranks: Ranks
@@ -139,11 +140,8 @@ class Loop:
         started: float,
         task: Task,
     ) -> State:
-        optimisation = self.config.optimisation
         number = state.step + 1
-        rate = learning_rate(
-            optimisation.learning_rate, optimisation.warmup, self.clock.fraction(state.step + 0.5, agreed.elapsed)
-        )
+        rate = self.schedule.rate(self.clock.fraction(state.step + 0.5, agreed.elapsed))
         batches = [self.trainer.moved(batch) for _, batch in group]
         try:
             tally, norm = self.trainer.step(number, batches, agreed.masked, agreed.pairs, rate)

@@ -8,7 +8,7 @@ import pydantic
 from bertsmith.batches.masking import Masking
 from bertsmith.config import Config
 from bertsmith.errors import UsageError
-from bertsmith.training.settings import Machine, Optimisation, RunConfig, Share
+from bertsmith.training.settings import Machine, MeasureSettings, Optimisation, RecordSettings, RunConfig, Share
 
 
 class ExampleSettings(Config):
@@ -24,21 +24,40 @@ class ExampleSettings(Config):
     """Share of the documents kept out of training, to measure on; 0 measures nothing."""
 
 
-class PretrainRecord(Config):
-    """What is written down on the way."""
+class StepSettings(Config):
+    """What a step is made of."""
 
-    log_every: int = pydantic.Field(default=10, gt=0)
-    """Steps between two lines of metrics."""
-    evaluate_every: int = pydantic.Field(default=500, gt=0)
-    """Steps between two measurements on held-out documents."""
+    batch_tokens: int = pydantic.Field(default=8192, gt=0)
+    """Tokens of one packed batch: what is in memory at a time."""
+    accumulation: int = pydantic.Field(default=1, gt=0)
+    """Packed batches of one optimiser step, shared by all ranks."""
+    learning_rate: float = pydantic.Field(default=1e-4, gt=0)
+    """The highest learning rate, reached after the warm-up; it falls linearly to 0 from there."""
+
+
+class PretrainOptimisation(Optimisation, StepSettings):
+    """How the weights move."""
+
+    warmup: Share = 0.01
+    """Share of the run over which the learning rate rises; the paper's 10,000 of 1,000,000 steps."""
+    dropout: Share | None = None
+    """Dropout on states and attention; the model's own (0.1 for presets) unless given."""
+
+
+class HeldOutSettings(MeasureSettings):
+    """When held-out documents are measured, and how many of them."""
+
     evaluation_tokens: int = pydantic.Field(default=100_000, gt=0)
     """Held-out tokens measured on."""
-    save_every: int = pydantic.Field(default=500, gt=0)
-    """Steps between two checkpoints."""
+
+
+class PretrainRecord(RecordSettings, HeldOutSettings):
+    """What is written down on the way."""
+
+    evaluate_every: int = pydantic.Field(default=500, gt=0)
+    """Steps between two measurements on held-out documents."""
     keep: int = pydantic.Field(default=2, gt=0)
     """Checkpoints kept; at least the last one that is whole."""
-    tensorboard: bool = False
-    """Write TensorBoard event files as well (needs the extra bertsmith[tensorboard])."""
     probes: tuple[str, ...] = ()
     """Sentences with [MASK] whose blanks the report shows over time; taken from held-out text unless given."""
 
@@ -68,7 +87,7 @@ class PretrainConfig(RunConfig):
     """Threads that prepare batches ahead; the batches do not depend on it."""
     examples: ExampleSettings = ExampleSettings()
     masking: Masking = Masking()
-    optimisation: Optimisation = Optimisation()
+    optimisation: PretrainOptimisation = PretrainOptimisation()
     machine: Machine = Machine()
     record: PretrainRecord = PretrainRecord()
 

@@ -32,7 +32,7 @@ from bertsmith.training.loggers import TensorBoardLogger
 from bertsmith.training.meter import Meter
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.run_directory import RunDirectory, digest_of_files
-from bertsmith.training.schedule import BudgetClock, Clock, StepClock
+from bertsmith.training.schedule import BudgetClock, Clock, StepClock, make_schedule
 
 log = logging.getLogger("bertsmith")
 
@@ -88,6 +88,7 @@ def _pretrain(config: PretrainConfig, ranks: Ranks, device: torch.device, progre
             measured=measured,
             trainer=trainer,
             clock=_clock(config, loader, progress),
+            schedule=make_schedule(config.optimisation, config.optimisation.learning_rate),
             meter=Meter(matrix_product_rate(device, dtype) * ranks.world),
             loggers=[TensorBoardLogger(directory.path / "tensorboard")] if config.record.tensorboard and ranks.is_first else [],
             ranks=ranks,

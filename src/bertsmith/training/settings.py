@@ -22,14 +22,8 @@ class RunConfig(Config):
 class Optimisation(Config):
     """How the weights move."""
 
-    batch_tokens: int = pydantic.Field(default=8192, gt=0)
-    """Tokens of one packed batch: what is in memory at a time."""
-    accumulation: int = pydantic.Field(default=1, gt=0)
-    """Packed batches of one optimiser step, shared by all ranks."""
-    learning_rate: float = pydantic.Field(default=1e-4, gt=0)
-    """The highest learning rate, reached after the warm-up; it falls linearly to 0 from there."""
-    warmup: Share = 0.01
-    """Share of the run over which the learning rate rises; the paper's 10,000 of 1,000,000 steps."""
+    warmup: Share = 0.1
+    """Share of the run over which the learning rate rises; it falls linearly to 0 from there."""
     weight_decay: float = pydantic.Field(default=0.01, ge=0)
     """Decoupled weight decay on matrices; none on biases and norms."""
     adam_beta1: Share = 0.9
@@ -41,7 +35,7 @@ class Optimisation(Config):
     max_gradient_norm: float = pydantic.Field(default=1.0, gt=0)
     """Gradients are scaled down to this norm."""
     dropout: Share | None = None
-    """Dropout on states and attention; the model's own (0.1 for presets) unless given."""
+    """Dropout on states and attention; the model's own unless given."""
 
 
 class Machine(Config):
@@ -53,3 +47,28 @@ class Machine(Config):
     """bf16 where the machine has instructions for it, else float32; master weights are always float32."""
     compile: bool = False
     """Compile the model with torch.compile: slower to start, faster steps."""
+
+
+# pydantic puts the fields of a class's last base first: with two bases, pre-training has a field of its own between them.
+class MeasureSettings(Config):
+    """When figures are taken."""
+
+    log_every: int = pydantic.Field(default=10, gt=0)
+    """Steps between two lines of metrics."""
+    evaluate_every: int | None = pydantic.Field(default=None, gt=0)
+    """Steps between two measurements on the dev file; each epoch's end unless given."""
+
+
+class SaveSettings(Config):
+    """When checkpoints are written, and where figures go."""
+
+    save_every: int = pydantic.Field(default=500, gt=0)
+    """Steps between two checkpoints."""
+    keep: int = pydantic.Field(default=1, gt=0)
+    """Checkpoints kept of the trial under way."""
+    tensorboard: bool = False
+    """Write TensorBoard event files as well (needs the extra bertsmith[tensorboard])."""
+
+
+class RecordSettings(SaveSettings, MeasureSettings):
+    """What is written down on the way."""
