@@ -282,8 +282,8 @@ def test_only_matrices_decay(run: MakeRun) -> None:
 
 def test_sixteen_examples_are_learnt_by_heart(run: MakeRun) -> None:
     trial = run(n=16, batch_size=[8], epochs=[40], lr=[2e-3], record={"evaluate_every": 1000})
-    place = trial.run()
-    assert place.best_score == 1.0
+    state = trial.run()
+    assert state.best_score == 1.0
     losses = [record["loss"] for record in train_records(trial)]
     assert losses[0] > 0.5 and losses[-1] < 0.2
 
@@ -307,8 +307,8 @@ def test_early_stopping_keeps_the_best_weights(run: MakeRun, monkeypatch: pytest
         return {"accuracy": next(scores)}
 
     monkeypatch.setattr(Classify, "score", score)
-    place = trial.run()
-    assert (place.step, place.best_step, place.best_score, place.stale) == (8, 4, 0.7, 2)
+    state = trial.run()
+    assert (state.step, state.best_step, state.best_score, state.stale) == (8, 4, 0.7, 2)
     trial.load_best()
     assert all(torch.equal(tensor, seen[1][name]) for name, tensor in weights(trial).items())
     assert any(not torch.equal(tensor, seen[1][name]) for name, tensor in seen[3].items())

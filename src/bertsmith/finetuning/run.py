@@ -155,7 +155,7 @@ def _run_trial(experiment: Experiment, trial: Trial, path: Path, earlier: Sequen
     loggers = [TensorBoardLogger(path / "tensorboard")] if experiment.config.record.tensorboard else []
     run = TrialRun(experiment, trial, path, loggers, progress)
     try:
-        place = run.run()
+        state = run.run()
     finally:
         for logger in loggers:
             logger.close()
@@ -170,7 +170,7 @@ def _run_trial(experiment: Experiment, trial: Trial, path: Path, earlier: Sequen
     metric = experiment.main_metric
     if all(dev[metric] > result.dev[metric] for result in earlier):
         run.save_models(path / "model", tasks)
-    values = dataclasses.asdict(Result(trial, dev, experiment.scores(test) if test else None, place.step, place.elapsed))
+    values = dataclasses.asdict(Result(trial, dev, experiment.scores(test) if test else None, state.step, state.elapsed))
     write_json(path / RESULT, {"setting": trial.setting, **values})
     return predictions
 

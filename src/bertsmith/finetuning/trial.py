@@ -1,6 +1,5 @@
 """One trial of fine-tuning: from a starting model to a trained one, measured on the way, resumable at any step."""
 
-import logging
 import math
 import shutil
 import time
@@ -11,7 +10,6 @@ from typing import Any
 
 from bertsmith.artifacts.directory import load_model, save_model
 from bertsmith.errors import DivergedError, Interrupted
-from bertsmith.files import remove_leftovers
 from bertsmith.finetuning.grid import ALONE, Trial
 from bertsmith.finetuning.objectives import Experiment, head_of, model_of, rate_shares, starting_model, used_ids
 from bertsmith.finetuning.task_order import TaskOrder
@@ -23,7 +21,7 @@ from bertsmith.signals import collected
 from bertsmith.tasks.predictor import Predictor
 from bertsmith.tasks.saved import task_values
 from bertsmith.tasks.task import Sample, Task
-from bertsmith.training.checkpoints import Place, newest_whole, remove_damaged, restore, save_checkpoint
+from bertsmith.training.checkpoints import RunState, resume, save_checkpoint
 from bertsmith.training.loggers import Logger
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.precision import task_logits
@@ -31,12 +29,10 @@ from bertsmith.training.run_directory import RunDirectory
 from bertsmith.training.schedule import make_schedule
 from bertsmith.training.stepper import Stepper
 
-log = logging.getLogger("bertsmith")
-
 
 @dataclass(frozen=True, slots=True)
-class TrialPlace(Place):
-    """The place in a trial: also the best dev score so far, its step, and how many measurements have passed since."""
+class TrialState(RunState):
+    """How far a trial is: also the best dev score so far, its step, and how many measurements have passed since."""
 
     best_score: float = -math.inf
     best_step: int = 0
@@ -75,53 +71,54 @@ class TrialRun:
         """The model directory with the best weights, of a trial that may stop early."""
         return self.directory.path / "best"
 
-    def run(self) -> TrialPlace:
+    def run(self) -> TrialState:
         """Train to the end of the trial, from its newest checkpoint if there is one, and return where it ended.
 
         Raises:
             Interrupted: a signal came; the checkpoint of the last step is saved.
             DivergedError: the loss became NaN.
         """
-        place = self._resume()
-        saved = place.step
-        config, started = self._config, time.monotonic() - place.elapsed
+        self.directory.path.mkdir(parents=True, exist_ok=True)
+        state = resume(self.directory, self.stepper, TrialState)
+        saved = state.step
+        config, started = self._config, time.monotonic() - state.elapsed
         task = self._progress.task(self.trial.name, self.total_steps, "steps")
         with collected() as signals, task as shown:
-            shown.advance(place.step)
-            batches = self._order.batches_from(place.step)
+            shown.advance(state.step)
+            batches = self._order.batches_from(state.step)
             tokens, since = 0, time.monotonic()
-            while place.step < self.total_steps and not self._is_stale(place):
+            while state.step < self.total_steps and not self._is_stale(state):
                 batch = next(batches)
                 data = self.experiment.data[batch.task]
                 samples = [data.samples[index] for index in batch.samples]
-                loss, norm, rate = self._step(place.step, batch.task, samples)
+                loss, norm, rate = self._step(state.step, batch.task, samples)
                 tokens += sum(sample.n_tokens for sample in samples)
-                place = replace(place, step=place.step + 1, elapsed=time.monotonic() - started)
+                state = replace(state, step=state.step + 1, elapsed=time.monotonic() - started)
                 shown.advance(1)
-                if (batch.number + 1) % config.record.log_every == 0 or place.step == self.total_steps:
+                if (batch.number + 1) % config.record.log_every == 0 or state.step == self.total_steps:
                     speed, tokens, since = tokens / (time.monotonic() - since), 0, time.monotonic()
                     values = {"loss": loss, "learning_rate": rate, "gradient_norm": norm, "tokens_per_second": speed}
-                    self._log("train", place, {**({} if batch.task == ALONE else {"task": batch.task}), **values})
+                    self._log("train", state, {**({} if batch.task == ALONE else {"task": batch.task}), **values})
                     shown.note(f"loss {loss:.3f}  {speed:,.0f} tokens/s")
-                if place.step % self._evaluation_steps() == 0 or place.step == self.total_steps:
-                    place = self._measure(place)
+                if state.step % self._evaluation_steps() == 0 or state.step == self.total_steps:
+                    state = self._measure(state)
                     tokens, since = 0, time.monotonic()
-                if place.step % config.record.save_every == 0:
-                    self._save(place)
-                    saved = place.step
+                if state.step % config.record.save_every == 0:
+                    self._save(state)
+                    saved = state.step
                 if signals:
-                    if saved < place.step:
-                        self._save(place)
+                    if saved < state.step:
+                        self._save(state)
                     raise Interrupted(
-                        f"stopped after step {place.step} of {self.trial.name}; the same command resumes from there"
+                        f"stopped after step {state.step} of {self.trial.name}; the same command resumes from there"
                     )
-        return place
+        return state
 
     def _evaluation_steps(self) -> int:
         return self._config.record.evaluate_every or self._order.epoch_steps
 
-    def _is_stale(self, place: TrialPlace) -> bool:
-        return self._config.patience is not None and place.stale >= self._config.patience
+    def _is_stale(self, state: TrialState) -> bool:
+        return self._config.patience is not None and state.stale >= self._config.patience
 
     def _step(self, step: int, name: str, samples: Sequence[Sample]) -> tuple[float, float, float]:
         """Make a step on a batch of one task and return its loss, the gradient's norm and the learning rate."""
@@ -138,7 +135,7 @@ class TrialRun:
         self.stepper.update(rate)
         return value, norm, rate
 
-    def _measure(self, place: TrialPlace) -> TrialPlace:
+    def _measure(self, state: TrialState) -> TrialState:
         """Score the dev examples; keep the weights where the trial may stop early and they are the best so far."""
         self._measured = predictions = self._predict_dev()
         by_task = {}
@@ -146,13 +143,13 @@ class TrialRun:
             tuned = data.task.tuned(data.dev, predictions[name])
             by_task[name] = tuned.score(data.dev, predictions[name])
         scores = self.experiment.scores(by_task)
-        self._log("dev", place, scores)
+        self._log("dev", state, scores)
         score = scores[self.experiment.main_metric]
-        if score <= place.best_score:
-            return replace(place, stale=place.stale + 1)
+        if score <= state.best_score:
+            return replace(state, stale=state.stale + 1)
         if self._config.patience is not None:
             self._write(self.stepper.master, self.best)
-        return replace(place, best_score=score, best_step=place.step, stale=0)
+        return replace(state, best_score=score, best_step=state.step, stale=0)
 
     def predict(self, name: str, examples: Sequence[Any]) -> list[Any]:
         """Return the model's predictions for examples of a task, made in the precision of training."""
@@ -184,24 +181,11 @@ class TrialRun:
         shutil.rmtree(path, ignore_errors=True)
         save_model(model, self.experiment.tokenizer, path, "", None if task is None else task_values(task))
 
-    def _save(self, place: TrialPlace) -> None:
-        save_checkpoint(self.directory.checkpoints, self.stepper, self.experiment.tokenizer, place, self._config.record.keep)
+    def _save(self, state: TrialState) -> None:
+        save_checkpoint(self.directory.checkpoints, self.stepper, self.experiment.tokenizer, state, self._config.record.keep)
 
-    def _resume(self) -> TrialPlace:
-        """Bring back the newest whole checkpoint, if there is one, and return the place in the trial."""
-        self.directory.path.mkdir(parents=True, exist_ok=True)
-        checkpoint = newest_whole(self.directory.checkpoints)
-        place = restore(checkpoint, self.stepper, TrialPlace) if checkpoint else TrialPlace()
-        remove_leftovers(self.directory.path)
-        remove_leftovers(self.directory.checkpoints)
-        remove_damaged(self.directory.checkpoints, place)
-        self.directory.keep_metrics_until(place.step)
-        if checkpoint:
-            log.info("resuming from %s", checkpoint)
-        return place
-
-    def _log(self, kind: str, place: TrialPlace, values: Mapping[str, Any]) -> None:
-        record = {"step": place.step, "epoch": place.step / self._order.epoch_steps, **values, "seconds": place.elapsed}
+    def _log(self, kind: str, state: TrialState, values: Mapping[str, Any]) -> None:
+        record = {"step": state.step, "epoch": state.step / self._order.epoch_steps, **values, "seconds": state.elapsed}
         self.directory.record(kind, record)
         for logger in self._loggers:
             logger.log(f"{kind}/{record['task']}" if "task" in record else kind, record)

@@ -1,6 +1,5 @@
 """The training loop: steps, records, measurements, checkpoints, and a clean end however it comes."""
 
-import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ from bertsmith.pretraining.trainer import Trainer
 from bertsmith.progress import Progress, Task
 from bertsmith.signals import collected
 from bertsmith.text.tokenizer import Tokenizer
-from bertsmith.training.checkpoints import State, newest_whole, save_checkpoint
+from bertsmith.training.checkpoints import RunState, newest_whole, save_checkpoint
 from bertsmith.training.loggers import Logger
 from bertsmith.training.meter import Meter, step_operations
 from bertsmith.training.parallel import Ranks
@@ -32,7 +31,13 @@ from bertsmith.training.run_directory import RunDirectory
 from bertsmith.training.schedule import Clock, Schedule
 from bertsmith.types import PretrainingBatch
 
-log = logging.getLogger("bertsmith")
+
+@dataclass(frozen=True, slots=True)
+class PretrainState(RunState):
+    """How far a pre-training run is: also the loader's position and the tokens seen."""
+
+    position: int = 0
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,7 @@ class Loop:
     ranks: Ranks
     progress: Progress
 
-    def run(self, state: State) -> Path:
+    def run(self, state: PretrainState) -> Path:
         """Train from ``state`` to the end of the run and return the directory of the final model.
 
         Raises:
@@ -90,7 +95,7 @@ class Loop:
                 at_end.callback(logger.close)
             return self._train(state)
 
-    def _train(self, state: State) -> Path:
+    def _train(self, state: PretrainState) -> Path:
         if state.step == 0:
             self._measure(state)
         saved = state.step
@@ -134,12 +139,12 @@ class Loop:
 
     def _step(
         self,
-        state: State,
+        state: PretrainState,
         group: list[tuple[int, PretrainingBatch]],
         agreed: _Agreed,
         started: float,
         task: Task,
-    ) -> State:
+    ) -> PretrainState:
         number = state.step + 1
         rate = self.schedule.rate(self.clock.fraction(state.step + 0.5, agreed.elapsed))
         batches = [self.trainer.moved(batch) for _, batch in group]
@@ -150,7 +155,7 @@ class Loop:
         seconds = time.monotonic() - started
         operations = sum(step_operations(self.trainer.master.config, batch) for _, batch in group)
         self.meter.add(tally.tokens, operations * self.ranks.world, seconds)
-        state = State(number, agreed.elapsed + seconds, group[-1][0], state.tokens + tally.tokens)
+        state = PretrainState(number, agreed.elapsed + seconds, group[-1][0], state.tokens + tally.tokens)
         task.advance(1)
         if number % self.config.record.log_every == 0:
             self._record(state, tally, rate, norm, task)
@@ -162,7 +167,7 @@ class Loop:
         start = f"begin a new run from it (--model {good})" if good else "begin a new run"
         return f"{kept}; {start} with a lower --learning-rate or a longer --warmup"
 
-    def _record(self, state: State, tally: Tally, rate: float, norm: float, task: Task) -> None:
+    def _record(self, state: PretrainState, tally: Tally, rate: float, norm: float, task: Task) -> None:
         means, speeds = tally.means(), self.meter.read()
         values = {
             "step": state.step,
@@ -187,7 +192,7 @@ class Loop:
             for logger in self.loggers:
                 logger.log(kind, values)
 
-    def _measure(self, state: State) -> None:
+    def _measure(self, state: PretrainState) -> None:
         """Measure on held-out batches and blanks, and bring the report up to date."""
         if self.measured.batches:
             tally = self.trainer.measure(self.measured.batches)
@@ -202,13 +207,13 @@ class Loop:
             self._log("blanks", {"step": state.step, "sentences": sentences})
             write_report(self.directory.path)
 
-    def _save(self, state: State) -> int:
+    def _save(self, state: PretrainState) -> int:
         if self.ranks.is_first:
             save_checkpoint(self.directory.checkpoints, self.trainer, self.tokenizer, state, self.config.record.keep)
         self.ranks.wait()
         return state.step
 
-    def _finish(self, state: State) -> Path:
+    def _finish(self, state: PretrainState) -> Path:
         if state.step % self.config.record.evaluate_every:
             self._measure(state)
         if self.ranks.is_first:
@@ -217,7 +222,7 @@ class Loop:
         self.ranks.wait()
         return self.directory.final
 
-    def _card(self, state: State) -> str:
+    def _card(self, state: PretrainState) -> str:
         held_out = self.directory.last("held_out") or {}
         scores = {name: value for name, value in held_out.items() if name.startswith(("mlm_", "nsp_"))}
         config = self.config

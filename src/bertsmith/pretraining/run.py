@@ -15,19 +15,19 @@ from bertsmith.batches.next_sentence import NextSentence
 from bertsmith.batches.order import split_documents
 from bertsmith.corpus.store import Corpus
 from bertsmith.errors import ArtifactError, MismatchError
-from bertsmith.files import exclusive, remove_leftovers
+from bertsmith.files import exclusive
 from bertsmith.machine import choose_device, choose_dtype, environment, keep_pages, matrix_product_rate
 from bertsmith.model.bert import MASKED_TOKEN, PRETRAINING, Bert, Heads, initialise, set_dropout, uninitialised
 from bertsmith.model.model_config import PRESETS, preset
 from bertsmith.pretraining.fixed_shape import FixedShape
-from bertsmith.pretraining.loop import Loop, Measured
+from bertsmith.pretraining.loop import Loop, Measured, PretrainState
 from bertsmith.pretraining.options import ExampleSettings, PretrainConfig, seconds
 from bertsmith.pretraining.probes import given_probes, held_out_probes
 from bertsmith.pretraining.trainer import Trainer
 from bertsmith.progress import SILENT, Progress
 from bertsmith.signals import interruptible
 from bertsmith.text.tokenizer import Tokenizer
-from bertsmith.training.checkpoints import State, newest_whole, remove_damaged, restore
+from bertsmith.training.checkpoints import resume
 from bertsmith.training.loggers import TensorBoardLogger
 from bertsmith.training.meter import Meter
 from bertsmith.training.parallel import Ranks
@@ -94,7 +94,7 @@ def _pretrain(config: PretrainConfig, ranks: Ranks, device: torch.device, progre
             ranks=ranks,
             progress=progress,
         )
-        return loop.run(_resume(directory, trainer, ranks))
+        return loop.run(resume(directory, trainer, PretrainState))
 
 
 def starting_model(config: PretrainConfig, tokenizer: Tokenizer) -> Bert:
@@ -181,18 +181,3 @@ def _clock(config: PretrainConfig, loader: PretrainingLoader, progress: Progress
     if part:
         batches += round(part * loader.n_batches(whole, progress))
     return StepClock(max(1, round(batches / config.optimisation.accumulation)))
-
-
-def _resume(directory: RunDirectory, trainer: Trainer, ranks: Ranks) -> State:
-    """Bring back the newest whole checkpoint, if there is one, and return the place in the run."""
-    checkpoint = newest_whole(directory.checkpoints)
-    state = restore(checkpoint, trainer, State) if checkpoint else State()
-    ranks.wait()
-    if ranks.is_first:
-        remove_leftovers(directory.path)
-        remove_leftovers(directory.checkpoints)
-        remove_damaged(directory.checkpoints, state)
-        directory.keep_metrics_until(state.step)
-        if checkpoint:
-            log.info("resuming from %s", checkpoint)
-    return state
