@@ -25,6 +25,7 @@ from bertsmith.inference.pipelines import task_pipeline
 from bertsmith.progress import SILENT
 from bertsmith.tasks.classify import Classify
 from bertsmith.tasks.saved import TASKS
+from bertsmith.training.run_directory import RunDirectory
 
 Make = Callable[..., MultiConfig]
 Records = Callable[[Path], list[dict[str, Any]]]
@@ -139,6 +140,12 @@ def test_there_is_a_mean_of_all_tasks_or_none(make: Make) -> None:
     assert "mean" in result["dev"] and next(iter(result["test"])) == "a-classify/accuracy" and "mean" not in result["test"]
 
 
+def trial_of(config: MultiConfig, **changes: Any) -> TrialRun:
+    """Return the first trial of a run, with something of what it is given changed."""
+    directory, experiment = RunDirectory(config.out), dataclasses.replace(_prepare(config, CPU), **changes)
+    return TrialRun(experiment, config.trials()[0], directory, directory.record, SILENT)
+
+
 def test_the_best_is_by_the_mean_of_the_tasks(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """One task gets better while another gets worse by more."""
     scores = iter([0.5, 0.9, 0.6, 0.7, 0.7, 0.4] + [0.0] * 100)
@@ -146,7 +153,7 @@ def test_the_best_is_by_the_mean_of_the_tasks(make: Make, monkeypatch: pytest.Mo
     two = make("classify", patience=2, epochs=[9])
     table = two.tasks["a-classify"]
     config = make("classify", tables={"other": table}, patience=2, epochs=[9])
-    run = TrialRun(_prepare(config, CPU), config.trials()[0], config.out, [], SILENT)
+    run = trial_of(config)
     kept: list[dict[str, Tensor]] = []
     write = run._write
     run._write = lambda *given: kept.append(weights(run)) or write(*given)  # type: ignore[method-assign,func-returns-value]
@@ -166,9 +173,8 @@ def weights(run: TrialRun) -> dict[str, Tensor]:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_step_moves_the_encoder_and_the_head_of_its_task_alone(make: Make, dtype: torch.dtype) -> None:
     config = make(epochs=[3], recipe={"weight_decay": 0.3, "warmup": 0.0})
-    experiment = _prepare(config, CPU)
-    run = TrialRun(dataclasses.replace(experiment, dtype=dtype), config.trials()[0], config.out, [], SILENT)
-    names, order = list(experiment.data), [batch.task for batch in run._order.batches_from(0)]
+    run = trial_of(config, dtype=dtype)
+    names, order = list(run.experiment.data), [batch.task for batch in run._order.batches_from(0)]
     before, moved, update = weights(run), [], run.stepper.update
 
     def watch(rate: float) -> None:
@@ -192,10 +198,10 @@ def test_a_step_moves_the_encoder_and_the_head_of_its_task_alone(make: Make, dty
     assert [int(step) for step in steps.values()] == [order.count(name) for name in names]
 
 
-def test_a_task_s_own_rate_is_its_head_s_alone(make: Make, tmp_path: Path) -> None:
+def test_a_task_s_own_rate_is_its_head_s_alone(make: Make) -> None:
     table = {**make("tag").tasks["a-tag"], "decoder": "crf"}
     config = make("classify", tables={"crf": table})
-    run = TrialRun(_prepare(config, CPU), config.trials()[0], tmp_path / "trial", [], SILENT)
+    run = trial_of(config)
     names = {id(parameter): name for name, parameter in run.stepper.master.named_parameters()}
     groups = run.stepper.optimiser.param_groups
     by_name = {names[id(parameter)]: group["share"] for group in groups for parameter in group["params"]}
@@ -203,9 +209,9 @@ def test_a_task_s_own_rate_is_its_head_s_alone(make: Make, tmp_path: Path) -> No
     assert {share for name, share in by_name.items() if not name.startswith("task.heads.1.")} == {1.0}
 
 
-def test_heads_begin_with_the_weights_that_the_model_has(make: Make, tmp_path: Path, toy_directory: Path) -> None:
+def test_heads_begin_with_the_weights_that_the_model_has(make: Make, toy_directory: Path) -> None:
     config = make("classify", "regress")
-    run = TrialRun(_prepare(config, CPU), config.trials()[0], tmp_path / "trial", [], SILENT)
+    run = trial_of(config)
     start = load_model(toy_directory / "model")
     assert start.next_sentence is not None
     for place in (0, 1):

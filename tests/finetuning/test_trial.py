@@ -27,6 +27,7 @@ from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.regress import Regress
 from bertsmith.tasks.task import SampleBatch
 from bertsmith.text.tokenizer import Tokenizer
+from bertsmith.training.run_directory import RunDirectory
 
 CPU = torch.device("cpu")
 TOKEN_EMBEDDING = "encoder.embeddings.token.weight"
@@ -78,7 +79,8 @@ def run(experiment: MakeExperiment, tmp_path: Path) -> MakeRun:
 
     def make(**changes: Any) -> TrialRun:
         made = experiment(**changes)
-        return TrialRun(made, made.config.trials()[0], tmp_path / f"trial-{next(numbers)}", [], SILENT)
+        directory = RunDirectory(tmp_path / f"trial-{next(numbers)}")
+        return TrialRun(made, made.config.trials()[0], directory, directory.record, SILENT)
 
     return make
 

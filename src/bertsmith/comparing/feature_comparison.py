@@ -16,7 +16,7 @@ from bertsmith.artifacts.directory import verify_directory
 from bertsmith.comparing.feature_based import BiLstm, TaggedVectors, score_tagger, train_tagger
 from bertsmith.comparing.feature_cache import cached_vectors
 from bertsmith.errors import DamagedError
-from bertsmith.files import atomic_file, exclusive, read_json, remove_leftovers, write_json
+from bertsmith.files import atomic_file, read_json, write_json
 from bertsmith.finetuning.grid import ALONE, Counts, FinetuneConfig, Numbers, config_of
 from bertsmith.finetuning.labelled import LabelledData, digests, read_data
 from bertsmith.finetuning.objectives import check_model
@@ -28,6 +28,7 @@ from bertsmith.progress import SILENT, Progress
 from bertsmith.signals import interruptible
 from bertsmith.tasks.tag import Tag
 from bertsmith.text.tokenizer import Tokenizer
+from bertsmith.training.parallel import Ranks
 from bertsmith.training.run_directory import RunDirectory
 from bertsmith.training.settings import Machine, RunConfig
 
@@ -133,9 +134,9 @@ def compare_features(config: CompareFeaturesConfig, progress: Progress = SILENT)
     finetuning = config.finetuning(config.seed)
     data = read_data(*finetuning.by_task()[ALONE])
     check_model(config.model, Tokenizer.load(config.model), {ALONE: data.task})
-    with interruptible("stopped; the same command goes on behind the last result"), exclusive(config.out):
-        remove_leftovers(config.out)
-        RunDirectory(config.out).begin(config, {**environment(device, dtype), **digests(finetuning)})
+    facts = {**environment(device, dtype), **digests(finetuning)}
+    begun = RunDirectory(config.out).begun(config, facts, Ranks())
+    with interruptible("stopped; the same command goes on behind the last result"), begun:
         run = _Run(config, data, device, dtype, progress)
         rows: list[VariantRow] = []
         for variant in config.variants:

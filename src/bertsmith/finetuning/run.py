@@ -14,7 +14,7 @@ import torch
 from bertsmith.artifacts.card import finetuned_card
 from bertsmith.artifacts.directory import save_model, verify_directory
 from bertsmith.errors import ArtifactError, DamagedError, DivergedError, InputError, UsageError
-from bertsmith.files import atomic_file, exclusive, remove_leftovers, write_json
+from bertsmith.files import atomic_file, write_json
 from bertsmith.finetuning.grid import ALONE, GridConfig, LabelledFiles, Trial
 from bertsmith.finetuning.labelled import LabelledData, digests, facts, read_data
 from bertsmith.finetuning.multi import MultiConfig
@@ -32,7 +32,7 @@ from bertsmith.tasks.predictor import Predictor
 from bertsmith.tasks.saved import load_task_model, save_task_models, task_values
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
-from bertsmith.training.loggers import TensorBoardLogger
+from bertsmith.training.loggers import recorder
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.precision import apply_precision, task_logits
 from bertsmith.training.run_directory import RunDirectory
@@ -78,15 +78,13 @@ def finetune(config: GridConfig, progress: Progress = SILENT) -> Path:
 
 def _finetune(config: GridConfig, device: torch.device, progress: Progress) -> Path:
     experiment = _prepare(config, device)
-    directory = RunDirectory(config.out)
-    if not directory.config.exists():
+    if not RunDirectory(config.out).config.exists():
         check_settings(experiment)
-    with exclusive(config.out):
-        directory.begin(config, {**environment(device, experiment.dtype), **digests(config)})
+    facts = {**environment(device, experiment.dtype), **digests(config)}
+    with RunDirectory(config.out).begun(config, facts, Ranks()) as directory:
         if directory.final.exists():
             log.warning("%s is finished already; begin a new run with another --out", directory.path)
             return directory.final
-        remove_leftovers(directory.path)
         results, predictions = _run_trials(experiment, directory, progress)
         return _finish(experiment, directory, results, predictions)
 
@@ -152,13 +150,10 @@ def _run_trials(experiment: Experiment, directory: RunDirectory, progress: Progr
 
 def _run_trial(experiment: Experiment, trial: Trial, path: Path, earlier: Sequence[Result], progress: Progress) -> Predictions:
     """Run a trial, write its result, and its model if it is the best so far; return its predictions on the dev examples."""
-    loggers = [TensorBoardLogger(path / "tensorboard")] if experiment.config.record.tensorboard else []
-    run = TrialRun(experiment, trial, path, loggers, progress)
-    try:
+    directory = RunDirectory(path)
+    with recorder(directory, experiment.config.record, Ranks()) as record:
+        run = TrialRun(experiment, trial, directory, record, progress)
         state = run.run()
-    finally:
-        for logger in loggers:
-            logger.close()
     if experiment.config.patience is not None:
         run.load_best()
     predictions, data = run.dev_predictions(), experiment.data

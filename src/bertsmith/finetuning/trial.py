@@ -22,7 +22,7 @@ from bertsmith.tasks.predictor import Predictor
 from bertsmith.tasks.saved import task_values
 from bertsmith.tasks.task import Sample, Task
 from bertsmith.training.checkpoints import RunState, resume, save_checkpoint
-from bertsmith.training.loggers import Logger
+from bertsmith.training.loggers import Recorder
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.precision import task_logits
 from bertsmith.training.run_directory import RunDirectory
@@ -42,9 +42,11 @@ class TrialState(RunState):
 class TrialRun:
     """A trial at work in its directory."""
 
-    def __init__(self, experiment: Experiment, trial: Trial, path: Path, loggers: Sequence[Logger], progress: Progress) -> None:
-        self.experiment, self.trial, self.directory = experiment, trial, RunDirectory(path)
-        self._loggers, self._progress = loggers, progress
+    def __init__(
+        self, experiment: Experiment, trial: Trial, directory: RunDirectory, record: Recorder, progress: Progress
+    ) -> None:
+        self.experiment, self.trial, self.directory = experiment, trial, directory
+        self._record, self._progress = record, progress
         self._config = experiment.config
         self._order = TaskOrder(experiment.sizes, trial.batch_size, trial.seed, trial.epochs, experiment.temperature)
         self.total_steps = self._order.total_steps
@@ -185,7 +187,5 @@ class TrialRun:
         save_checkpoint(self.directory.checkpoints, self.stepper, self.experiment.tokenizer, state, self._config.record.keep)
 
     def _log(self, kind: str, state: TrialState, values: Mapping[str, Any]) -> None:
-        record = {"step": state.step, "epoch": state.step / self._order.epoch_steps, **values, "seconds": state.elapsed}
-        self.directory.record(kind, record)
-        for logger in self._loggers:
-            logger.log(f"{kind}/{record['task']}" if "task" in record else kind, record)
+        epoch = state.step / self._order.epoch_steps
+        self._record(kind, {"step": state.step, "epoch": epoch, **values, "seconds": state.elapsed})

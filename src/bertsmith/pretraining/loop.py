@@ -2,12 +2,11 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -24,7 +23,7 @@ from bertsmith.progress import Progress, Task
 from bertsmith.signals import collected
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.checkpoints import RunState, newest_whole, save_checkpoint
-from bertsmith.training.loggers import Logger
+from bertsmith.training.loggers import Recorder
 from bertsmith.training.meter import Meter, step_operations
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.run_directory import RunDirectory
@@ -79,7 +78,7 @@ class Loop:
     clock: Clock
     schedule: Schedule
     meter: Meter
-    loggers: Sequence[Logger]
+    record: Recorder
     ranks: Ranks
     progress: Progress
 
@@ -90,12 +89,6 @@ class Loop:
             Interrupted: a signal came; the checkpoint of the last step is saved.
             DivergedError: the loss became NaN or exploded; names the last good checkpoint.
         """
-        with ExitStack() as at_end:
-            for logger in self.loggers:
-                at_end.callback(logger.close)
-            return self._train(state)
-
-    def _train(self, state: PretrainState) -> Path:
         if state.step == 0:
             self._measure(state)
         saved = state.step
@@ -184,13 +177,7 @@ class Loop:
             + (f"  nsp {means['nsp_accuracy']:.1%}" if "nsp_accuracy" in means else "")
             + f"  {speeds['tokens_per_second']:,.0f} tokens/s  {speeds['utilisation']:.0%} of peak"
         )
-        self._log("train", values)
-
-    def _log(self, kind: str, values: Mapping[str, Any]) -> None:
-        if self.ranks.is_first:
-            self.directory.record(kind, values)
-            for logger in self.loggers:
-                logger.log(kind, values)
+        self.record("train", values)
 
     def _measure(self, state: PretrainState) -> None:
         """Measure on held-out batches and blanks, and bring the report up to date."""
@@ -199,12 +186,12 @@ class Loop:
             means = tally.means()
             perplexity = math.exp(min(means["mlm_loss"], 700.0))
             figures = {**means, "mlm_perplexity": perplexity, **self.measured.nsp_chance()}
-            self._log("held_out", {"step": state.step, **figures, "tokens": state.tokens, "seconds": state.elapsed})
+            self.record("held_out", {"step": state.step, **figures, "tokens": state.tokens, "seconds": state.elapsed})
         if self.ranks.is_first:
             self.trainer.master.eval()
             sentences = fill_probes(self.trainer.master, self.tokenizer, self.measured.probes)
             self.trainer.master.train()
-            self._log("blanks", {"step": state.step, "sentences": sentences})
+            self.record("blanks", {"step": state.step, "sentences": sentences})
             write_report(self.directory.path)
 
     def _save(self, state: PretrainState) -> int:
