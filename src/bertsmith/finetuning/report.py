@@ -9,7 +9,7 @@ import numpy as np
 
 from bertsmith.charts.curves import Series
 from bertsmith.charts.matrices import calibration_svg, confusion_svg
-from bertsmith.charts.page import duration, headline, plot, section, series, write_page
+from bertsmith.charts.page import plot, section
 from bertsmith.finetuning.results import (
     NO_SCORE,
     Column,
@@ -28,6 +28,7 @@ from bertsmith.finetuning.results import (
 )
 from bertsmith.tasks.scoring.scores import calibration, expected_calibration_error
 from bertsmith.tasks.task import Mistake, Review
+from bertsmith.training.run_report import duration, headline, series, write_run_page
 
 _TRIALS_DRAWN = 6
 # The confusion of more classes takes two columns of the page.
@@ -86,7 +87,7 @@ def write_finetune_report(run: Path, metric: str, reviews: Mapping[str, Review] 
     for task, review in (reviews or {}).items():
         whose = f" of {escape(task)}" if task else ""
         body += _dev_set(review, whose) + _mistakes(review.mistakes, whose)
-    write_page(run, body, _STYLE)
+    write_run_page(run, body, _STYLE)
 
 
 def results_table(run: Path, metric: str, of: str = "") -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple, Self, TypeGuard
 
-from bertsmith.charts.page import Record, read_records
 from bertsmith.errors import DamagedError
 from bertsmith.files import read_json
 from bertsmith.finetuning.grid import Trial
+from bertsmith.training.run_report import MetricsRecord, read_records
 
 # All scores are shares of 1, written as percentages, but these. In a run of several tasks a score is TASK/SCORE.
 _NOT_SHARES = frozenset({"mcc", "pearson", "spearman", "mse"})
@@ -42,9 +42,9 @@ class TrialHistory:
     """One trial's directory: its name, its metrics, and ``result.json`` once the trial is finished."""
 
     name: str
-    train: list[Record]
-    dev: list[Record]
-    result: Record | None
+    train: list[MetricsRecord]
+    dev: list[MetricsRecord]
+    result: MetricsRecord | None
 
     @property
     def trial(self) -> Trial:
@@ -63,7 +63,7 @@ class TrialHistory:
         last = self.result or (self.train or [{}])[-1]
         return float(last.get("seconds") or 0)
 
-    def scores(self, split: str) -> Record:
+    def scores(self, split: str) -> MetricsRecord:
         """Return the scores of a finished trial; on the dev set, of one under way those of its last measurement."""
         if self.result:
             return self.result[split] or {}
@@ -111,7 +111,7 @@ def _history(path: Path) -> TrialHistory:
     return TrialHistory(path.name, records["train"], records["dev"], read_result(path) if (path / RESULT).exists() else None)
 
 
-def read_result(path: Path) -> Record:
+def read_result(path: Path) -> MetricsRecord:
     """Read the ``result.json`` in the directory of a finished trial.
 
     Raises:
