@@ -23,9 +23,9 @@ from bertsmith.cli import main  # noqa: E402
 from bertsmith.corpus.build import CorpusConfig, build_corpus  # noqa: E402
 from bertsmith.model.bert import PRETRAINING, Bert, Heads, initialise, uninitialised  # noqa: E402
 from bertsmith.model.model_config import ModelConfig  # noqa: E402
+from bertsmith.pretraining.options import PretrainConfig  # noqa: E402
 from bertsmith.progress import Task  # noqa: E402
 from bertsmith.text.tokenizer import Tokenizer  # noqa: E402
-from bertsmith.training.settings import PretrainConfig  # noqa: E402
 from bertsmith.types import PackedBatch  # noqa: E402
 
 RandomBatch = Callable[[Sequence[int], int, int], PackedBatch]

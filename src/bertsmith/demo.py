@@ -17,10 +17,10 @@ from bertsmith.corpus.build import CorpusConfig, build_corpus
 from bertsmith.engine.engine import make_engine
 from bertsmith.files import atomic_file
 from bertsmith.inference.pipelines import FillPipeline
+from bertsmith.pretraining.options import ExampleSettings, PretrainConfig, PretrainOptimisation, PretrainRecord
 from bertsmith.pretraining.run import pretrain, starting_model
 from bertsmith.progress import Progress
 from bertsmith.text.vocabulary import VocabularyConfig, build_vocabulary
-from bertsmith.training.settings import Examples, Optimisation, PretrainConfig, Record
 
 _MOST_CHARACTERS = 6_000_000
 _PARAGRAPH = re.compile(r"\n\s*\n")
@@ -54,9 +54,9 @@ def demo(directory: Path, budget: str, say: Callable[[str], None], progress: Pro
         out=run,
         model="mini",
         budget=budget,
-        examples=Examples(max_length=32),
-        optimisation=Optimisation(batch_tokens=2048, learning_rate=1e-3, warmup=0.1, dropout=0.0),
-        record=Record(evaluate_every=250, evaluation_tokens=20_000, save_every=500),
+        examples=ExampleSettings(max_length=32),
+        optimisation=PretrainOptimisation(batch_tokens=2048, learning_rate=1e-3, warmup=0.1, dropout=0.0),
+        record=PretrainRecord(evaluate_every=250, evaluation_tokens=20_000, save_every=500),
     )
     config.check()
     if not text.exists():

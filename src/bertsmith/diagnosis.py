@@ -19,8 +19,8 @@ from bertsmith.model.attention import plan_attention
 from bertsmith.model.attention_plan import AttentionPlan
 from bertsmith.model.bert import Bert, Heads, uninitialised
 from bertsmith.model.model_config import ModelConfig, preset
+from bertsmith.pretraining.options import PretrainConfig
 from bertsmith.training.precision import apply_precision
-from bertsmith.training.settings import PretrainConfig
 from bertsmith.types import PackedBatch
 
 

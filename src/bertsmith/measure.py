@@ -36,13 +36,13 @@ from bertsmith.machine import (
 )
 from bertsmith.model.bert import PRETRAINING, Bert, Heads
 from bertsmith.pretraining.losses import n_pairs
+from bertsmith.pretraining.options import PretrainOptimisation
 from bertsmith.pretraining.trainer import Trainer
 from bertsmith.tasks.saved import load_task_model
 from bertsmith.training.meter import encoder_operations, step_operations
-from bertsmith.training.optimiser import make_optimiser
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.settings import Optimisation
-from bertsmith.training.stepper import Engine
+from bertsmith.training.stepper import Stepper
 from bertsmith.types import PackedBatch, PretrainingBatch
 
 _LATENCY_RUNS = 200
@@ -169,7 +169,7 @@ def _training(job: Job, device: torch.device) -> list[_Work]:
     model = load_model(job.model) if pretrained else load_model(job.model, PRETRAINING)
     trainer = Trainer(model, Optimisation(), 0, Ranks(), device, dtype, compiled=False)
     works = []
-    for lengths in _packed(job.lengths, Optimisation().batch_tokens):
+    for lengths in _packed(job.lengths, PretrainOptimisation().batch_tokens):
         batch = _pretraining_batch(lengths, model)
         step = partial(trainer.step, 1, [batch.to(device)], len(batch.masked_positions), n_pairs(batch), 1e-6)
         works.append(_Work(batch.inputs.n_tokens, step_operations(model, batch), step))
@@ -177,16 +177,15 @@ def _training(job: Job, device: torch.device) -> list[_Work]:
 
 
 def _finetuning(job: Job, model: Bert, device: torch.device, dtype: torch.dtype) -> list[_Work]:
-    optimiser = partial(make_optimiser, config=Optimisation())
-    engine = Engine(model, optimiser, 1.0, 0, Ranks(), device, dtype, compiled=False)
+    stepper = Stepper(model, Optimisation(), 0, Ranks(), device, dtype, compiled=False)
 
     def step(batch: PackedBatch) -> None:
-        engine.accumulate(0, 0, partial(loss, batch))
-        engine.gather()
-        engine.update(1e-6)
+        stepper.accumulate(0, 0, partial(loss, batch))
+        stepper.gather()
+        stepper.update(1e-6)
 
     def loss(batch: PackedBatch) -> Tensor:
-        logits = engine.compute.logits(batch.to(device)).task_logits
+        logits = stepper.compute.logits(batch.to(device)).task_logits
         assert logits is not None
         return logits.float().square().mean()  # stands for the task's own, which costs as little
 

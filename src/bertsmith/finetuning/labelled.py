@@ -20,7 +20,7 @@ log = logging.getLogger("bertsmith")
 
 
 @dataclass(frozen=True, slots=True)
-class Data(Generic[Kind]):
+class LabelledData(Generic[Kind]):
     """The labelled examples of a task, and the task with what it has learnt from those for training."""
 
     task: Kind
@@ -35,7 +35,7 @@ class Data(Generic[Kind]):
         return f"{len(self.train):,} examples to train on, {len(self.dev):,} to choose by{test}{labels}"
 
 
-def read_data(files: LabelledFiles, task: Kind) -> Data[Kind]:
+def read_data(files: LabelledFiles, task: Kind) -> LabelledData[Kind]:
     """Read the files of a task and fit it to the training examples.
 
     Raises:
@@ -52,7 +52,7 @@ def read_data(files: LabelledFiles, task: Kind) -> Data[Kind]:
     train, dev = (train, dev) if dev is not None else _held_out(train, files)
     for examples in (dev, test or []):
         task.check(examples)
-    return Data(task, train, dev, test)
+    return LabelledData(task, train, dev, test)
 
 
 def _held_out(examples: Sequence[Any], files: LabelledFiles) -> tuple[list[Any], list[Any]]:
@@ -76,7 +76,7 @@ def digests(config: GridConfig) -> dict[str, str]:
     return {f"{name}_sha256": digest for name, digest in named.items()}
 
 
-def facts(files: LabelledFiles, data: Data) -> Mapping[str, Any]:
+def facts(files: LabelledFiles, data: LabelledData) -> Mapping[str, Any]:
     """Return what a model card says of the files."""
     dev = f"{_source(files.dev)}, " if files.dev else f"held out of {_source(files.train)}, "
     return {

@@ -9,10 +9,10 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple, Self, TypeGuard
 
-from bertsmith.charts.page import Record, read_records
 from bertsmith.errors import DamagedError
 from bertsmith.files import read_json
 from bertsmith.finetuning.grid import Trial
+from bertsmith.training.run_report import MetricsRecord, read_records
 
 # All scores are shares of 1, written as percentages, but these. In a run of several tasks a score is TASK/SCORE.
 _NOT_SHARES = frozenset({"mcc", "pearson", "spearman", "mse"})
@@ -38,13 +38,13 @@ class Column(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class TrialHistory:
     """One trial's directory: its name, its metrics, and ``result.json`` once the trial is finished."""
 
     name: str
-    train: list[Record]
-    dev: list[Record]
-    result: Record | None
+    train: list[MetricsRecord]
+    dev: list[MetricsRecord]
+    result: MetricsRecord | None
 
     @property
     def trial(self) -> Trial:
@@ -63,7 +63,7 @@ class Course:
         last = self.result or (self.train or [{}])[-1]
         return float(last.get("seconds") or 0)
 
-    def scores(self, split: str) -> Record:
+    def scores(self, split: str) -> MetricsRecord:
         """Return the scores of a finished trial; on the dev set, of one under way those of its last measurement."""
         if self.result:
             return self.result[split] or {}
@@ -84,34 +84,34 @@ class Setting:
     spreads: dict[Column, Spread]
 
     @classmethod
-    def of(cls, courses: Sequence[Course]) -> Self:
+    def of(cls, histories: Sequence[TrialHistory]) -> Self:
         """Aggregate the scores over those seeds that have them as finite numbers."""
         values: dict[Column, list[float]] = {}
         for split in ("dev", "test"):
-            for course in courses:
-                for name, score in course.scores(split).items():
+            for history in histories:
+                for name, score in history.scores(split).items():
                     if is_finite(score):
                         values.setdefault(Column(split, name), []).append(score)
         spreads = {column: Spread(mean(of), stdev(of) if len(of) > 1 else None) for column, of in values.items()}
-        return cls(courses[0].trial, len(courses), spreads)
+        return cls(histories[0].trial, len(histories), spreads)
 
 
-def read_courses(run: Path) -> list[Course]:
+def read_histories(run: Path) -> list[TrialHistory]:
     """Read all trials of a run, in the order of their numbers.
 
     Raises:
         DamagedError: a ``result.json`` is damaged or lacks something.
     """
     directories = [path for path in (run / "trials").glob("*") if path.is_dir() and not path.name.startswith(".")]
-    return sorted(map(_course, directories), key=lambda one: ([float(part) for part in one.parts.values()], one.name))
+    return sorted(map(_history, directories), key=lambda one: ([float(part) for part in one.parts.values()], one.name))
 
 
-def _course(path: Path) -> Course:
+def _history(path: Path) -> TrialHistory:
     records = read_records(path / "metrics.jsonl", ["dev"])
-    return Course(path.name, records["train"], records["dev"], read_result(path) if (path / RESULT).exists() else None)
+    return TrialHistory(path.name, records["train"], records["dev"], read_result(path) if (path / RESULT).exists() else None)
 
 
-def read_result(path: Path) -> Record:
+def read_result(path: Path) -> MetricsRecord:
     """Read the ``result.json`` in the directory of a finished trial.
 
     Raises:
@@ -130,16 +130,16 @@ def read_result(path: Path) -> Record:
     return result
 
 
-def best_course(courses: Sequence[Course], metric: str) -> Course | None:
+def best_history(histories: Sequence[TrialHistory], metric: str) -> TrialHistory | None:
     """Return the finished trial with the best dev score; before one is finished, that of those under way."""
-    candidates = [one for one in courses if one.result] or courses
+    candidates = [one for one in histories if one.result] or histories
     best = max(candidates, key=lambda one: one.rank(metric), default=None)
     return best if best and best.rank(metric) > -math.inf else None
 
 
-def settings_of(courses: Sequence[Course]) -> list[Setting]:
+def settings_of(histories: Sequence[TrialHistory]) -> list[Setting]:
     """Return the settings of the finished trials."""
-    finished = [one for one in courses if one.result]
+    finished = [one for one in histories if one.result]
     return [Setting.of(list(group)) for _, group in groupby(finished, key=lambda one: one.trial.setting)]
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from bertsmith.charts.curves import Series
-from bertsmith.charts.page import Record, duration, headline, plot, read_records, section, series, write_page
+from bertsmith.charts.page import plot, section
+from bertsmith.training.run_report import MetricsRecord, duration, headline, read_records, series, write_run_page
 
 _BLANKS_SHOWN = 12
 _CANDIDATES_SHOWN = 3
@@ -32,14 +33,9 @@ td.right small, p strong { color: var(--right); }
 class Metrics:
     """The records of ``metrics.jsonl`` by kind, in order."""
 
-    train: list[Record]
-    held_out: list[Record]
-    blanks: list[Record]
-
-
-def read_metrics(path: Path) -> Metrics:
-    """Read ``metrics.jsonl`` as :func:`bertsmith.charts.page.read_records` does."""
-    return Metrics(**read_records(path, ["held_out", "blanks"]))
+    train: list[MetricsRecord]
+    held_out: list[MetricsRecord]
+    blanks: list[MetricsRecord]
 
 
 def write_report(run: Path) -> None:
@@ -49,8 +45,8 @@ def write_report(run: Path) -> None:
         ArtifactError: ``environment.json`` is missing.
         StorageError: the page cannot be written.
     """
-    metrics = read_metrics(run / "metrics.jsonl")
-    write_page(run, _headline(run, metrics) + _curves(metrics) + _blanks(metrics.blanks), _STYLE)
+    metrics = Metrics(**read_records(run / "metrics.jsonl", ["held_out", "blanks"]))
+    write_run_page(run, _headline(run, metrics) + _curves(metrics) + _blanks(metrics.blanks), _STYLE)
 
 
 def _headline(run: Path, metrics: Metrics) -> str:
@@ -74,7 +70,7 @@ def _headline(run: Path, metrics: Metrics) -> str:
     return headline(run, state + held_out, figures)
 
 
-def _shown(record: Record, field: str, form: str) -> str:
+def _shown(record: MetricsRecord, field: str, form: str) -> str:
     value = record.get(field)
     return form.format(value) if isinstance(value, int | float) else ""
 
@@ -104,11 +100,11 @@ def _curves(metrics: Metrics) -> str:
     return section("Curves", plots)
 
 
-def _series(name: str, records: Sequence[Record], field: str, smooth: bool = False) -> Series:
+def _series(name: str, records: Sequence[MetricsRecord], field: str, smooth: bool = False) -> Series:
     return series(name, records, "step", field, smooth)
 
 
-def _blanks(records: Sequence[Record]) -> str:
+def _blanks(records: Sequence[MetricsRecord]) -> str:
     by_sentence: dict[str, tuple[str | None, dict[int, list[tuple[str, float]]]]] = {}
     for record in records:
         for sentence in record["sentences"]:

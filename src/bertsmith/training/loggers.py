@@ -1,20 +1,37 @@
-"""Where metrics go beside ``metrics.jsonl``."""
+"""Where the figures of a run go."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from bertsmith.errors import UsageError
+from bertsmith.training.parallel import Ranks
+from bertsmith.training.run_directory import RunDirectory
+from bertsmith.training.settings import RecordSettings
+
+Recorder = Callable[[str, Mapping[str, Any]], None]
+"""Takes a record of the kind ``train``, ``held_out``, ``blanks`` or ``dev``."""
 
 
-class Logger(Protocol):
-    """Takes each record of a run."""
+@contextmanager
+def recorder(directory: RunDirectory, settings: RecordSettings, ranks: Ranks) -> Iterator[Recorder]:
+    """Give what writes records to ``metrics.jsonl``, and to TensorBoard if asked for; of several ranks the first alone does.
 
-    def log(self, kind: str, values: Mapping[str, Any]) -> None:
-        """Take a record of the kind ``train``, ``held_out``, ``blanks`` or ``dev``."""
+    Raises:
+        UsageError: tensorboardX is not installed.
+    """
+    takers: list[Recorder] = [directory.record] if ranks.is_first else []
+    with ExitStack() as at_end:
+        if takers and settings.tensorboard:
+            board = at_end.enter_context(closing(TensorBoardLogger(directory.path / "tensorboard")))
+            takers.append(board.log)
 
-    def close(self) -> None:
-        """Finish."""
+        def record(kind: str, values: Mapping[str, Any]) -> None:
+            for take in takers:
+                take(kind, values)
+
+        yield record
 
 
 class TensorBoardLogger:
@@ -28,7 +45,8 @@ class TensorBoardLogger:
         self._writer = SummaryWriter(str(directory))
 
     def log(self, kind: str, values: Mapping[str, Any]) -> None:
-        """Write every number of the record as a scalar ``kind/name``."""
+        """Write every number of the record as a scalar ``kind/name``, or ``kind/task/name`` when the record is of one task."""
+        kind = f"{kind}/{values['task']}" if "task" in values else kind
         for name, value in values.items():
             if isinstance(value, int | float) and name != "step":
                 self._writer.add_scalar(f"{kind}/{name}", value, values["step"])
