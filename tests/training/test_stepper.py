@@ -7,14 +7,14 @@ import torch
 
 from bertsmith.model.bert import Bert, Heads
 from bertsmith.training.parallel import Ranks
-from bertsmith.training.stepper import Engine
+from bertsmith.training.stepper import Stepper
 
 CPU = torch.device("cpu")
 
 
 def _gathered(model: Bert, gradients: list[torch.Tensor], limit: float) -> tuple[list[torch.Tensor], float]:
     """Return the gradients that the optimiser sees, and the norm that they had."""
-    engine = Engine(model, lambda master: torch.optim.SGD(master.parameters()), limit, 0, Ranks(), CPU, torch.float32, False)
+    engine = Stepper(model, lambda master: torch.optim.SGD(master.parameters()), limit, 0, Ranks(), CPU, torch.float32, False)
     for parameter, gradient in zip(model.parameters(), gradients, strict=True):
         parameter.grad = gradient.clone()
     norm = engine.gather()
