@@ -134,8 +134,7 @@ def compare_features(config: CompareFeaturesConfig, progress: Progress = SILENT)
     finetuning = config.finetuning(config.seed)
     data = read_data(finetuning, config.task)
     check_model(config.model, Tokenizer.load(config.model), {ALONE: data.task})
-    facts = {**environment(device, dtype), **digests(finetuning)}
-    begun = RunDirectory(config.out).begun(config, facts, Ranks())
+    begun = RunDirectory(config.out).begun(config, {**environment(device, dtype), **digests(finetuning)}, Ranks())
     with interruptible("stopped; the same command goes on behind the last result"), begun:
         run = _Run(config, data, device, dtype, progress)
         rows: list[VariantRow] = []

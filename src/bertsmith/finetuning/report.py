@@ -13,9 +13,9 @@ from bertsmith.charts.page import plot, section
 from bertsmith.finetuning.results import (
     NO_SCORE,
     Column,
+    History,
     Setting,
     Spread,
-    TrialHistory,
     best_history,
     best_mean,
     columns_of,
@@ -113,31 +113,25 @@ def results_table(run: Path, metric: str, of: str = "") -> str:
 
 
 def _headline(
-    run: Path,
-    histories: Sequence[TrialHistory],
-    settings: Sequence[Setting],
-    best: TrialHistory | None,
-    metric: str,
-    *,
-    is_finished: bool,
+    run: Path, trials: Sequence[History], settings: Sequence[Setting], best: History | None, metric: str, *, is_finished: bool
 ) -> str:
-    if not any(one.train or one.dev or one.result for one in histories):
+    if not any(one.train or one.dev or one.result for one in trials):
         return headline(run, "Fine-tuning has begun; nothing is measured yet", [])
     n_finished = sum(setting.n_seeds for setting in settings)
-    state = "Finished" if is_finished else f"Under way; {n_finished:,} of {len(histories):,} begun trials finished"
-    trials = f"{n_finished:,}" if is_finished else f"{n_finished:,} of {len(histories):,}"
+    state = "Finished" if is_finished else f"Under way; {n_finished:,} of {len(trials):,} begun trials finished"
+    finished = f"{n_finished:,}" if is_finished else f"{n_finished:,} of {len(trials):,}"
     return headline(
         run,
         state,
         [
             *_best_figures(settings, best, metric),
-            ("Trials", trials),
-            ("Time", duration(sum(one.seconds for one in histories))),
+            ("Trials", finished),
+            ("Time", duration(sum(one.seconds for one in trials))),
         ],
     )
 
 
-def _best_figures(settings: Sequence[Setting], best: TrialHistory | None, metric: str) -> list[tuple[str, str]]:
+def _best_figures(settings: Sequence[Setting], best: History | None, metric: str) -> list[tuple[str, str]]:
     if not best:
         return []
     name, dev = escape(score_name(metric)), spread_text(metric, Spread(best.scores("dev")[metric], None))
@@ -153,7 +147,7 @@ def _best_figures(settings: Sequence[Setting], best: TrialHistory | None, metric
     ]
 
 
-def _trials(settings: Sequence[Setting], best: TrialHistory | None, metric: str) -> str:
+def _trials(settings: Sequence[Setting], best: History | None, metric: str) -> str:
     if not settings:
         return ""
     columns = columns_of(settings, metric)
@@ -191,7 +185,7 @@ def _cell(tag: str, content: str, is_first: bool, is_best: bool = False) -> str:
     return f'<{tag} class="{kinds}">{content}</{tag}>' if kinds else f"<{tag}>{content}</{tag}>"
 
 
-def _notes(settings: Sequence[Setting], best: TrialHistory | None, metric: str) -> str:
+def _notes(settings: Sequence[Setting], best: History | None, metric: str) -> str:
     notes = []
     if best:
         trial = best.trial
@@ -203,7 +197,7 @@ def _notes(settings: Sequence[Setting], best: TrialHistory | None, metric: str) 
     return "".join(notes) + (f"<p>{means}{bold}</p>" if means or bold else "")
 
 
-def _curves(histories: Sequence[TrialHistory], best: TrialHistory | None, metric: str) -> str:
+def _curves(histories: Sequence[History], best: History | None, metric: str) -> str:
     begun = [one for one in histories if one.train or one.dev]
     if not begun:
         return ""
@@ -218,7 +212,7 @@ def _curves(histories: Sequence[TrialHistory], best: TrialHistory | None, metric
     return section("Curves", [*_of_all(drawn, names, metric), *_of_one(first, whose)], note=note)
 
 
-def _short_names(histories: Sequence[TrialHistory], best: TrialHistory | None) -> list[str]:
+def _short_names(histories: Sequence[History], best: History | None) -> list[str]:
     """Return the parts of each trial's name that are not the same for all; of a trial with another name, that name."""
     all_parts = [one.parts.items() for one in histories]
     shared = set(all_parts[0]).intersection(*all_parts[1:]) if len(histories) > 1 else set()
@@ -229,7 +223,7 @@ def _short_names(histories: Sequence[TrialHistory], best: TrialHistory | None) -
     return names
 
 
-def _of_all(histories: Sequence[TrialHistory], names: Sequence[str], metric: str) -> list[str]:
+def _of_all(histories: Sequence[History], names: Sequence[str], metric: str) -> list[str]:
     """Return the plots in which trials are compared."""
     dev = [series(name, one.dev, "epoch", metric) for one, name in zip(histories, names, strict=True)]
     loss = [series(name, one.train, "epoch", "loss", True) for one, name in zip(histories, names, strict=True)]
@@ -240,7 +234,7 @@ def _of_all(histories: Sequence[TrialHistory], names: Sequence[str], metric: str
     ]
 
 
-def _of_one(history: TrialHistory, whose: str) -> list[str]:
+def _of_one(history: History, whose: str) -> list[str]:
     """Return the plots of one trial; those of each task where there are several, of all its dev scores where there are more."""
     names = list(dict.fromkeys(name for record in history.dev for name in record if name not in _NO_SCORES))
     scores = [name for name in names if is_share(name) and "/" not in name][:_SCORES_DRAWN]
@@ -259,7 +253,7 @@ def _of_one(history: TrialHistory, whose: str) -> list[str]:
     ]
 
 
-def _of_task(history: TrialHistory, task: str, metric: str, whose: str) -> str:
+def _of_task(history: History, task: str, metric: str, whose: str) -> str:
     """Return the plots of one task of several."""
     name, percent = score_name(metric), is_share(metric)
     trained = [record for record in history.train if record.get("task") == task]

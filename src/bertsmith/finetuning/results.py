@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
 from pathlib import Path
@@ -38,19 +38,30 @@ class Column(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class TrialHistory:
-    """One trial's directory: its name, its metrics, and ``result.json`` once the trial is finished."""
+class Result:
+    """How a trial ended: ``result.json``."""
+
+    trial: Trial
+    dev: Mapping[str, float]
+    test: Mapping[str, float] | None
+    steps: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One trial's directory: its name, its metrics, and its result once the trial is finished."""
 
     name: str
     train: list[MetricsRecord]
     dev: list[MetricsRecord]
-    result: MetricsRecord | None
+    result: Result | None
 
     @property
     def trial(self) -> Trial:
         """The numbers of a finished trial."""
         assert self.result is not None
-        return Trial(**self.result["trial"])
+        return self.result.trial
 
     @property
     def parts(self) -> dict[str, str]:
@@ -60,13 +71,12 @@ class TrialHistory:
     @property
     def seconds(self) -> float:
         """The time it has taken so far."""
-        last = self.result or (self.train or [{}])[-1]
-        return float(last.get("seconds") or 0)
+        return self.result.seconds if self.result else float((self.train or [{}])[-1].get("seconds") or 0)
 
     def scores(self, split: str) -> MetricsRecord:
         """Return the scores of a finished trial; on the dev set, of one under way those of its last measurement."""
         if self.result:
-            return self.result[split] or {}
+            return (self.result.dev if split == "dev" else self.result.test) or {}
         return self.dev[-1] if split == "dev" and self.dev else {}
 
     def rank(self, metric: str) -> float:
@@ -84,7 +94,7 @@ class Setting:
     spreads: dict[Column, Spread]
 
     @classmethod
-    def of(cls, histories: Sequence[TrialHistory]) -> Self:
+    def of(cls, histories: Sequence[History]) -> Self:
         """Aggregate the scores over those seeds that have them as finite numbers."""
         values: dict[Column, list[float]] = {}
         for split in ("dev", "test"):
@@ -96,7 +106,7 @@ class Setting:
         return cls(histories[0].trial, len(histories), spreads)
 
 
-def read_histories(run: Path) -> list[TrialHistory]:
+def read_histories(run: Path) -> list[History]:
     """Read all trials of a run, in the order of their numbers.
 
     Raises:
@@ -106,12 +116,12 @@ def read_histories(run: Path) -> list[TrialHistory]:
     return sorted(map(_history, directories), key=lambda one: ([float(part) for part in one.parts.values()], one.name))
 
 
-def _history(path: Path) -> TrialHistory:
+def _history(path: Path) -> History:
     records = read_records(path / "metrics.jsonl", ["dev"])
-    return TrialHistory(path.name, records["train"], records["dev"], read_result(path) if (path / RESULT).exists() else None)
+    return History(path.name, records["train"], records["dev"], read_result(path) if (path / RESULT).exists() else None)
 
 
-def read_result(path: Path) -> MetricsRecord:
+def read_result(path: Path) -> Result:
     """Read the ``result.json`` in the directory of a finished trial.
 
     Raises:
@@ -122,22 +132,22 @@ def read_result(path: Path) -> MetricsRecord:
         result = read_json(path / RESULT)
     except DamagedError as error:
         raise DamagedError(f"{error}; {remedy}") from None
-    if missing := [name for name in ("trial", "dev", "test", "steps", "seconds") if name not in result]:
+    if missing := [field.name for field in fields(Result) if field.name not in result]:
         raise DamagedError(f"{path / RESULT} lacks {', '.join(missing)}; {remedy}")
     trial, dev = result["trial"], result["dev"]
     if not isinstance(trial, dict) or trial.keys() != {field.name for field in fields(Trial)} or not isinstance(dev, dict):
         raise DamagedError(f"{path / RESULT} is not what bertsmith writes there; {remedy}")
-    return result
+    return Result(Trial(**trial), dev, result["test"], result["steps"], result["seconds"])
 
 
-def best_history(histories: Sequence[TrialHistory], metric: str) -> TrialHistory | None:
+def best_history(histories: Sequence[History], metric: str) -> History | None:
     """Return the finished trial with the best dev score; before one is finished, that of those under way."""
     candidates = [one for one in histories if one.result] or histories
     best = max(candidates, key=lambda one: one.rank(metric), default=None)
     return best if best and best.rank(metric) > -math.inf else None
 
 
-def settings_of(histories: Sequence[TrialHistory]) -> list[Setting]:
+def settings_of(histories: Sequence[History]) -> list[Setting]:
     """Return the settings of the finished trials."""
     finished = [one for one in histories if one.result]
     return [Setting.of(list(group)) for _, group in groupby(finished, key=lambda one: one.trial.setting)]

@@ -5,7 +5,6 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from bertsmith.finetuning.labelled import LabelledData, digests, facts, read_dat
 from bertsmith.finetuning.multi import MultiConfig
 from bertsmith.finetuning.objectives import Experiment, TaskData, check_settings
 from bertsmith.finetuning.report import results_table, write_finetune_report
-from bertsmith.finetuning.results import RESULT, read_result
+from bertsmith.finetuning.results import RESULT, Result, read_result
 from bertsmith.finetuning.task_order import shares
 from bertsmith.finetuning.trial import TrialRun
 from bertsmith.finetuning.trial_loss import make_loss
@@ -41,17 +40,6 @@ Predictions = Mapping[str, list[Any]]
 """What the model says of each task's dev examples."""
 
 log = logging.getLogger("bertsmith")
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How a trial ended."""
-
-    trial: Trial
-    dev: Mapping[str, float]
-    test: Mapping[str, float] | None
-    steps: int
-    seconds: float
 
 
 def finetune(config: GridConfig, progress: Progress = SILENT) -> Path:
@@ -78,10 +66,10 @@ def finetune(config: GridConfig, progress: Progress = SILENT) -> Path:
 
 def _finetune(config: GridConfig, device: torch.device, progress: Progress) -> Path:
     experiment = _prepare(config, device)
-    if not RunDirectory(config.out).config.exists():
+    directory = RunDirectory(config.out)
+    if not directory.config.exists():
         check_settings(experiment)
-    facts = {**environment(device, experiment.dtype), **digests(config)}
-    with RunDirectory(config.out).begun(config, facts, Ranks()) as directory:
+    with directory.begun(config, {**environment(device, experiment.dtype), **digests(config)}, Ranks()):
         if directory.final.exists():
             log.warning("%s is finished already; begin a new run with another --out", directory.path)
             return directory.final
@@ -135,7 +123,7 @@ def _run_trials(experiment: Experiment, directory: RunDirectory, progress: Progr
                 diverged = error
                 log.warning("%s: left out, since %s", trial.name, error)
                 continue
-        results.append(_read_result(path, trial, metric))
+        results.append(_finished(path, metric))
         if best_of(results, metric) is results[-1]:
             best_predictions = predictions
         _tidy(path.parent, results, metric)
@@ -170,11 +158,11 @@ def _run_trial(experiment: Experiment, trial: Trial, path: Path, earlier: Sequen
     return predictions
 
 
-def _read_result(path: Path, trial: Trial, metric: str) -> Result:
-    values = read_result(path)
-    if metric not in values["dev"]:
+def _finished(path: Path, metric: str) -> Result:
+    result = read_result(path)
+    if metric not in result.dev:
         raise DamagedError(f"{path / RESULT} lacks the {metric} on the dev set; remove {path} to run this trial again")
-    return Result(trial, values["dev"], values["test"], values["steps"], values["seconds"])
+    return result
 
 
 def _tidy(trials: Path, results: Sequence[Result], metric: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bertsmith.artifacts.directory import load_model, save_model
+from bertsmith.artifacts.directory import save_model
 from bertsmith.errors import DivergedError, Interrupted
 from bertsmith.finetuning.grid import ALONE, Trial
 from bertsmith.finetuning.objectives import Experiment, head_of, model_of, rate_shares, starting_model, used_ids
@@ -169,8 +169,7 @@ class TrialRun:
     def load_best(self) -> None:
         """Go back to the best weights of a trial that may stop early."""
         self._measured = None
-        self.stepper.master.load_state_dict(load_model(self.best, self.stepper.master.heads).state_dict())
-        self.stepper.publish()
+        self.stepper.load(self.best)
 
     def save_models(self, path: Path, tasks: Mapping[str, Task]) -> None:
         """Write the model of each task into ``path`` by its name, in place of what may be there."""

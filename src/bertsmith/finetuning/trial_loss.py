@@ -58,19 +58,16 @@ class PlainLoss:
     needs_probabilities = False
 
     def accumulate(self, step: int, stepper: Stepper, batch: StepBatch) -> Tensor:
-        """Add up the parts; a part adds the sum over its targets, divided by the number of all targets."""
+        """Add the gradients of the parts, one after the other, and return the sum of their shares."""
         losses = []
         for place, samples in enumerate(batch.parts):
             part = SampleBatch.collate(samples).to(stepper.device)
-            losses.append(stepper.accumulate(step, place, partial(self._share, stepper.compute, batch, part)))
+            losses.append(stepper.accumulate(step, place, partial(self.share, stepper.compute, batch, part)))
         return torch.stack(losses).sum()
 
-    def _share(self, model: Bert, batch: StepBatch, part: SampleBatch) -> Tensor:
-        return self.summed(model, batch.task, batch.head, part) / batch.n_targets
-
-    def summed(self, model: Bert, task: Task, head: nn.Module, part: SampleBatch) -> Tensor:
-        """Return the loss summed over the targets of a part."""
-        return _forward(model, task, head, part)[1]
+    def share(self, model: Bert, batch: StepBatch, part: SampleBatch) -> Tensor:
+        """Return what a part adds to the mean over the batch's targets."""
+        return _forward(model, batch, part)[1] / batch.n_targets
 
 
 class RDropLoss(PlainLoss):
@@ -84,13 +81,13 @@ class RDropLoss(PlainLoss):
     def __init__(self, weight: float) -> None:
         self.weight = weight
 
-    def summed(self, model: Bert, task: Task, head: nn.Module, part: SampleBatch) -> Tensor:
-        """Return the loss summed over the targets of a part."""
-        first, own = _forward(model, task, head, part)
-        second, other = _forward(model, task, head, part)
-        log_p, log_q = (task.log_probabilities(logits, part) for logits in (first, second))
+    def share(self, model: Bert, batch: StepBatch, part: SampleBatch) -> Tensor:
+        """Return what a part adds to the mean over the batch's targets."""
+        first, own = _forward(model, batch, part)
+        second, other = _forward(model, batch, part)
+        log_p, log_q = (batch.task.log_probabilities(logits, part) for logits in (first, second))
         disagreement = ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum() / 2
-        return (own + other) / 2 + self.weight * disagreement
+        return ((own + other) / 2 + self.weight * disagreement) / batch.n_targets
 
 
 class AdversarialLoss:
@@ -114,11 +111,11 @@ def make_loss(recipe: Recipe) -> Loss:
     return AdversarialLoss(loss, recipe.fgm) if recipe.fgm else loss
 
 
-def _forward(model: Bert, task: Task, head: nn.Module, part: SampleBatch) -> tuple[Tensor, Tensor]:
-    """Return the head's logits and the task's loss, summed over the targets."""
+def _forward(model: Bert, batch: StepBatch, part: SampleBatch) -> tuple[Tensor, Tensor]:
+    """Return the head's logits for a part and the task's loss, summed over the targets."""
     logits = model.logits(part.inputs).task_logits
     assert logits is not None
-    return logits.float(), task.loss(logits.float(), part, head)
+    return logits.float(), batch.task.loss(logits.float(), part, batch.head)
 
 
 @contextmanager

@@ -65,8 +65,8 @@ def _pretrain(config: PretrainConfig, ranks: Ranks, device: torch.device, progre
     training, held_out = split_documents(corpus, config.examples.held_out, 2 if config.examples.objective == "nsp" else 1)
     loader = _loader(config, corpus, tokenizer, training)
     measured = _measured(config, corpus, tokenizer, held_out, master.config.max_positions)
-    facts = {**environment(device, dtype), "corpus_sha256": digest_of_files(corpus.manifest)}
-    with RunDirectory(config.out).begun(config, facts, ranks) as directory:
+    directory = RunDirectory(config.out)
+    with directory.begun(config, {**environment(device, dtype), "corpus_sha256": digest_of_files(corpus.manifest)}, ranks):
         if directory.final.exists():
             log.warning("%s is finished already; begin a new run with another --out", directory.path)
             return directory.final

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import safetensors.torch
 
-from bertsmith.artifacts.directory import load_model, write_model_files, write_tensors
+from bertsmith.artifacts.directory import write_model_files, write_tensors
 from bertsmith.errors import ArtifactError
 from bertsmith.files import (
     atomic_directory,
@@ -97,7 +97,6 @@ def resume(directory: RunDirectory, stepper: Stepper, kind: type[S]) -> S:
 
 
 def _restore(path: Path, stepper: Stepper, kind: type[S]) -> S:
-    stepper.master.load_state_dict(load_model(path, stepper.master.heads).state_dict())
-    stepper.publish()
+    stepper.load(path)
     restore_optimiser(stepper.master, stepper.optimiser, safetensors.torch.load_file(path / _OPTIMISER))
     return kind(**read_json(path / _STATE))

@@ -1,7 +1,7 @@
 """Where the figures of a run go."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,36 +21,29 @@ def recorder(directory: RunDirectory, settings: RecordSettings, ranks: Ranks) ->
     Raises:
         UsageError: tensorboardX is not installed.
     """
-    takers: list[Recorder] = [directory.record] if ranks.is_first else []
-    with ExitStack() as at_end:
-        if takers and settings.tensorboard:
-            board = at_end.enter_context(closing(TensorBoardLogger(directory.path / "tensorboard")))
-            takers.append(board.log)
+    has_board = settings.tensorboard and ranks.is_first
+    with closing(_event_writer(directory.path / "tensorboard")) if has_board else nullcontext() as board:
 
         def record(kind: str, values: Mapping[str, Any]) -> None:
-            for take in takers:
-                take(kind, values)
+            if ranks.is_first:
+                directory.record(kind, values)
+            if board is not None:
+                _add_scalars(board, kind, values)
 
         yield record
 
 
-class TensorBoardLogger:
-    """Writes TensorBoard event files; :class:`UsageError` when tensorboardX is not installed."""
+def _event_writer(directory: Path) -> Any:
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        raise UsageError("--tensorboard needs the package tensorboardX: pip install 'bertsmith[tensorboard]'") from None
+    return SummaryWriter(str(directory))
 
-    def __init__(self, directory: Path) -> None:
-        try:
-            from tensorboardX import SummaryWriter
-        except ImportError:
-            raise UsageError("--tensorboard needs the package tensorboardX: pip install 'bertsmith[tensorboard]'") from None
-        self._writer = SummaryWriter(str(directory))
 
-    def log(self, kind: str, values: Mapping[str, Any]) -> None:
-        """Write every number of the record as a scalar ``kind/name``, or ``kind/task/name`` when the record is of one task."""
-        kind = f"{kind}/{values['task']}" if "task" in values else kind
-        for name, value in values.items():
-            if isinstance(value, int | float) and name != "step":
-                self._writer.add_scalar(f"{kind}/{name}", value, values["step"])
-
-    def close(self) -> None:
-        """Flush and close the files."""
-        self._writer.close()
+def _add_scalars(board: Any, kind: str, values: Mapping[str, Any]) -> None:
+    """Write every number of a record as a scalar ``kind/name``, or ``kind/task/name`` when the record is of one task."""
+    whose = f"{kind}/{values['task']}" if "task" in values else kind
+    for name, value in values.items():
+        if isinstance(value, int | float) and name != "step":
+            board.add_scalar(f"{whose}/{name}", value, values["step"])

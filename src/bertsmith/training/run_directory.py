@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from bertsmith.artifacts.directory import WEIGHTS
 from bertsmith.errors import ArtifactError, MismatchError
@@ -31,7 +31,7 @@ class RunDirectory:
         self.report = path / "report.html"
 
     @contextmanager
-    def begun(self, config: RunConfig, environment: Mapping[str, Any], ranks: Ranks) -> Iterator[Self]:
+    def begun(self, config: RunConfig, environment: Mapping[str, Any], ranks: Ranks) -> Iterator[None]:
         """Hold the directory alone while the body runs, its configuration written down or found to be the same.
 
         What ``environment`` has under names that end in ``_sha256`` must not change either. The first of the ranks does all
@@ -47,7 +47,7 @@ class RunDirectory:
                 self._begin(config, environment)
                 remove_leftovers(self.path)
             ranks.wait()
-            yield self
+            yield
 
     def _begin(self, config: RunConfig, environment: Mapping[str, Any]) -> None:
         if self.config.exists():

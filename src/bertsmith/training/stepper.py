@@ -1,11 +1,13 @@
 """What every kind of training shares: a model in some precision, its gradients over batches and ranks, its optimiser."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bertsmith.artifacts.directory import load_model
 from bertsmith.model.bert import Bert
 from bertsmith.randomness import key
 from bertsmith.training.optimiser import make_optimiser
@@ -73,8 +75,9 @@ class Stepper:
         self.optimiser.zero_grad(set_to_none=True)
         self.precision.publish()
 
-    def publish(self) -> None:
-        """Bring restored master weights to the computing model."""
+    def load(self, path: Path) -> None:
+        """Take the weights of a model directory."""
+        self.master.load_state_dict(load_model(path, self.master.heads).state_dict())
         self.precision.publish()
 
 
