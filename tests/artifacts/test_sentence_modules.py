@@ -98,7 +98,7 @@ THEIR_OWN = {**OLD[1], "type": "os.system"}
         ({"modules": [{**OLD[0], "path": "0_Transformer"}, OLD[1]]}, ArtifactError, "has its model in '0_Transformer'"),
         ({"modules": [OLD[0], {**OLD[1], "path": "../1_Pooling"}]}, ArtifactError, "path = '../1_Pooling' is not the name"),
         ({"modules": [{**OLD[0], "kwargs": []}, OLD[1]]}, ArtifactError, "kwargs: unknown key"),
-        ({"pooling": {"pooling_mode_lasttoken": True}}, ArtifactError, "pooling lasttoken is none of cls, mean, max"),
+        ({"pooling": {"pooling_mode_lasttoken": True}}, ArtifactError, "pooling lasttoken is not one of cls, mean, max"),
         ({"pooling": {**MEAN, "pooling_mode_cls_token": True}}, ArtifactError, "pooling cls_token [+] mean_tokens is none"),
         ({"pooling": {"pooling_mode": ["mean", "max"]}}, ArtifactError, "pooling mean [+] max is none"),
         ({"pooling": {**MEAN, "include_prompt": False}}, ArtifactError, r"1_Pooling.config\.json:\n  include_prompt"),

@@ -79,7 +79,7 @@ def test_what_is_an_input_and_how_it_is_recorded(toy_directory: Path) -> None:
     fills, vectors = FillPipeline.load(toy_directory / "model"), VectorPipeline.load(toy_directory / "model")
     for pipe in (fills, vectors):
         pipe.check("the [MASK]")
-        with pytest.raises(InputError, match="a text is needed here; this is none: 3"):
+        with pytest.raises(InputError, match="a text is needed here, not 3"):
             pipe.check(3)
     with pytest.raises(InputError, match="no blank to fill in 'the cat'"):
         fills.check("the cat")

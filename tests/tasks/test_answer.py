@@ -245,9 +245,7 @@ def test_what_pipelines_take() -> None:
     expected = Question("", "who?", "ab cd", (), "", "")
     assert Answer().example(("who?", "ab cd")) == Answer().example({"question": "who?", "context": "ab cd"}) == expected
     for wrong in ("who?", ("who?",), ("who?", None), {"question": "who?"}):
-        with pytest.raises(
-            InputError, match="answer takes pairs of a question and a context, or a list of paragraphs; this is none"
-        ):
+        with pytest.raises(InputError, match="answer takes pairs of a question and a context, or a list of paragraphs, not"):
             Answer().example(wrong)
 
 

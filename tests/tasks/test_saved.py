@@ -179,8 +179,7 @@ def test_an_unknown_task(save, name):
     with pytest.raises(ArtifactError) as refusal:
         load_task_model(path)
     assert str(refusal.value) == (
-        f"{path} is a model of the task {name!r}, which is none of "
-        "classify, multilabel, regress, tag, answer, choose, rank, embed"
+        f"{path} is a model of the task {name!r}, not one of classify, multilabel, regress, tag, answer, choose, rank, embed"
     )
 
 
@@ -359,6 +358,6 @@ def test_a_task_of_ones_own_with_a_head_of_ones_own(save, random_batch, random_m
 def test_a_task_of_ones_own_must_be_given(save):
     path = save(Length(max_length=16))
     for kind in (None, Classify):
-        with pytest.raises(ArtifactError, match="is a model of the task 'length', which is none of classify, "):
+        with pytest.raises(ArtifactError, match="is a model of the task 'length', not one of classify, "):
             load_task_model(path, kind)
     assert load_model(path).heads == Heads()

@@ -122,7 +122,7 @@ def test_what_pipelines_take() -> None:
     assert task.example("a") == TextExample("a", None, None, "", "")
     assert task.example(("a", "b")) == task.example(["a", "b"]) == TextExample("a", "b", None, "", "")
     for wrong in (3, ("a",), ("a", None), None):
-        with pytest.raises(InputError, match="regress takes texts and pairs of texts; this is none"):
+        with pytest.raises(InputError, match="regress takes texts and pairs of texts, not"):
             task.example(wrong)
 
 

@@ -7,6 +7,7 @@ import torch
 
 from bertsmith.model.bert import Bert, Heads
 from bertsmith.training.parallel import Ranks
+from bertsmith.training.settings import Optimisation
 from bertsmith.training.stepper import Stepper
 
 CPU = torch.device("cpu")
@@ -14,10 +15,10 @@ CPU = torch.device("cpu")
 
 def _gathered(model: Bert, gradients: list[torch.Tensor], limit: float) -> tuple[list[torch.Tensor], float]:
     """Return the gradients that the optimiser sees, and the norm that they had."""
-    engine = Stepper(model, lambda master: torch.optim.SGD(master.parameters()), limit, 0, Ranks(), CPU, torch.float32, False)
+    stepper = Stepper(model, Optimisation(max_gradient_norm=limit), 0, Ranks(), CPU, torch.float32, compiled=False)
     for parameter, gradient in zip(model.parameters(), gradients, strict=True):
         parameter.grad = gradient.clone()
-    norm = engine.gather()
+    norm = stepper.gather()
     return [parameter.grad for parameter in model.parameters() if parameter.grad is not None], norm
 
 

@@ -47,7 +47,7 @@ class Pipeline(ABC, Generic[InputT, PredictionT]):
 def check_text(value: Any) -> None:
     """Raise :class:`InputError` for what is no text."""
     if not isinstance(value, str):
-        raise InputError(f"a text is needed here; this is none: {value!r:.80}")
+        raise InputError(f"a text is needed here, not {value!r:.80}")
 
 
 def refuse_single(inputs: Iterable[Any]) -> None:

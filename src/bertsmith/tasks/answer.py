@@ -100,9 +100,7 @@ class Answer(Task[Question, Answered]):
                 return Question("", question, context, (), "", "")
             case (str() as question, [str() as context, *others]) if all(isinstance(other, str) for other in others):
                 return Question("", question, context, (), "", "", (context, *others), tuple(range(1 + len(others))))
-        raise InputError(
-            f"answer takes pairs of a question and a context, or a list of paragraphs; this is none: {value!r:.80}"
-        )
+        raise InputError(f"answer takes pairs of a question and a context, or a list of paragraphs, not {value!r:.80}")
 
     def question(self, text: str, pair: str | None, choices: Sequence[str] | None) -> tuple[str, str]:  # noqa: ARG002
         """Return the question with the second text as its context."""

@@ -74,7 +74,7 @@ class Choose(Task[ChoiceExample, Chosen]):
         match value:
             case (str() as prompt, [_, _, *_] as choices) if all(isinstance(choice, str) for choice in choices):
                 return ChoiceExample(prompt, tuple(choices), None, "", "")
-        raise InputError(f"choose takes pairs of a prompt and two choices or more; this is none: {value!r:.80}")
+        raise InputError(f"choose takes pairs of a prompt and two choices or more, not {value!r:.80}")
 
     def question(self, text: str, pair: str | None, choices: Sequence[str] | None) -> tuple[str, Sequence[str]]:  # noqa: ARG002
         """Return the text as a prompt, with the choices."""

@@ -158,4 +158,4 @@ def check_labels(source: str, labels: Iterable[str], known: Sequence[str]) -> No
     for label in labels:
         if label not in known:
             listed = ", ".join(repr(one) for one in known[:20]) + (" …" if len(known) > 20 else "")
-            raise InputError(f"{source}: the label {label!r} is none of those learnt in training: {listed}")
+            raise InputError(f"{source}: the label {label!r} is not among those learnt in training: {listed}")

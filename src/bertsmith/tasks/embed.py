@@ -88,7 +88,7 @@ class Embed(Task[PairExample, Embedded]):
                 return PairExample((value,), None, "", "")
             case (str(), str()):
                 return PairExample(tuple(value), None, "", "")
-        raise InputError(f"{self.kind} takes texts and pairs of texts; this is none: {value!r:.80}")
+        raise InputError(f"{self.kind} takes texts and pairs of texts, not {value!r:.80}")
 
     def fitted(self, examples: Sequence[PairExample]) -> Self:
         """Return the task with the loss that the examples are for, and their highest score."""

@@ -74,7 +74,7 @@ class Rank(Task[RankExample, Ranking]):
         match value:
             case (str() as query, [_, *_] as candidates) if all(isinstance(one, str) for one in candidates):
                 return RankExample(query, tuple(candidates), None, "", tuple(map(str, range(len(candidates)))), "")
-        raise InputError(f"rank takes pairs of a query and one candidate or more; this is none: {value!r:.80}")
+        raise InputError(f"rank takes pairs of a query and one candidate or more, not {value!r:.80}")
 
     def question(self, text: str, pair: str | None, choices: Sequence[str] | None) -> tuple[str, list[str]]:  # noqa: ARG002
         """Return the query with the second text as its one candidate."""

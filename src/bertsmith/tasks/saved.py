@@ -90,7 +90,7 @@ def _read_task(file: Path, kind: type[Task] | None) -> Task:
         raise DamagedError(f"{file} is not what bertsmith writes there")
     named = kind if kind is not None and kind.kind == values["task"] else TASKS.get(str(values["task"]))
     if named is None:
-        raise ArtifactError(f"{file.parent} is a model of the task {values['task']!r}, which is none of {', '.join(TASKS)}")
+        raise ArtifactError(f"{file.parent} is a model of the task {values['task']!r}, not one of {', '.join(TASKS)}")
     try:
         return named.from_values(values["settings"], str(file))
     except ConfigError as error:

@@ -31,7 +31,7 @@ class SentenceTask(Task[TextExample, Prediction], ABC, Generic[Prediction]):
                 return TextExample(value, None, None, "", "")
             case (str() as text, str() as pair):
                 return TextExample(text, pair, None, "", "")
-        raise InputError(f"{self.kind} takes texts and pairs of texts; this is none: {value!r:.80}")
+        raise InputError(f"{self.kind} takes texts and pairs of texts, not {value!r:.80}")
 
     @abstractmethod
     def target(self, example: TextExample) -> Any:

@@ -145,7 +145,7 @@ class Tag(Task[TagExample, Tagged]):
             return TagExample(tuple(value[start:end] for start, end in spans), None, value, spans, "")
         if isinstance(value, list | tuple) and all(isinstance(word, str) for word in value):
             return _of_words(TaggedSentence(tuple(value), None, ""))
-        raise InputError(f"tag takes texts and lists of words; this is none: {value!r:.80}")
+        raise InputError(f"tag takes texts and lists of words, not {value!r:.80}")
 
     def question(self, text: str, pair: str | None, choices: Sequence[str] | None) -> str:  # noqa: ARG002
         """Return the text."""
