@@ -54,7 +54,7 @@ def test_labels_that_training_lacks_are_named_with_their_line() -> None:
     many = Classify().fitted(examples(*map(str, range(30))))
     with pytest.raises(InputError, match=r"'18', '19' …$"):
         many.check(examples("30"))
-    with pytest.raises(InputError, match=r"a\.tsv:2: the label 'c' is none"):
+    with pytest.raises(InputError, match=r"a\.tsv:2: the label 'c' is not among"):
         Classify(labels=("a", "b")).fitted(examples("c", "a"))
 
 
