@@ -253,11 +253,18 @@ def _model(run: Run, heads: Heads) -> Bert:
     return model
 
 
+def _counted(run: Run) -> Bert:
+    """Return a model without weights, whose operations are counted."""
+    with torch.device("meta"):
+        return Bert(run.config, PRETRAINING)
+
+
 def _bertsmith_training(run: Run, device: torch.device) -> Iterator[Part]:
     lengths = _pair_lengths(8 * run.tokens // run.length, run.length)
     compiled = run.settings["compile"]
     shape = FixedShape.of(run.tokens, MASKED_SHARE) if compiled else None
     trainer = Trainer(_model(run, PRETRAINING), Optimisation(), 0, Ranks(), device, torch.bfloat16, compiled, shape)
+    counted = _counted(run)
     for number, places in enumerate(pack(lengths, run.tokens)[:-1]):
         batch = _random_batch(lengths[places], run.vocabulary_size, number)
 
@@ -265,7 +272,7 @@ def _bertsmith_training(run: Run, device: torch.device) -> Iterator[Part]:
             counts = len(batch.masked_positions), batch.inputs.n_sequences
             trainer.step(number, [trainer.moved(batch)], *counts, 1e-4)
 
-        yield Part(batch.inputs.n_tokens, step_operations(run.config, batch), step)
+        yield Part(batch.inputs.n_tokens, step_operations(counted, batch), step)
 
 
 def _transformers_training(run: Run, device: torch.device) -> Iterator[Part]:
@@ -276,7 +283,7 @@ def _transformers_training(run: Run, device: torch.device) -> Iterator[Part]:
     forward = torch.compile(model, dynamic=False) if run.settings["compile"] else model
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01, fused=True)
     has_pairs = run.settings["model"] == "bert"
-    is_packed = _is_packed(run)
+    is_packed, counted = _is_packed(run), _counted(run)
     for number in range(8):
         batch = _random_batch(lengths[number * size : (number + 1) * size], run.vocabulary_size, number)
         values = packed_inputs(batch, has_labels=True) if is_packed else padded_inputs(batch, run.length, has_labels=True)
@@ -295,7 +302,7 @@ def _transformers_training(run: Run, device: torch.device) -> Iterator[Part]:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
 
-        yield Part(batch.inputs.n_tokens, step_operations(run.config, batch), step)
+        yield Part(batch.inputs.n_tokens, step_operations(counted, batch), step)
 
 
 def _bertsmith_inference(run: Run, device: torch.device) -> Iterator[Part]:
@@ -303,6 +310,7 @@ def _bertsmith_inference(run: Run, device: torch.device) -> Iterator[Part]:
     precision = apply_precision(model, device, torch.bfloat16)
     if run.settings["compile"]:
         compile_layers(precision.compute, attention_too=device.type == "cuda", dynamic=True)
+    counted = _counted(run)
     for inputs in _sorted_batches(run, padded=False):
 
         @torch.inference_mode()
@@ -310,13 +318,13 @@ def _bertsmith_inference(run: Run, device: torch.device) -> Iterator[Part]:
             with precision.context():
                 precision.compute.encoder(inputs.to(device))
 
-        yield Part(inputs.n_tokens, encoder_operations(run.config, inputs.cu_seqlens.diff()), encode)
+        yield Part(inputs.n_tokens, encoder_operations(counted.encoder, inputs.cu_seqlens.diff()), encode)
 
 
 def _transformers_inference(run: Run, device: torch.device) -> Iterator[Part]:
     model = peer(run.config, is_training=False, **_kind(run)).to(device, torch.bfloat16).eval()
     forward = torch.compile(model, dynamic=True) if run.settings["compile"] else model
-    is_packed = _is_packed(run)
+    is_packed, counted = _is_packed(run), _counted(run)
     for inputs in _sorted_batches(run, padded=not is_packed):
         batch = PretrainingBatch(inputs, torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), None)
         values = packed_inputs(batch) if is_packed else padded_inputs(batch, inputs.max_seqlen)
@@ -326,7 +334,7 @@ def _transformers_inference(run: Run, device: torch.device) -> Iterator[Part]:
         def encode(values: dict[str, Any] = values) -> None:
             forward(**moved(values, device))
 
-        yield Part(inputs.n_tokens, encoder_operations(run.config, inputs.cu_seqlens.diff()), encode)
+        yield Part(inputs.n_tokens, encoder_operations(counted.encoder, inputs.cu_seqlens.diff()), encode)
 
 
 def _sorted_batches(run: Run, *, padded: bool) -> Iterator[PackedBatch]:

@@ -150,7 +150,7 @@ def _found(test: Path) -> float:
 
 def _read(model: Path, questions: Sequence[Any]) -> tuple[Any, list[tuple[Any, list[Any]]]]:
     """Return a model's task, and for each question the answer from all paragraphs and that from each alone."""
-    from bertsmith.inference.pipelines import TaskPipeline, task_pipeline
+    from bertsmith.inference.pipelines import TaskPipeline
     from bertsmith.tasks.answer import Answer
 
     class BothWays(Answer):
@@ -169,7 +169,7 @@ def _read(model: Path, questions: Sequence[Any]) -> tuple[Any, list[tuple[Any, l
                 found.append((together, [super(BothWays, self).decode([alone], *_columns(part), head)[0] for part in parts]))
             return found
 
-    pipe = task_pipeline(model, precision="auto")
+    pipe = TaskPipeline.load(model, precision="auto")
     both = TaskPipeline(BothWays(**pipe.task.model_dump()), pipe.tokenizer, pipe.engine)
     everywhere = [dataclasses.replace(question, candidates=tuple(range(len(question.article)))) for question in questions]
     return pipe.task, [found for _, found in both.predict(everywhere)]

@@ -18,15 +18,15 @@ from typing import Any
 from bertsmith.charts.curves import Series, curve_svg
 from bertsmith.corpus.store import Corpus
 from bertsmith.inference.pipelines import pipeline
-from bertsmith.pretraining.report import read_metrics
 from bertsmith.tasks.fill import Filled
+from bertsmith.training.run_report import read_records
 
 DOCS = Path(__file__).parent.parent / "docs"
 TRAINING = "--dropout 0 --evaluate-every 500 --save-every 2000 --log-every 25 --evaluation-tokens 60000"
 
 
-CHANCE = """Chance, for the next sentence, is the share of the more frequent answer: a chunk of a single sentence always gets a
-random one behind it."""
+CHANCE = """For the next sentence, chance is the share of the more frequent answer. It is not 50 %, because a chunk of one
+sentence always gets a random second one."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _held_out(runs: list[Path]) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
     before = {"step": 0, "tokens": 0, "seconds": 0.0}
     for phase, run in enumerate(runs, 1):
-        own = read_metrics(run / "metrics.jsonl").held_out
+        own = read_records(run / "metrics.jsonl", ["held_out"])["held_out"]
         records += [{**row, "phase": phase, **{name: row[name] + before[name] for name in before}} for row in own]
         before = {name: records[-1][name] for name in before}
     return records

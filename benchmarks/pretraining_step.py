@@ -68,10 +68,15 @@ def main() -> None:
 
 
 def _measure(_name: str, system: System, arguments: argparse.Namespace) -> Measurement:
+    import torch
+
+    from bertsmith.model.bert import PRETRAINING, Bert
     from bertsmith.training.meter import step_operations
 
     make = _transformers_step if system.attention else _bertsmith_step
     step, batches, config = make(system, arguments)
+    with torch.device("meta"):
+        counted = Bert(config, PRETRAINING)
     for batch in islice(batches, WARM_UP_STEPS):
         step(batch)
     tokens, operations, started = 0, 0.0, time.perf_counter()
@@ -79,7 +84,7 @@ def _measure(_name: str, system: System, arguments: argparse.Namespace) -> Measu
         batch = next(batches)
         step(batch)
         tokens += batch.inputs.n_tokens
-        operations += step_operations(config, batch)
+        operations += step_operations(counted, batch)
     seconds = time.perf_counter() - started
     return {"tokens": system.tokens, "tokens_per_second": tokens / seconds, "gflops": operations / seconds / 1e9}
 

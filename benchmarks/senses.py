@@ -1,6 +1,6 @@
 """Are the senses of ambiguous words found?
 
-    python benchmarks/senses.py MODEL --svg docs/senses-by-layer.svg --json senses.json
+    python benchmarks/senses.py MODEL --svg docs/images/senses-by-layer.svg --json senses.json
     python benchmarks/senses.py CHINESE_MODEL --sentences tests/parity/word_senses_zh.tsv
     python benchmarks/senses.py MODEL --text TEXT_FILES
 

@@ -64,12 +64,12 @@ def main() -> None:
 def equality(arguments: argparse.Namespace) -> None:
     from sentence_transformers import SentenceTransformer
 
-    from bertsmith.inference.pipelines import vector_pipeline
+    from bertsmith.inference.pipelines import VectorPipeline
 
     lines = [line.strip() for line in arguments.file.read_text(encoding="utf-8").splitlines() if line.strip()]
     texts = [*random.Random(0).sample(lines, arguments.texts - 2), "", " ".join(lines)[:20_000]]
     theirs = SentenceTransformer(str(arguments.model), device="cpu")
-    differences = np.abs(vector_pipeline(arguments.model)(texts) - theirs.encode(texts)).max(axis=1)
+    differences = np.abs(VectorPipeline.load(arguments.model)(texts) - theirs.encode(texts)).max(axis=1)
     tokens = [len(ids) for ids in theirs.tokenizer(texts)["input_ids"]]
     n_cut = sum(length > theirs.max_seq_length for length in tokens)
     print(f"{len(texts):,} texts of {min(tokens)} to {max(tokens):,} tokens, {n_cut} longer than {theirs.max_seq_length}")
@@ -177,12 +177,12 @@ def _pairs(path: Path, first: int) -> tuple[list[str], list[str], list[float]]:
 
 
 def _table(arguments: argparse.Namespace, done: list[dict[str, Any]]) -> None:
-    from bertsmith.inference.pipelines import vector_pipeline
+    from bertsmith.inference.pipelines import VectorPipeline
     from bertsmith.neighbours import unit
     from bertsmith.tasks.scoring.scores import regression_scores
 
     firsts, seconds, scores = _pairs(arguments.data / "test_with_gold.tsv", 5)
-    pipe = vector_pipeline(arguments.model, max_length=LENGTH)
+    pipe = VectorPipeline.load(arguments.model, max_length=LENGTH)
     cosines = (unit(pipe(firsts)) * unit(pipe(seconds))).sum(axis=1)
     untrained = regression_scores(np.array(scores), cosines.astype(np.float64))["spearman"]
     print(f"{arguments.rows:,} rows, {arguments.epochs} epochs, {os.cpu_count()} cores\n")

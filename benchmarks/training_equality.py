@@ -28,8 +28,9 @@ from bertsmith.batches.masking import Masking
 from bertsmith.batches.next_sentence import NextSentence
 from bertsmith.batches.order import split_documents
 from bertsmith.corpus.store import Corpus
-from bertsmith.model.attention import BlockAttention, EagerAttention
+from bertsmith.model.attention import EagerAttention
 from bertsmith.model.bert import PRETRAINING, Bert, initialise, set_dropout, uninitialised
+from bertsmith.model.block_attention import BlockAttention
 from bertsmith.model.dropout import Dropout
 from bertsmith.model.model_config import preset
 from bertsmith.pretraining.losses import Tally, n_pairs, pretraining_loss

@@ -23,13 +23,13 @@ from bertsmith.cli import main  # noqa: E402
 from bertsmith.corpus.build import CorpusConfig, build_corpus  # noqa: E402
 from bertsmith.model.bert import PRETRAINING, Bert, Heads, initialise, uninitialised  # noqa: E402
 from bertsmith.model.model_config import ModelConfig  # noqa: E402
+from bertsmith.pretraining.options import PretrainConfig  # noqa: E402
 from bertsmith.progress import Task  # noqa: E402
 from bertsmith.text.tokenizer import Tokenizer  # noqa: E402
-from bertsmith.training.settings import PretrainConfig  # noqa: E402
 from bertsmith.types import PackedBatch  # noqa: E402
 
 RandomBatch = Callable[[Sequence[int], int, int], PackedBatch]
-RandomModel = Callable[[Heads], Bert]
+RandomModel = Callable[..., Bert]
 
 TOY_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 TOY_SUBJECTS = ["the cat", "the dog", "a bird", "my teacher", "the old sailor", "her brother", "the king", "a small child"]
@@ -79,11 +79,11 @@ def tiny_config(tiny_tokenizer: Tokenizer) -> ModelConfig:
 
 @pytest.fixture(scope="session")
 def random_model(tiny_config: ModelConfig) -> RandomModel:
-    """Build a tiny model with given heads in which every value is random, biases and norms too."""
+    """Build a tiny model with given heads in which every value is random, biases and norms too; keywords change its shape."""
 
     @torch.no_grad()
-    def make(heads: Heads) -> Bert:
-        model = uninitialised(tiny_config, heads)
+    def make(heads: Heads, **changes: Any) -> Bert:
+        model = uninitialised(tiny_config.model_copy(update=changes), heads)
         generator = torch.Generator().manual_seed(7)
         for parameter in model.parameters():
             parameter.normal_(std=0.3, generator=generator)

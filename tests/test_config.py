@@ -8,7 +8,7 @@ import pytest
 from bertsmith.batches.masking import Masking
 from bertsmith.config import Config, known_keys
 from bertsmith.errors import ConfigError
-from bertsmith.training.settings import Examples, Optimisation, PretrainConfig, Record
+from bertsmith.pretraining.options import ExampleSettings, PretrainConfig, PretrainOptimisation, PretrainRecord
 
 
 class Inner(Config):
@@ -54,10 +54,10 @@ def test_a_run_s_configuration_reads_back_equal(tmp_path: Path) -> None:
         corpus=Path("corpus"),
         out=Path("run"),
         budget="2h",
-        examples=Examples(objective="full-sentences", max_length=512),
+        examples=ExampleSettings(objective="full-sentences", max_length=512),
         masking=Masking(whole_words=True, max_predictions=20),
-        optimisation=Optimisation(dropout=0.0, adam_epsilon=1e-6),
-        record=Record(probes=("A [MASK].", "他在[MASK]京。")),
+        optimisation=PretrainOptimisation(dropout=0.0, adam_epsilon=1e-6),
+        record=PretrainRecord(probes=("A [MASK].", "他在[MASK]京。")),
     )
     assert PretrainConfig.from_toml(write(tmp_path / "config.toml", config.to_toml())) == config
 

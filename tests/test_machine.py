@@ -17,7 +17,6 @@ from bertsmith.machine import (
     matrix_product_rate,
     memory,
 )
-from bertsmith.training.loggers import TensorBoardLogger
 
 CPU = torch.device("cpu")
 
@@ -149,9 +148,3 @@ print(faults() - before)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 10 * (16 << 20) / 4096 / 4
-
-
-def test_tensorboard_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(UsageError, match=r"pip install 'bertsmith\[tensorboard\]'"):
-        TensorBoardLogger(tmp_path)

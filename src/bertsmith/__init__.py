@@ -16,33 +16,101 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bertsmith.artifacts.directory import load_model as load
     from bertsmith.artifacts.directory import save_model as save
-    from bertsmith.inference.pipelines import pipeline, pipelines
+    from bertsmith.inference.features import FeaturePipeline, TextFeatures
+    from bertsmith.inference.pipeline import Pipeline
+    from bertsmith.inference.pipelines import FillPipeline, TaskPipeline, VectorPipeline, pipeline, pipelines
     from bertsmith.inspection.notebook import inspect
     from bertsmith.machine import keep_pages
+    from bertsmith.model.bert import Bert, BertOutput
+    from bertsmith.tasks.answer import Answer
+    from bertsmith.tasks.choose import Choose, Chosen
+    from bertsmith.tasks.classify import Classified, Classify
+    from bertsmith.tasks.embed import Embed
+    from bertsmith.tasks.fill import Candidate, Filled
+    from bertsmith.tasks.multilabel import Labelled, Multilabel
+    from bertsmith.tasks.rank import Rank, RankedCandidate, Ranking
+    from bertsmith.tasks.regress import Estimated, Regress
+    from bertsmith.tasks.shown import Entity
+    from bertsmith.tasks.spans import Answered, Span
+    from bertsmith.tasks.tag import Tag, Tagged
+    from bertsmith.tasks.task import Task
     from bertsmith.text.tokenizer import Tokenizer
     from bertsmith.types import Encoding, PackedBatch
 
 __version__ = "0.1.0"
-__all__ = ["Encoding", "PackedBatch", "Tokenizer", "inspect", "keep_pages", "load", "pipeline", "pipelines", "save"]
 
 _HOMES = {
-    "Encoding": ("bertsmith.types", "Encoding"),
-    "PackedBatch": ("bertsmith.types", "PackedBatch"),
-    "Tokenizer": ("bertsmith.text.tokenizer", "Tokenizer"),
-    "inspect": ("bertsmith.inspection.notebook", "inspect"),
-    "keep_pages": ("bertsmith.machine", "keep_pages"),
-    "load": ("bertsmith.artifacts.directory", "load_model"),
-    "pipeline": ("bertsmith.inference.pipelines", "pipeline"),
-    "pipelines": ("bertsmith.inference.pipelines", "pipelines"),
-    "save": ("bertsmith.artifacts.directory", "save_model"),
+    "artifacts.directory": ("load", "save"),
+    "inference.features": ("FeaturePipeline", "TextFeatures"),
+    "inference.pipeline": ("Pipeline",),
+    "inference.pipelines": ("FillPipeline", "TaskPipeline", "VectorPipeline", "pipeline", "pipelines"),
+    "inspection.notebook": ("inspect",),
+    "machine": ("keep_pages",),
+    "model.bert": ("Bert", "BertOutput"),
+    "tasks.answer": ("Answer",),
+    "tasks.choose": ("Choose", "Chosen"),
+    "tasks.classify": ("Classified", "Classify"),
+    "tasks.embed": ("Embed",),
+    "tasks.fill": ("Candidate", "Filled"),
+    "tasks.multilabel": ("Labelled", "Multilabel"),
+    "tasks.rank": ("Rank", "RankedCandidate", "Ranking"),
+    "tasks.regress": ("Estimated", "Regress"),
+    "tasks.shown": ("Entity",),
+    "tasks.spans": ("Answered", "Span"),
+    "tasks.tag": ("Tag", "Tagged"),
+    "tasks.task": ("Task",),
+    "text.tokenizer": ("Tokenizer",),
+    "types": ("Encoding", "PackedBatch"),
 }
+_MODULES = {name: f"bertsmith.{module}" for module, names in _HOMES.items() for name in names}
+_NAMES_AT_HOME = {"load": "load_model", "save": "save_model"}
+
+__all__ = [
+    "Answer",
+    "Answered",
+    "Bert",
+    "BertOutput",
+    "Candidate",
+    "Choose",
+    "Chosen",
+    "Classified",
+    "Classify",
+    "Embed",
+    "Encoding",
+    "Entity",
+    "Estimated",
+    "FeaturePipeline",
+    "FillPipeline",
+    "Filled",
+    "Labelled",
+    "Multilabel",
+    "PackedBatch",
+    "Pipeline",
+    "Rank",
+    "RankedCandidate",
+    "Ranking",
+    "Regress",
+    "Span",
+    "Tag",
+    "Tagged",
+    "Task",
+    "TaskPipeline",
+    "TextFeatures",
+    "Tokenizer",
+    "VectorPipeline",
+    "inspect",
+    "keep_pages",
+    "load",
+    "pipeline",
+    "pipelines",
+    "save",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'bertsmith' has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    return getattr(importlib.import_module(module), attribute)
+    return getattr(importlib.import_module(_MODULES[name]), _NAMES_AT_HOME.get(name, name))
 
 
 def __dir__() -> list[str]:

@@ -13,15 +13,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bertsmith.artifacts.directory import load_model
 from bertsmith.corpus.build import CorpusConfig, build_corpus
+from bertsmith.engine.engine import make_engine
 from bertsmith.files import atomic_file
+from bertsmith.inference.pipelines import FillPipeline
+from bertsmith.pretraining.options import ExampleSettings, PretrainConfig, PretrainOptimisation, PretrainRecord
 from bertsmith.pretraining.run import pretrain, starting_model
 from bertsmith.progress import Progress
-from bertsmith.tasks.fill import fill
-from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.text.vocabulary import VocabularyConfig, build_vocabulary
-from bertsmith.training.settings import Examples, Optimisation, PretrainConfig, Record
 
 _MOST_CHARACTERS = 6_000_000
 _PARAGRAPH = re.compile(r"\n\s*\n")
@@ -55,9 +54,9 @@ def demo(directory: Path, budget: str, say: Callable[[str], None], progress: Pro
         out=run,
         model="mini",
         budget=budget,
-        examples=Examples(max_length=32),
-        optimisation=Optimisation(batch_tokens=2048, learning_rate=1e-3, warmup=0.1, dropout=0.0),
-        record=Record(evaluate_every=250, evaluation_tokens=20_000, save_every=500),
+        examples=ExampleSettings(max_length=32),
+        optimisation=PretrainOptimisation(batch_tokens=2048, learning_rate=1e-3, warmup=0.1, dropout=0.0),
+        record=PretrainRecord(evaluate_every=250, evaluation_tokens=20_000, save_every=500),
     )
     config.check()
     if not text.exists():
@@ -130,11 +129,10 @@ def _prose(source: Path) -> Iterator[str]:
 
 
 def _before_and_after(config: PretrainConfig, final: Path) -> Iterator[str]:
-    trained = load_model(final)
-    tokenizer = Tokenizer.load(final)
-    untrained = starting_model(config, tokenizer).eval()
+    trained = FillPipeline.load(final)
+    untrained = FillPipeline(make_engine(starting_model(config, trained.tokenizer).eval()), trained.tokenizer)
     yield "\n5. Blanks filled, before and after:"
-    for before, after in zip(fill(untrained, tokenizer, _BLANKS, 3), fill(trained, tokenizer, _BLANKS, 3), strict=True):
+    for before, after in zip(untrained(_BLANKS, 3), trained(_BLANKS, 3), strict=True):
         yield f"\n  {after.text}"
         for name, filled in (("before", before), ("after", after)):
             shown = "  ".join(f"{candidate.token} {candidate.probability:.0%}" for candidate in filled.blanks[0])

@@ -4,6 +4,7 @@
     ├── UsageError                 a wrong flag, or flags that contradict each other (exit code 2)
     │   └── ConfigError            an unknown or ill-typed key in a configuration
     ├── InputError                 the user's data cannot be read: names file, line or byte, value and remedy
+    │   └── Refusal                a request cannot be answered; with a code, so that a page can say why in any language
     ├── ArtifactError              a directory or file of a bertsmith format is missing or of another kind
     │   ├── DamagedError           ... is truncated or altered
     │   └── MismatchError          ... was made with another tokenizer, size or setting than the one at hand
@@ -14,6 +15,8 @@
 
 Messages name the file, line or field, the value found and what to do about it.
 """
+
+from typing import Any
 
 
 class BertsmithError(Exception):
@@ -34,6 +37,18 @@ class ConfigError(UsageError):
 
 class InputError(BertsmithError):
     """The user's data cannot be read."""
+
+
+class Refusal(InputError):
+    """A request that cannot be answered: a ``code`` that names the reason, the message, and the values in it."""
+
+    def __init__(self, code: str, message: str, **values: Any) -> None:
+        super().__init__(message)
+        self.code, self.values = code, values
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what a page gets instead of an answer."""
+        return {"error": {"code": self.code, "message": str(self), "values": self.values}}
 
 
 class ArtifactError(BertsmithError):

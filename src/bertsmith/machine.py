@@ -10,8 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy
+import safetensors
+import tokenizers
 import torch
 
+from bertsmith import __version__
 from bertsmith.errors import UsageError
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
@@ -239,15 +243,9 @@ def _fastest(work: Callable[[], object], device: torch.device, seconds: float) -
 
 def environment(device: torch.device, dtype: torch.dtype) -> dict[str, str | int]:
     """Return what a run's results may depend on: versions and machine."""
-    import numpy
-    import safetensors
-    import tokenizers
-
-    import bertsmith
-
     gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
     return {
-        "bertsmith": bertsmith.__version__,
+        "bertsmith": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,

@@ -36,13 +36,13 @@ from bertsmith.machine import (
 )
 from bertsmith.model.bert import PRETRAINING, Bert, Heads
 from bertsmith.pretraining.losses import n_pairs
+from bertsmith.pretraining.options import PretrainOptimisation
 from bertsmith.pretraining.trainer import Trainer
 from bertsmith.tasks.saved import load_task_model
 from bertsmith.training.meter import encoder_operations, step_operations
-from bertsmith.training.optimiser import make_optimiser
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.settings import Optimisation
-from bertsmith.training.stepper import Engine
+from bertsmith.training.stepper import Stepper
 from bertsmith.types import PackedBatch, PretrainingBatch
 
 _LATENCY_RUNS = 200
@@ -150,13 +150,13 @@ def _answering(job: Job, device: torch.device) -> tuple[Callable[[PackedBatch], 
 
 def _answer(answer: Callable[[PackedBatch], Tensor], model: Bert, lengths: Sequence[int]) -> _Work:
     batch = _batch(lengths, model)
-    operations = encoder_operations(model.config, batch.cu_seqlens.diff(), _n_rows(model, batch))
+    operations = encoder_operations(model.encoder, batch.cu_seqlens.diff(), _n_rows(model, batch))
     return _Work(batch.n_tokens, operations, partial(answer, batch))
 
 
 def _n_rows(model: Bert, batch: PackedBatch) -> int:
     """Return the tokens at which the model needs its last layer: of heads that read first tokens alone one a sequence."""
-    return batch.n_sequences if getattr(model.task, "reads_first_token_only", False) else batch.n_tokens
+    return batch.n_sequences if model.task is not None and model.task.reads == "first tokens" else batch.n_tokens
 
 
 def _training(job: Job, device: torch.device) -> list[_Work]:
@@ -169,24 +169,23 @@ def _training(job: Job, device: torch.device) -> list[_Work]:
     model = load_model(job.model) if pretrained else load_model(job.model, PRETRAINING)
     trainer = Trainer(model, Optimisation(), 0, Ranks(), device, dtype, compiled=False)
     works = []
-    for lengths in _packed(job.lengths, Optimisation().batch_tokens):
+    for lengths in _packed(job.lengths, PretrainOptimisation().batch_tokens):
         batch = _pretraining_batch(lengths, model)
         step = partial(trainer.step, 1, [batch.to(device)], len(batch.masked_positions), n_pairs(batch), 1e-6)
-        works.append(_Work(batch.inputs.n_tokens, step_operations(model.config, batch), step))
+        works.append(_Work(batch.inputs.n_tokens, step_operations(model, batch), step))
     return works
 
 
 def _finetuning(job: Job, model: Bert, device: torch.device, dtype: torch.dtype) -> list[_Work]:
-    optimiser = partial(make_optimiser, config=Optimisation())
-    engine = Engine(model, optimiser, 1.0, 0, Ranks(), device, dtype, compiled=False)
+    stepper = Stepper(model, Optimisation(), 0, Ranks(), device, dtype, compiled=False)
 
     def step(batch: PackedBatch) -> None:
-        engine.accumulate(0, 0, partial(loss, batch))
-        engine.gather()
-        engine.update(1e-6)
+        stepper.accumulate(0, 0, partial(loss, batch))
+        stepper.gather()
+        stepper.update(1e-6)
 
     def loss(batch: PackedBatch) -> Tensor:
-        logits = engine.compute.logits(batch.to(device)).task_logits
+        logits = stepper.compute.logits(batch.to(device)).task_logits
         assert logits is not None
         return logits.float().square().mean()  # stands for the task's own, which costs as little
 
@@ -194,7 +193,7 @@ def _finetuning(job: Job, model: Bert, device: torch.device, dtype: torch.dtype)
     repeated = list(islice(cycle(job.lengths), max(len(job.lengths), _SEQUENCES_A_STEP)))
     for first in range(0, len(repeated), _SEQUENCES_A_STEP):
         batch = _batch(sorted(repeated[first : first + _SEQUENCES_A_STEP], reverse=True), model)
-        operations = 3 * encoder_operations(model.config, batch.cu_seqlens.diff(), _n_rows(model, batch))
+        operations = 3 * encoder_operations(model.encoder, batch.cu_seqlens.diff(), _n_rows(model, batch))
         works.append(_Work(batch.n_tokens, operations, partial(step, batch)))
     return works
 

@@ -10,7 +10,7 @@ import pytest
 from bertsmith.artifacts.directory import save_model
 from bertsmith.artifacts.sentence_modules import read_sentence_modules, write_sentence_modules
 from bertsmith.errors import ArtifactError, BertsmithError, DamagedError, MismatchError
-from bertsmith.inference.pipelines import VectorPipeline, pipeline, vector_pipeline
+from bertsmith.inference.pipelines import VectorPipeline, pipeline
 from bertsmith.model.bert import Heads
 from bertsmith.model.heads.pooling import SentenceVectors
 from bertsmith.text.tokenizer import Tokenizer
@@ -98,9 +98,13 @@ THEIR_OWN = {**OLD[1], "type": "os.system"}
         ({"modules": [{**OLD[0], "path": "0_Transformer"}, OLD[1]]}, ArtifactError, "has its model in '0_Transformer'"),
         ({"modules": [OLD[0], {**OLD[1], "path": "../1_Pooling"}]}, ArtifactError, "path = '../1_Pooling' is not the name"),
         ({"modules": [{**OLD[0], "kwargs": []}, OLD[1]]}, ArtifactError, "kwargs: unknown key"),
-        ({"pooling": {"pooling_mode_lasttoken": True}}, ArtifactError, "pooling lasttoken is none of cls, mean, max"),
-        ({"pooling": {**MEAN, "pooling_mode_cls_token": True}}, ArtifactError, "pooling cls_token [+] mean_tokens is none"),
-        ({"pooling": {"pooling_mode": ["mean", "max"]}}, ArtifactError, "pooling mean [+] max is none"),
+        ({"pooling": {"pooling_mode_lasttoken": True}}, ArtifactError, "pooling lasttoken is not one of cls, mean, max"),
+        (
+            {"pooling": {**MEAN, "pooling_mode_cls_token": True}},
+            ArtifactError,
+            "pooling cls_token [+] mean_tokens is not one of",
+        ),
+        ({"pooling": {"pooling_mode": ["mean", "max"]}}, ArtifactError, "pooling mean [+] max is not one of"),
         ({"pooling": {**MEAN, "include_prompt": False}}, ArtifactError, r"1_Pooling.config\.json:\n  include_prompt"),
         ({"pooling": {**MEAN, "word_embedding_dimension": 768}}, MismatchError, "width 768; those of the model have width 24"),
         ({"2_Normalize/config": {"module_input_name": "token_embeddings"}}, ArtifactError, "module_input_name"),
@@ -119,7 +123,7 @@ def test_what_bertsmith_does_not_compute(
     directory: Directory, contents: dict[str, Any], error: type[BertsmithError], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        vector_pipeline(directory(**contents))
+        VectorPipeline.load(directory(**contents))
 
 
 def test_lower_case_that_the_tokenizer_does_not_make(directory: Directory) -> None:

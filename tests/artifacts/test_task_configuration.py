@@ -8,7 +8,8 @@ import pytest
 
 from bertsmith.artifacts.configuration import configuration_values, read_configuration
 from bertsmith.errors import ArtifactError
-from bertsmith.model.bert import Heads, TaskHead
+from bertsmith.model.bert import Heads
+from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import ChoiceScores, SequenceScores
 from bertsmith.model.heads.span import SpanScores
 from bertsmith.model.heads.token import TokenScores

@@ -10,14 +10,15 @@ import pytest
 import torch
 
 import bertsmith
-from bertsmith.inference.pipelines import task_pipeline
+from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.inspection.figures.comparison import alignment
 from bertsmith.inspection.gallery import Gallery, Start
 from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import Choose
 from bertsmith.tasks.classify import Classify
-from bertsmith.tasks.fill import candidates_at_masks, fill
+from bertsmith.tasks.fill import blanks_at
 from bertsmith.tasks.multilabel import Multilabel
+from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.regress import Regress
 from bertsmith.tasks.tag import Tag
 from bertsmith.text.tokenizer import Tokenizer
@@ -243,16 +244,22 @@ def test_predictions_for_a_masked_token(reader: Any, pretrained: tuple[Path, Pat
     assert reader.page.locator('[data-key="at-6"]').inner_text() == "[MASK]"
     batch = tokenizer.pack([(TEXT.replace("river", "[MASK]"), PAIR)])
     model = bertsmith.load(pretrained[0] / "final")
-    (expected,) = candidates_at_masks(model, tokenizer.tokens, tokenizer.id("[MASK]"), batch, 10)
+    (expected,) = blanks_at(
+        tokenizer.id("[MASK]"),
+        lambda inputs, positions: model(inputs, positions=positions).token_logits,
+        tokenizer.tokens,
+        batch,
+        10,
+    )
     shown = reader.numbers("candidates")["rows"]
     assert [row[0] for row in shown] == [one.token for one in expected]
     assert [row[2] for row in shown] == pytest.approx([one.probability for one in expected], rel=1e-4)
 
 
-def test_predictions_are_those_of_fill(live: Any, pretrained: tuple[Path, Path], tokenizer: Tokenizer) -> None:
+def test_predictions_are_those_of_fill(live: Any, pretrained: tuple[Path, Path]) -> None:
     text = "The cats see the [MASK] today."
     shown = live.open(view="prediction", text=text, pair="", at=6, open=1).numbers("candidates")["rows"]
-    (blank,) = fill(bertsmith.load(pretrained[0] / "final"), tokenizer, [text], 10)[0].blanks
+    (blank,) = bertsmith.FillPipeline.load(pretrained[0] / "final")([text], 10)[0].blanks
     assert [row[0] for row in shown] == [one.token for one in blank]
     assert [row[2] for row in shown] == pytest.approx([one.probability for one in blank], rel=1e-4)
 
@@ -329,6 +336,7 @@ TASKS: dict[str, tuple[Any, Any]] = {
     "classes": (Classify(labels=("no", "yes"), max_length=32), (TEXT, PAIR)),
     "classes of many": (Multilabel(labels=("a", "b", "c"), max_length=32), (TEXT, PAIR)),
     "value": (Regress(max_length=32), (TEXT, PAIR)),
+    "value of a ranking": (Rank(max_length=32), (TEXT, [PAIR])),
     "tags": (Tag(labels=("O", "B-PER", "I-PER"), scheme="iob2", units="words", max_length=32), TEXT),
     "answer": (Answer(scorer="squad", max_length=32, stride=8, max_question=16), (TEXT, PAIR)),
     "choices": (Choose(max_length=32), (TEXT, ["the river", "a bird"])),
@@ -352,10 +360,11 @@ def test_fine_tuned_models_answer(
     pair = PAIR if name not in ("tags", "choices") else None
     reader = read(serve(Gallery.open([directory], Start(TEXT, pair))))
     reader.open(view="tuned", choices="the river\na bird")
-    (prediction,) = task_pipeline(directory)([example])
+    (prediction,) = TaskPipeline.load(directory)([example])
     rows = reader.numbers(name.split()[0])["rows"]
-    if name == "value":
-        assert rows[0][0] == pytest.approx(prediction.score, abs=1e-4)
+    if rows[0][1:] == []:
+        (scored,) = getattr(prediction, "candidates", [prediction])
+        assert rows[0][0] == pytest.approx(scored.score, abs=1e-4)
     elif name == "tags":
         assert [row[3] for row in rows] == list(prediction.tags)
     elif name == "answer":

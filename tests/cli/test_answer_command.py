@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from bertsmith.artifacts.directory import save_model
-from bertsmith.inference.pipelines import task_pipeline
+from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.model.bert import Bert, Heads, initialise, uninitialised
 from bertsmith.model.model_config import ModelConfig
 from bertsmith.retrieval.passages import Passage
@@ -164,7 +164,7 @@ def test_a_ranker_chooses_what_is_read(save: Save) -> None:
         seen.append((question, texts))
         return [float("blue" in text) for text in texts]
 
-    pipe = task_pipeline(save())
+    pipe = TaskPipeline.load(save())
     assert DocumentReader(pipe, passages, finder)("a house").answer == "red house"
     assert DocumentReader(pipe, passages, finder, rank, n_read=1)("a house").answer == "blue house"
     assert seen == [("a house", ["a red house", "a blue house", "a tree"])]

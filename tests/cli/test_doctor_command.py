@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from bertsmith import machine
-from bertsmith.cli import doctor_command
+from bertsmith import diagnosis, machine
 from bertsmith.engine import avx512
 
 RATES = {"float32": 2e11, "bf16": 1e12, "int8": None, "memory_bandwidth": 2e10}
@@ -19,7 +18,7 @@ def report(run_command: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return what doctor says as JSON of a machine with given processor features, cores and rates."""
 
     def make(flags: set[str], cores: machine.Cores, rates: dict[str, float | None] = RATES) -> dict[str, Any]:
-        monkeypatch.setattr(doctor_command, "_rates", lambda _device: rates)
+        monkeypatch.setattr(diagnosis, "_rates", lambda _device: rates)
         for module in (machine, avx512):
             monkeypatch.setattr(module, "cpu_flags", lambda: frozenset(flags))
         monkeypatch.setattr(machine, "cores", lambda: cores)
@@ -78,7 +77,7 @@ def test_threads_and_cores_that_are_not_used(report: Any, monkeypatch: pytest.Mo
 
 
 def test_to_read(run_command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_command, "_rates", lambda _device: RATES)
+    monkeypatch.setattr(diagnosis, "_rates", lambda _device: RATES)
     code, out, _ = run_command("doctor")
     assert code == 0
     assert "bf16 products         1,000 GFLOP/s" in out and "int8 products         no instructions for them" in out
@@ -86,6 +85,6 @@ def test_to_read(run_command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_rates_are_measured() -> None:
-    rates = doctor_command._rates(torch.device("cpu"))
+    rates = diagnosis._rates(torch.device("cpu"))
     assert rates["float32"] is not None and rates["float32"] > 1e8
     assert rates["memory_bandwidth"] is not None and rates["memory_bandwidth"] > 1e8

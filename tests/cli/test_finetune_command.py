@@ -83,8 +83,8 @@ REFUSED: list[Any] = [
     ("regress", TABLE + "the moon\tnan\n", None, [], 1, "train.tsv:10"),
     # Tags.
     ("tag", TAGGED + "moon\n\n", None, [], 1, "train.conll:8"),
-    ("tag", TAGGED, TAGGED + "moon B-WHERE\n\n", [], 1, "dev.conll:8: the label 'B-WHERE' is none of those learnt"),
-    ("tag", TAGGED, TAGGED + "moon where\n\n", [], 1, "dev.conll:8: the label 'where' is none of those learnt"),
+    ("tag", TAGGED, TAGGED + "moon B-WHERE\n\n", [], 1, "dev.conll:8: the label 'B-WHERE' is not among those learnt"),
+    ("tag", TAGGED, TAGGED + "moon where\n\n", [], 1, "dev.conll:8: the label 'where' is not among those learnt"),
     ("tag", "", None, [], 1, "train.conll"),
     ("tag", "the O\ncat O\n\n", None, [], 1, "the tag 'O'; two are needed"),
     ("tag", TAGGED, None, ["--decoder", "hmm"], 2, "hmm"),

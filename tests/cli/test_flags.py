@@ -39,6 +39,10 @@ class Recipe(Config):
     """Its flour."""
     minutes: float | None = None
     """How long."""
+    slices: Literal["auto"] | int = "auto"
+    """How many pieces."""
+    note: str | None = None
+    """To be remembered."""
     oven: Oven = Oven()
 
 
@@ -58,6 +62,21 @@ def test_flags_alone() -> None:
     assert recipe == Recipe(
         name="pie", toppings=("plums", "sugar"), flour="rye", minutes=40.0, oven=Oven(degrees=180, fan=True)
     )
+
+
+def test_none_and_other_words_among_numbers() -> None:
+    recipe = read(["pie", "--minutes", "none", "--slices", "auto", "--note", "none"])
+    assert (recipe.minutes, recipe.slices, recipe.note) == (None, "auto", "none")
+    assert read(["pie", "--slices", "8"]).slices == 8
+
+
+def test_the_help_writes_types_and_defaults_as_people_do(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read(["--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for flag in ("--minutes FLOAT or none", "--slices auto or INT", "--note STR", "--degrees INT", "(default: 220)"):
+        assert flag in shown
+    assert "None" not in shown and "False" not in shown and "(default: )" not in shown and "STR or none" not in shown
 
 
 def test_defaults() -> None:

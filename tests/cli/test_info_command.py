@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from bertsmith.pretraining.options import PretrainConfig
 from bertsmith.pretraining.run import pretrain
 from bertsmith.text.vocabulary import VocabularyConfig, build_vocabulary
-from bertsmith.training.settings import PretrainConfig
 
 
 def facts_of(run_command: Any, path: Path) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def test_models_refused(run_command: Any, save: Save, table: Path, toy_directory
         assert (code, out) == (1, "") and "nowhere is not a directory" in err
     tagger = save(TAG, "tagger")
     code, out, err = run_command("evaluate", tagger, table)
-    assert (code, out) == (1, "") and "table.tsv:1: the label 'label' is none of those learnt" in err
+    assert (code, out) == (1, "") and "table.tsv:1: the label 'label' is not among those learnt" in err
     code, out, err = run_command("evaluate", save(CLASSIFY), table, "--against", save(Regress(max_length=32), "regress"))
     assert (code, out) == (1, "") and "are not of the same task with the same labels and scores" in err
 

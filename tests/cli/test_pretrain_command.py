@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bertsmith.training.settings import PretrainConfig
+from bertsmith.pretraining.options import PretrainConfig
 
 
 def test_from_text_to_filled_blanks(run_command: Any, toy_directory: Path, tmp_path: Path) -> None:

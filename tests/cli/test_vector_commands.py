@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bertsmith.inference.pipelines import vector_pipeline
+from bertsmith.inference.pipelines import VectorPipeline
 from bertsmith.neighbours import unit
 
 Run = Callable[..., tuple[int, str, str]]
@@ -28,7 +28,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_two_texts_and_more(run_command: Run, model: Path) -> None:
-    vectors = unit(vector_pipeline(model)(TEXTS))
+    vectors = unit(VectorPipeline.load(model)(TEXTS))
     expected = vectors @ vectors.T
     code, out, _ = run_command("similar", model, *TEXTS[:2])
     assert (code, out) == (0, f"{expected[0, 1]:.4f}\n")

@@ -1,5 +1,6 @@
 """The example of docs/your-own-task.md, as it stands there."""
 
+import json
 import random
 import re
 from pathlib import Path
@@ -26,3 +27,5 @@ def test_the_example_runs_and_learns(toy_directory: Path, tmp_path: Path, monkey
     found = pipe([f"the {word} at the sea" for word in words.values()])
     assert all(abs(one - stars) <= 1 for one, stars in zip(found, words, strict=True))
     assert found[0] < found[4]
+    (shown,) = re.findall(r'"task [^:]*:[^:]*:[^:]*:(\{[^}]*\})', namespace["page"].html)
+    assert json.loads(shown) == {"value": pipe(["the best film of the year"])[0], "kind": "regress"}

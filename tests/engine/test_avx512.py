@@ -10,8 +10,10 @@ import torch
 from bertsmith.engine import avx512
 from bertsmith.engine.avx512 import Avx512Encoder
 from bertsmith.engine.engine import Engine
+from bertsmith.model.attention import EagerAttention
 from bertsmith.model.bert import Bert, Heads, uninitialised
-from bertsmith.model.encoder import Encoder
+from bertsmith.model.encoder import Encoder, TextEncoder
+from bertsmith.model.layer import Layer
 from bertsmith.model.model_config import ModelConfig
 
 CPU = torch.device("cpu")
@@ -29,10 +31,8 @@ SHAPE = ModelConfig(
     norm_epsilon=1e-5,
 )
 
-pytestmark = pytest.mark.skipif(not avx512.fits(SHAPE), reason="there is no code for this processor")
 
-
-def _encoder(**changes: object) -> Encoder:
+def _encoder(**changes: object) -> TextEncoder:
     return _model(**changes).encoder
 
 
@@ -43,6 +43,9 @@ def _model(**changes: object) -> Bert:
     for parameter in model.parameters():
         parameter.normal_(std=0.2, generator=generator)
     return model.eval()
+
+
+pytestmark = pytest.mark.skipif(not avx512.fits(_encoder()), reason="there is no code for this processor")
 
 
 def _relative(found: torch.Tensor, expected: torch.Tensor) -> float:
@@ -131,14 +134,16 @@ def test_two_threads_may_ask_at_once(random_batch, precision):
             assert torch.equal(found.hidden, own)
 
 
+@pytest.mark.parametrize("what", [torch.nan, torch.inf])
 @pytest.mark.parametrize("precision", PRECISIONS)
 @torch.no_grad()
-def test_what_is_no_number_stays_in_its_sequence_and_is_not_hidden(random_batch, precision):
+def test_what_is_no_number_stays_in_its_sequence_and_is_not_hidden(random_batch, precision, what):
     encoder, batch = _encoder(), random_batch([5, 40, 7], VOCABULARY_SIZE, 0)
-    encoder.embeddings.position.weight[39] = torch.nan  # only the second sequence has a token there
+    clean = torch.split(Avx512Encoder(encoder, precision)(batch).hidden, [5, 40, 7])
+    encoder.embeddings.position.weight[39] = what  # only the second sequence has a token there
     first, second, third = torch.split(Avx512Encoder(encoder, precision)(batch).hidden, [5, 40, 7])
     assert second.isnan().all()
-    assert first.isfinite().all() and third.isfinite().all()
+    assert torch.equal(first, clean[0]) and torch.equal(third, clean[2])
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -151,17 +156,36 @@ def test_the_models_own_layers_need_not_stay_in_memory(random_batch, precision):
     assert weight() is None
 
 
-def test_the_engine_takes_it_where_widths_are_whole_panels():
+def test_the_engine_takes_it_where_widths_are_whole_panels_and_the_same_in_all_layers():
     assert isinstance(Engine(_model(), CPU, "bf16").model.encoder, Avx512Encoder)
     assert isinstance(Engine(_model(feed_forward_width=100), CPU, "bf16").model.encoder, Encoder)
+    for changes in ({"n_heads": 1}, {"feed_forward_width": 64}):
+        model = _model()
+        model.encoder.layers[1] = Layer(SHAPE.model_copy(update=changes))
+        assert isinstance(Engine(model, CPU, "bf16").model.encoder, Encoder)
+
+
+@torch.no_grad()
+def test_token_vectors_take_the_place_of_the_tokens_own(random_batch):
+    own, batch = Avx512Encoder(_encoder(), "float32"), random_batch([5, 40], VOCABULARY_SIZE, 0)
+    others = random_batch([5, 40], VOCABULARY_SIZE, 1)
+    found = own(batch, token_vectors_TD=own.embeddings.token(others.token_ids)).hidden
+    assert torch.equal(found, own(others).hidden) and not torch.equal(found, own(batch).hidden)
+
+
+def test_it_refuses_attention_that_is_not_its_own(random_batch):
+    own, batch = Avx512Encoder(_encoder(), "float32"), random_batch([5], VOCABULARY_SIZE, 0)
+    for asked in ({"plans": [EagerAttention(batch)] * 3}, {"want_attention": True}):
+        with pytest.raises(ValueError, match="takes no attention plans and shows no attention"):
+            own(batch, **asked)
 
 
 def test_not_where_the_processor_has_tiles_or_lacks_instructions(monkeypatch):
     for flags in ({"avx512_bf16", "avx512_vnni", "amx_tile"}, {"avx512_vnni"}, set()):
         monkeypatch.setattr(avx512, "cpu_flags", lambda flags=flags: frozenset(flags))
-        assert not avx512.fits(SHAPE)
+        assert not avx512.fits(_encoder())
 
 
 def test_not_where_the_package_was_built_without_it(monkeypatch):
     monkeypatch.setattr(avx512, "_library", lambda: None)
-    assert not avx512.fits(SHAPE)
+    assert not avx512.fits(_encoder())

@@ -43,6 +43,16 @@ def test_logits_are_the_tasks(random_model, random_batch, precision, tolerance):
     assert _relative(found, expected) < tolerance
 
 
+@pytest.mark.parametrize(("precision", "tolerance"), PRECISIONS)
+def test_layers_may_be_narrower_than_the_model(random_model, random_batch, precision, tolerance):
+    model, batch = random_model(Heads()), random_batch(LENGTHS, 31, 0)
+    narrow = random_model(Heads(), n_heads=2, feed_forward_width=20)
+    model.encoder.layers[1] = narrow.encoder.layers[1]
+    with torch.no_grad():
+        expected = model(batch).hidden
+    assert _relative(Engine(model, CPU, precision)(batch).hidden, expected) < tolerance
+
+
 def test_the_model_stays_as_it_is(random_model, random_batch):
     model, batch = random_model(PRETRAINING), random_batch(LENGTHS, 31, 0)
     before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from bertsmith.errors import BusyError, StorageError
+from bertsmith.pretraining.options import PretrainConfig
 from bertsmith.pretraining.run import pretrain
-from bertsmith.training.settings import PretrainConfig
 
 Run = Callable[..., PretrainConfig]
 FOREVER = 1_000_000

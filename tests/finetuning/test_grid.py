@@ -132,10 +132,3 @@ def test_a_dry_run_prints_a_configuration_that_can_be_run(capsys: pytest.Capture
     (tmp_path / "run.toml").write_text(capsys.readouterr().out)
     read = config_of(Classify).from_toml(tmp_path / "run.toml")
     assert (read.lr, read.task.label_smoothing) == ((5e-5, 3e-5), 0.1)
-
-
-def test_the_optimiser_has_the_recipe_and_the_trial_its_rate() -> None:
-    wanted = config("--lr", "1e-3,2e-3", "--weight-decay", "0.2", "--warmup", "0.3", "--adam-beta1", "0.8")
-    optimisation = wanted.optimisation(wanted.trials()[1])
-    found = (optimisation.learning_rate, optimisation.weight_decay, optimisation.warmup, optimisation.adam_beta1)
-    assert found == (2e-3, 0.2, 0.3, 0.8)

@@ -1,5 +1,6 @@
 """Runs of several tasks on one encoder: what they leave behind, what a step moves, resuming, refusals."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -16,15 +17,15 @@ import bertsmith
 from bertsmith.artifacts.directory import load_model
 from bertsmith.errors import ConfigError, DamagedError, InputError, Interrupted, MismatchError, UsageError
 from bertsmith.files import read_manifest, verify_manifest
-from bertsmith.finetuning import trial as trial_module
 from bertsmith.finetuning.grid import config_of
 from bertsmith.finetuning.multi import MultiConfig
 from bertsmith.finetuning.run import _prepare, finetune
 from bertsmith.finetuning.trial import TrialRun
-from bertsmith.inference.pipelines import task_pipeline
+from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.progress import SILENT
 from bertsmith.tasks.classify import Classify
 from bertsmith.tasks.saved import TASKS
+from bertsmith.training.run_directory import RunDirectory
 
 Make = Callable[..., MultiConfig]
 Records = Callable[[Path], list[dict[str, Any]]]
@@ -91,7 +92,7 @@ def test_every_kind_of_task_at_once(make: Make) -> None:
     encoders = []
     for kind in KINDS:
         directory, (_, task) = final / f"a-{kind}", config.by_task()[f"a-{kind}"]
-        pipe = task_pipeline(directory)
+        pipe = TaskPipeline.load(directory)
         assert type(pipe.task) is type(task) and pipe.task.max_length == 32
         examples = list(pipe.task.read(config.tasks[f"a-{kind}"]["dev"], labelled=True))
         scores = pipe.task.score(examples, [found for _, found in pipe.predict(examples)])
@@ -139,6 +140,12 @@ def test_there_is_a_mean_of_all_tasks_or_none(make: Make) -> None:
     assert "mean" in result["dev"] and next(iter(result["test"])) == "a-classify/accuracy" and "mean" not in result["test"]
 
 
+def trial_of(config: MultiConfig, **changes: Any) -> TrialRun:
+    """Return the first trial of a run, with something of what it is given changed."""
+    directory, experiment = RunDirectory(config.out), dataclasses.replace(_prepare(config, CPU), **changes)
+    return TrialRun(experiment, config.trials()[0], directory, directory.record, SILENT)
+
+
 def test_the_best_is_by_the_mean_of_the_tasks(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """One task gets better while another gets worse by more."""
     scores = iter([0.5, 0.9, 0.6, 0.7, 0.7, 0.4] + [0.0] * 100)
@@ -146,12 +153,12 @@ def test_the_best_is_by_the_mean_of_the_tasks(make: Make, monkeypatch: pytest.Mo
     two = make("classify", patience=2, epochs=[9])
     table = two.tasks["a-classify"]
     config = make("classify", tables={"other": table}, patience=2, epochs=[9])
-    run = TrialRun(_prepare(config, CPU)[0], config.trials()[0], config.out, [], SILENT)
+    run = trial_of(config)
     kept: list[dict[str, Tensor]] = []
     write = run._write
     run._write = lambda *given: kept.append(weights(run)) or write(*given)  # type: ignore[method-assign,func-returns-value]
-    place = run.run()
-    assert (place.best_step, place.best_score, place.step) == (5, pytest.approx(0.7), 15)
+    state = run.run()
+    assert (state.best_step, state.best_score, state.step) == (5, pytest.approx(0.7), 15)
     run.load_best()
     assert len(kept) == 1 and all(torch.equal(tensor, kept[0][name]) for name, tensor in weights(run).items())
 
@@ -160,18 +167,15 @@ def test_the_best_is_by_the_mean_of_the_tasks(make: Make, monkeypatch: pytest.Mo
 
 
 def weights(run: TrialRun) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in run.engine.master.state_dict().items()}
+    return {name: tensor.clone() for name, tensor in run.stepper.master.state_dict().items()}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_step_moves_the_encoder_and_the_head_of_its_task_alone(make: Make, dtype: torch.dtype) -> None:
     config = make(epochs=[3], recipe={"weight_decay": 0.3, "warmup": 0.0})
-    material, _ = _prepare(config.model_copy(update={"machine": config.machine}), CPU)
-    run = TrialRun(
-        type(material)(config, material.lessons, material.tokenizer, CPU, dtype), config.trials()[0], config.out, [], SILENT
-    )
-    names, turns = list(material.lessons), [turn.task for turn in run._turns.beginning(0)]
-    before, moved, update = weights(run), [], run.engine.update
+    run = trial_of(config, dtype=dtype)
+    names, order = list(run.experiment.data), [batch.task for batch in run._order.batches_from(0)]
+    before, moved, update = weights(run), [], run.stepper.update
 
     def watch(rate: float) -> None:
         nonlocal before
@@ -183,35 +187,35 @@ def test_a_step_moves_the_encoder_and_the_head_of_its_task_alone(make: Make, dty
         assert all(not torch.equal(now[name], before[name]) for name in layers)
         before = now
 
-    run.engine.update = watch  # type: ignore[method-assign]
+    run.stepper.update = watch  # type: ignore[method-assign]
     run.run()
-    assert moved == [[name] for name in turns] and set(turns) == set(names)
+    assert moved == [[name] for name in order] and set(order) == set(names)
     steps = {
-        name: run.engine.optimiser.state[parameter]["step"]
-        for name, parameter in run.engine.master.named_parameters()
+        name: run.stepper.optimiser.state[parameter]["step"]
+        for name, parameter in run.stepper.master.named_parameters()
         if parameter.requires_grad and name.endswith("classifier.weight")
     }
-    assert [int(step) for step in steps.values()] == [turns.count(name) for name in names]
+    assert [int(step) for step in steps.values()] == [order.count(name) for name in names]
 
 
-def test_a_task_s_own_rate_is_its_head_s_alone(make: Make, tmp_path: Path) -> None:
+def test_a_task_s_own_rate_is_its_head_s_alone(make: Make) -> None:
     table = {**make("tag").tasks["a-tag"], "decoder": "crf"}
     config = make("classify", tables={"crf": table})
-    run = TrialRun(_prepare(config, CPU)[0], config.trials()[0], tmp_path / "trial", [], SILENT)
-    names = {id(parameter): name for name, parameter in run.engine.master.named_parameters()}
-    groups = run.engine.optimiser.param_groups
+    run = trial_of(config)
+    names = {id(parameter): name for name, parameter in run.stepper.master.named_parameters()}
+    groups = run.stepper.optimiser.param_groups
     by_name = {names[id(parameter)]: group["share"] for group in groups for parameter in group["params"]}
     assert {share for name, share in by_name.items() if name.startswith("task.heads.1.")} == {0.5}  # 1e-3 of 2e-3
     assert {share for name, share in by_name.items() if not name.startswith("task.heads.1.")} == {1.0}
 
 
-def test_heads_begin_with_the_weights_that_the_model_has(make: Make, tmp_path: Path, toy_directory: Path) -> None:
+def test_heads_begin_with_the_weights_that_the_model_has(make: Make, toy_directory: Path) -> None:
     config = make("classify", "regress")
-    run = TrialRun(_prepare(config, CPU)[0], config.trials()[0], tmp_path / "trial", [], SILENT)
+    run = trial_of(config)
     start = load_model(toy_directory / "model")
     assert start.next_sentence is not None
     for place in (0, 1):
-        pooler = run.engine.master.get_parameter(f"task.heads.{place}.pooler.dense.weight")
+        pooler = run.stepper.master.get_parameter(f"task.heads.{place}.pooler.dense.weight")
         assert torch.equal(pooler, start.next_sentence.pooler.dense.weight)
 
 
@@ -387,4 +391,4 @@ def test_a_checkpoint_that_is_damaged_is_passed_over(
     finetune(config)
     name = "final/a-tag/model.safetensors"
     assert (config.out / name).read_bytes() == (whole.out / name).read_bytes()
-    assert trial_module.newest_whole(config.out / "trials") is None
+    assert not list(config.out.glob("trials/*/checkpoints"))

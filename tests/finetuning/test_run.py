@@ -17,7 +17,7 @@ from bertsmith.finetuning import run as module
 from bertsmith.finetuning.grid import FinetuneConfig, config_of
 from bertsmith.finetuning.labelled import read_data
 from bertsmith.finetuning.run import finetune
-from bertsmith.inference.pipelines import VectorPipeline, task_pipeline
+from bertsmith.inference.pipelines import TaskPipeline, VectorPipeline
 from bertsmith.model.heads.pooling import SentenceVectors
 from bertsmith.tasks.saved import TASKS
 
@@ -84,7 +84,7 @@ def test_every_task_from_a_file_to_a_model_that_predicts(make: Make, task: str) 
     assert f"train.{suffix}, {N_TRAIN} examples" in card and f"dev.{suffix}, {N_DEV} examples" in card
     assert "Finished" in page and "Configuration" in page
 
-    pipe = task_pipeline(final)
+    pipe = TaskPipeline.load(final)
     assert pipe.task.kind == task and pipe.task.max_length == 32
     examples = list(pipe.task.read(config.dev, labelled=True))
     predictions = [found for _, found in pipe.predict(examples)]
@@ -236,7 +236,7 @@ def test_vectors_from_triplets_with_mined_negatives(make: Make, triplets: str) -
     (result,) = results(config.out).values()
     assert result["dev"].keys() == {"mrr", "accuracy", "triplet_accuracy"}
 
-    pipe, of_task = bertsmith.pipeline(final), task_pipeline(final)
+    pipe, of_task = bertsmith.pipeline(final), TaskPipeline.load(final)
     assert isinstance(pipe, VectorPipeline) and pipe.max_length == 32
     assert of_task.task.head() == SentenceVectors("cls", normalised=True)
     texts = ["the cat sees a song", "the king"]

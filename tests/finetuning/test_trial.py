@@ -15,9 +15,10 @@ from torch.nn import functional as F
 from bertsmith.artifacts.directory import load_model
 from bertsmith.errors import DivergedError, UsageError
 from bertsmith.finetuning.grid import ALONE, config_of
-from bertsmith.finetuning.objectives import Lesson, Material, check_settings
+from bertsmith.finetuning.objectives import Experiment, TaskData, check_settings
 from bertsmith.finetuning.task_order import epoch_batches
 from bertsmith.finetuning.trial import TrialRun
+from bertsmith.finetuning.trial_loss import make_loss
 from bertsmith.finetuning.used_embedding import UsedEmbedding
 from bertsmith.model.bert import Bert, Heads, set_dropout
 from bertsmith.progress import SILENT
@@ -26,11 +27,12 @@ from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.regress import Regress
 from bertsmith.tasks.task import SampleBatch
 from bertsmith.text.tokenizer import Tokenizer
+from bertsmith.training.run_directory import RunDirectory
 
 CPU = torch.device("cpu")
 TOKEN_EMBEDDING = "encoder.embeddings.token.weight"
 WORDS = ["cat", "dog", "bird", "king", "sees", "likes", "finds", "song", "moon", "letter"]
-MakeMaterial = Callable[..., Material]
+MakeExperiment = Callable[..., Experiment]
 MakeRun = Callable[..., TrialRun]
 
 
@@ -42,10 +44,10 @@ def examples(n: int, seed: int = 0) -> list[TextExample]:
 
 
 @pytest.fixture
-def material(toy_directory: Path, toy_tokenizer: Tokenizer, tmp_path: Path) -> MakeMaterial:
+def experiment(toy_directory: Path, toy_tokenizer: Tokenizer, tmp_path: Path) -> MakeExperiment:
     """Make what a trial on 8 examples needs: one step without warm-up, dropout or clipping unless told otherwise."""
 
-    def make(kind: Any = Classify, n: int = 8, dtype: torch.dtype = torch.float32, **changes: Any) -> Material:
+    def make(kind: Any = Classify, n: int = 8, dtype: torch.dtype = torch.float32, **changes: Any) -> Experiment:
         values: dict[str, Any] = {
             "model": str(toy_directory / "model"),
             "train": "toy",
@@ -63,28 +65,31 @@ def material(toy_directory: Path, toy_tokenizer: Tokenizer, tmp_path: Path) -> M
         train = examples(n)
         task = config.task.fitted(train)
         samples = [sample for own in task.samples(train, toy_tokenizer, labelled=True) for sample in own]
-        return Material(config, {ALONE: Lesson(task, samples, train)}, toy_tokenizer, CPU, dtype)
+        return Experiment(
+            config, {ALONE: TaskData(task, train, train, None, samples)}, toy_tokenizer, CPU, dtype, make_loss(config.recipe)
+        )
 
     return make
 
 
 @pytest.fixture
-def run(material: MakeMaterial, tmp_path: Path) -> MakeRun:
+def run(experiment: MakeExperiment, tmp_path: Path) -> MakeRun:
     """Make a trial in a directory of its own."""
     numbers = itertools.count()
 
     def make(**changes: Any) -> TrialRun:
-        made = material(**changes)
-        return TrialRun(made, made.config.trials()[0], tmp_path / f"trial-{next(numbers)}", [], SILENT)
+        made = experiment(**changes)
+        directory = RunDirectory(tmp_path / f"trial-{next(numbers)}")
+        return TrialRun(made, made.config.trials()[0], directory, directory.record, SILENT)
 
     return make
 
 
 def gradients(run: TrialRun) -> dict[str, Tensor]:
     """Return the gradients of the trial's one step, which is not made."""
-    run.engine.update = lambda rate: None  # type: ignore[method-assign]  # noqa: ARG005
+    run.stepper.update = lambda rate: None  # type: ignore[method-assign]  # noqa: ARG005
     run.run()
-    model = run.engine.master
+    model = run.stepper.master
     found = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
     embedding = model.encoder.embeddings.get_submodule("token")
     if isinstance(embedding, UsedEmbedding) and (gradient := found.get(TOKEN_EMBEDDING)) is not None:
@@ -94,7 +99,7 @@ def gradients(run: TrialRun) -> dict[str, Tensor]:
 
 
 def weights(run: TrialRun) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in run.engine.master.state_dict().items()}
+    return {name: tensor.clone() for name, tensor in run.stepper.master.state_dict().items()}
 
 
 def train_records(run: TrialRun) -> list[dict[str, Any]]:
@@ -102,18 +107,18 @@ def train_records(run: TrialRun) -> list[dict[str, Any]]:
     return [record for record in map(json.loads, lines) if record["kind"] == "train"]
 
 
-def loss_by_hand(model: Bert, material: Material, weight: Sequence[float] = (1.0, 1.0)) -> Tensor:
+def loss_by_hand(model: Bert, experiment: Experiment, weight: Sequence[float] = (1.0, 1.0)) -> Tensor:
     """Return the mean loss of the examples, each put through the model alone."""
     losses = []
-    for sample in material.lessons[ALONE].training:
+    for sample in experiment.data[ALONE].samples:
         batch = SampleBatch.collate([sample])
         logits = model(batch.inputs).task_logits
         losses.append(weight[sample.target] * F.cross_entropy(logits, torch.tensor([sample.target])))
     return torch.stack(losses).mean()
 
 
-def starting_model(material: Material) -> Bert:
-    model = load_model(material.config.model, Heads(task=material.lessons[ALONE].task.head()), seed=0)
+def starting_model(experiment: Experiment) -> Bert:
+    model = load_model(experiment.config.model, Heads(task=experiment.data[ALONE].task.head()), seed=0)
     set_dropout(model, 0.0)
     return model.train()
 
@@ -150,8 +155,8 @@ def test_a_trial_ends_behind_its_share_of_an_epoch(run: MakeRun) -> None:
 
 def test_a_step_is_adamw_on_the_mean_loss(run: MakeRun) -> None:
     trial = run(recipe={"weight_decay": 0.1, "max_gradient_norm": 0.002})
-    model = starting_model(trial.material)
-    loss = loss_by_hand(model, trial.material)
+    model = starting_model(trial.experiment)
+    loss = loss_by_hand(model, trial.experiment)
     loss.backward()  # type: ignore[no-untyped-call]
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.002)
     assert norm > 0.003
@@ -175,8 +180,8 @@ def test_a_step_is_adamw_on_the_mean_loss(run: MakeRun) -> None:
 
 def test_class_weights_reach_the_loss(run: MakeRun) -> None:
     trial = run(task={"weights": [0.5, 3.0]})
-    model = starting_model(trial.material)
-    loss_by_hand(model, trial.material, (0.5, 3.0)).backward()  # type: ignore[no-untyped-call]
+    model = starting_model(trial.experiment)
+    loss_by_hand(model, trial.experiment, (0.5, 3.0)).backward()  # type: ignore[no-untyped-call]
     by_hand = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
     assert_close(gradients(trial), by_hand)
 
@@ -185,8 +190,8 @@ def test_class_weights_reach_the_loss(run: MakeRun) -> None:
 def test_a_batch_in_parts_has_the_same_gradients(run: MakeRun, recipe: dict[str, Any]) -> None:
     whole, parts = run(recipe=recipe), run(recipe={**recipe, "batch_tokens": 16})
     passes: list[int] = []
-    accumulate = parts.engine.accumulate
-    parts.engine.accumulate = lambda *given: passes.append(1) or accumulate(*given)  # type: ignore[method-assign,func-returns-value]
+    accumulate = parts.stepper.accumulate
+    parts.stepper.accumulate = lambda *given: passes.append(1) or accumulate(*given)  # type: ignore[method-assign,func-returns-value]
     assert_close(gradients(parts), gradients(whole))
     assert len(passes) > 3
     assert train_records(parts)[0]["loss"] == pytest.approx(train_records(whole)[0]["loss"], rel=1e-5)
@@ -194,42 +199,18 @@ def test_a_batch_in_parts_has_the_same_gradients(run: MakeRun, recipe: dict[str,
 
 def test_adversarial_training_by_hand(run: MakeRun) -> None:
     trial = run(recipe={"fgm": 0.7})
-    model = starting_model(trial.material)
-    loss_by_hand(model, trial.material).backward()  # type: ignore[no-untyped-call]
+    model = starting_model(trial.experiment)
+    loss_by_hand(model, trial.experiment).backward()  # type: ignore[no-untyped-call]
     weight = model.encoder.embeddings.token.weight
     assert weight.grad is not None
     with torch.no_grad():
         weight += 0.7 * weight.grad / weight.grad.norm()
-    loss_by_hand(model, trial.material).backward()  # type: ignore[no-untyped-call]
+    loss_by_hand(model, trial.experiment).backward()  # type: ignore[no-untyped-call]
     before = weights(trial)
     assert_close(
         gradients(trial), {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
     )
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(trial).items())
-
-
-def test_adversarial_training_of_half_precision_restores_the_embeddings(run: MakeRun) -> None:
-    trial = run(dtype=torch.bfloat16, recipe={"fgm": 0.7})
-    before = weights(trial)
-    plain = gradients(run(dtype=torch.bfloat16))
-    found = gradients(trial)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(trial).items())
-    assert any(not torch.allclose(found[name], 2 * plain[name], atol=1e-4) for name in found)
-
-
-def test_r_drop_without_dropout_is_plain_training(run: MakeRun) -> None:
-    assert_close(gradients(run(recipe={"r_drop": 5.0})), gradients(run()))
-
-
-def test_r_drop_punishes_disagreement(run: MakeRun) -> None:
-    losses = []
-    for weight in (1e-9, 1.0, 2.0):
-        trial = run(recipe={"r_drop": weight, "dropout": 0.4})
-        trial.run()
-        losses.append(train_records(trial)[0]["loss"])
-    disagreement = losses[1] - losses[0]
-    assert disagreement > 1e-6
-    assert losses[2] - losses[0] == pytest.approx(2 * disagreement, rel=1e-2)
 
 
 # What moves, and how fast.
@@ -248,7 +229,7 @@ def test_training_the_rows_in_use_is_training_the_whole_embedding(
     whole.run()
     assert_close(weights(parted), weights(whole))
     assert (weights(parted)[TOKEN_EMBEDDING] != before[TOKEN_EMBEDDING]).all()
-    assert parted.engine.master.get_parameter(TOKEN_EMBEDDING).shape[0] < len(before[TOKEN_EMBEDDING])
+    assert parted.stepper.master.get_parameter(TOKEN_EMBEDDING).shape[0] < len(before[TOKEN_EMBEDDING])
 
 
 @pytest.mark.parametrize(("frozen", "still"), [(1, ("embeddings.", "layers.0.")), (-1, ("embeddings.", "layers."))])
@@ -263,8 +244,8 @@ def test_frozen_layers_stay_and_all_else_moves(run: MakeRun, frozen: int, still:
 
 def rates(run: TrialRun) -> dict[str, float]:
     """Return the share of the learning rate at which each parameter moves."""
-    names = {id(parameter): name for name, parameter in run.engine.master.named_parameters()}
-    groups = run.engine.optimiser.param_groups
+    names = {id(parameter): name for name, parameter in run.stepper.master.named_parameters()}
+    groups = run.stepper.optimiser.param_groups
     return {names[id(parameter)]: group["share"] for group in groups for parameter in group["params"]}
 
 
@@ -279,8 +260,22 @@ def test_layers_learn_slower_the_lower_they_are_and_the_head_at_its_own_rate(run
     assert set(rates(run()).values()) == {1.0}
 
 
+def test_the_optimiser_and_the_schedule_have_the_recipe_s_settings(run: MakeRun) -> None:
+    trial = run(
+        n=16,
+        batch_size=[4],
+        lr=[2e-3],
+        recipe={"warmup": 0.5, "adam_beta1": 0.8, "adam_beta2": 0.95, "adam_epsilon": 1e-4, "weight_decay": 0.2},
+    )
+    assert {(group["betas"], group["eps"]) for group in trial.stepper.optimiser.param_groups} == {((0.8, 0.95), 1e-4)}
+    assert {group["weight_decay"] for group in trial.stepper.optimiser.param_groups} == {0.2, 0.0}
+    trial.run()
+    rates = [record["learning_rate"] for record in train_records(trial)]
+    assert rates == pytest.approx([0.5e-3, 1.5e-3, 1.5e-3, 0.5e-3])
+
+
 def test_only_matrices_decay(run: MakeRun) -> None:
-    for group in run(recipe={"weight_decay": 0.3}).engine.optimiser.param_groups:
+    for group in run(recipe={"weight_decay": 0.3}).stepper.optimiser.param_groups:
         assert {parameter.ndim > 1 for parameter in group["params"]} == {group["weight_decay"] == 0.3}
 
 
@@ -289,8 +284,8 @@ def test_only_matrices_decay(run: MakeRun) -> None:
 
 def test_sixteen_examples_are_learnt_by_heart(run: MakeRun) -> None:
     trial = run(n=16, batch_size=[8], epochs=[40], lr=[2e-3], record={"evaluate_every": 1000})
-    place = trial.run()
-    assert place.best_score == 1.0
+    state = trial.run()
+    assert state.best_score == 1.0
     losses = [record["loss"] for record in train_records(trial)]
     assert losses[0] > 0.5 and losses[-1] < 0.2
 
@@ -314,8 +309,8 @@ def test_early_stopping_keeps_the_best_weights(run: MakeRun, monkeypatch: pytest
         return {"accuracy": next(scores)}
 
     monkeypatch.setattr(Classify, "score", score)
-    place = trial.run()
-    assert (place.step, place.best_step, place.best_score, place.stale) == (8, 4, 0.7, 2)
+    state = trial.run()
+    assert (state.step, state.best_step, state.best_score, state.stale) == (8, 4, 0.7, 2)
     trial.load_best()
     assert all(torch.equal(tensor, seen[1][name]) for name, tensor in weights(trial).items())
     assert any(not torch.equal(tensor, seen[1][name]) for name, tensor in seen[3].items())
@@ -332,7 +327,7 @@ def test_without_patience_the_last_weights_are_kept_and_none_written(run: MakeRu
 def test_a_weight_that_is_no_number_stops_the_trial(run: MakeRun) -> None:
     trial = run()
     with torch.no_grad():
-        trial.engine.master.encoder.embeddings.norm.bias[3] = torch.nan
+        trial.stepper.master.encoder.embeddings.norm.bias[3] = torch.nan
     with pytest.raises(DivergedError, match=r"the loss at step 1 of lr-0\.001-epochs-1-batch-8-seed-0 is nan"):
         trial.run()
 
@@ -350,10 +345,12 @@ def test_a_weight_that_is_no_number_stops_the_trial(run: MakeRun) -> None:
         ({"kind": Regress, "recipe": {"r_drop": 1.0}}, "--r-drop compares probabilities, and regress predicts none"),
     ],
 )
-def test_settings_that_do_not_fit_the_model_or_the_task(material: MakeMaterial, changes: dict[str, Any], message: str) -> None:
+def test_settings_that_do_not_fit_the_model_or_the_task(
+    experiment: MakeExperiment, changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UsageError, match=message):
-        check_settings(material(**changes))
+        check_settings(experiment(**changes))
 
 
-def test_settings_that_fit(material: MakeMaterial) -> None:
-    check_settings(material(task={"metric": "mcc", "max_length": 64}, recipe={"r_drop": 1.0, "frozen_layers": 2}))
+def test_settings_that_fit(experiment: MakeExperiment) -> None:
+    check_settings(experiment(task={"metric": "mcc", "max_length": 64}, recipe={"r_drop": 1.0, "frozen_layers": 2}))

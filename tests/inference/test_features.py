@@ -15,6 +15,7 @@ from bertsmith.inference.pipelines import VectorPipeline
 from bertsmith.model.bert import Heads
 from bertsmith.model.heads.pooling import SentenceVectors
 from bertsmith.model.mixing import Layers
+from bertsmith.types import PackedBatch
 
 CPU = torch.device("cpu")
 TEXTS = ["a b", "", "hello world", "x" * 29 + " y", "a bird sings, " * 9, "", "q " * 200, "z"]
@@ -34,7 +35,7 @@ def _slowly(engine, tokenizer, text, max_length, stride):
     windows = []
     for start in starts:
         token_ids = [tokenizer.cls_id, *inner[start : start + room], tokenizer.sep_id]
-        batch = module.PackedBatch.from_arrays(np.array(token_ids), np.zeros(len(token_ids)), np.array([len(token_ids)]))
+        batch = PackedBatch.from_arrays(np.array(token_ids), np.zeros(len(token_ids)), np.array([len(token_ids)]))
         with torch.no_grad():
             windows.append(torch.stack(engine.model(batch, want_layers=True).layers).numpy())
     rows = [windows[0][:, 0]]

@@ -1,19 +1,22 @@
 """Pipelines: from a directory to predictions."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from bertsmith.artifacts.directory import save_model
+from bertsmith.artifacts.directory import load_model, save_model
+from bertsmith.engine.engine import make_engine
 from bertsmith.errors import ArtifactError, InputError, UsageError
-from bertsmith.inference import pipelines
-from bertsmith.inference.pipelines import VectorPipeline, pipeline
+from bertsmith.inference.pipelines import FillPipeline, VectorPipeline, pipeline
+from bertsmith.machine import has_int8
 from bertsmith.model.bert import Bert, Heads, initialise, uninitialised
 from bertsmith.model.model_config import ModelConfig
+from bertsmith.tasks.fill import BlankReader
 from bertsmith.text.tokenizer import Tokenizer
 
 
@@ -36,7 +39,58 @@ def test_a_stream_has_no_end(toy_directory: Path) -> None:
             yield "the [MASK]"
 
     assert len(list(islice(pipeline(toy_directory / "model").stream(endless()), 40))) == 40
-    assert asked <= 2 * pipelines._TEXTS_AT_ONCE
+    assert asked <= 40 + 2 * BlankReader.look_ahead
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16", "int8"])
+def test_blanks_are_filled_by_the_engine(
+    toy_model: Callable[..., Bert], toy_tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture, precision: Any
+) -> None:
+    if precision == "int8" and not has_int8(torch.device("cpu")):
+        pytest.skip("no instructions for int8 here")
+    caplog.set_level("INFO")
+    model = toy_model(initializer_range=0.5).eval()
+    pipe = FillPipeline(make_engine(model, precision=precision), toy_tokenizer)
+    pipe.engine.token_budget = 20  # several batches
+    texts = ["[MASK] [MASK] sees", *(f"the {'cat ' * (n % 7)}[MASK]" for n in range(40))]
+    found = pipe(texts, top=3)
+    assert [len(filled.blanks) for filled in found] == [2] + [1] * 40
+    assert [message.startswith("int8: hidden states have a cosine of") for message in caplog.messages] == [True] * (
+        precision == "int8"
+    )
+    for text, filled in zip(texts, found, strict=True):
+        batch = toy_tokenizer.pack([text])
+        with torch.no_grad():
+            probabilities_TV = model(batch).token_logits.softmax(-1)
+        rows = torch.nonzero(batch.token_ids == toy_tokenizer.mask_id).flatten().tolist()
+        for row, candidates in zip(rows, filled.blanks, strict=True):
+            exact = [float(probabilities_TV[row, toy_tokenizer.id(one.token)]) for one in candidates]
+            tolerance = {"float32": 1e-5, "bf16": 0.05, "int8": 0.2}[precision]
+            assert [one.probability for one in candidates] == pytest.approx(exact, abs=tolerance)
+
+
+def test_a_model_without_a_masked_token_head_fills_no_blanks(toy_directory: Path) -> None:
+    model = load_model(toy_directory / "model", Heads(pooler=True))
+    with pytest.raises(ArtifactError, match="no masked-token head"):
+        FillPipeline(make_engine(model), Tokenizer.load(toy_directory / "model"))
+
+
+def test_what_is_an_input_and_how_it_is_recorded(toy_directory: Path) -> None:
+    fills, vectors = FillPipeline.load(toy_directory / "model"), VectorPipeline.load(toy_directory / "model")
+    for pipe in (fills, vectors):
+        pipe.check("the [MASK]")
+        with pytest.raises(InputError, match="a text is needed here, not 3"):
+            pipe.check(3)
+    with pytest.raises(InputError, match="no blank to fill in 'the cat'"):
+        fills.check("the cat")
+    (filled,) = fills(["the [MASK]"], top=1)
+    (candidate,) = filled.blanks[0]
+    assert fills.record("the [MASK]", filled) == {
+        "text": "the [MASK]",
+        "blanks": (({"token": candidate.token, "probability": candidate.probability},),),
+    }
+    (vector,) = vectors(["the cat"])
+    assert vectors.record("the cat", vector) == {"text": "the cat", "vector": vector.tolist()}
 
 
 def _saved(tokenizer: Tokenizer, heads: Heads, path: Path) -> Bert:
@@ -60,7 +114,7 @@ def test_an_encoder_alone_gives_the_mean_of_its_hidden_states(
     toy_tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heads: Heads
 ) -> None:
     model = _saved(toy_tokenizer, heads, tmp_path / "model")
-    monkeypatch.setattr(pipelines, "_LOOK_AHEAD", 16)
+    monkeypatch.setattr(VectorPipeline, "look_ahead", 16)
     pipe = pipeline(tmp_path / "model")
     assert isinstance(pipe, VectorPipeline)
     pipe.engine.token_budget = 20

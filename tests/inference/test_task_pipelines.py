@@ -233,7 +233,7 @@ def test_a_single_text_is_refused_with_the_remedy(pipe):
 @pytest.mark.parametrize("value", [3, None, b"text", ["a", 3], ("a", "b", "c", 4), {"text": "a"}])
 def test_what_is_no_input_is_refused(pipe, value):
     predict, inputs = pipe
-    with pytest.raises(InputError, match=f"{predict.task.kind} takes .*; this is none: "):
+    with pytest.raises(InputError, match=f"{predict.task.kind} takes .*, not "):
         predict([inputs[0], value])
 
 

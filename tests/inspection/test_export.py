@@ -16,12 +16,11 @@ import pytest
 
 import bertsmith
 from bertsmith.artifacts.directory import save_model
-from bertsmith.errors import UsageError
+from bertsmith.errors import Refusal, UsageError
 from bertsmith.inspection.export import exported, inlined
 from bertsmith.inspection.export_requests import all_questions
 from bertsmith.inspection.gallery import Gallery, Start
 from bertsmith.inspection.page_files import page_files
-from bertsmith.inspection.refusal import Refusal
 from bertsmith.inspection.requests import checked
 from bertsmith.inspection.subject import Subject
 from bertsmith.inspection.views import VIEWS

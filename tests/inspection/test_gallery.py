@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from bertsmith.artifacts.directory import save_model
-from bertsmith.errors import ArtifactError
+from bertsmith.errors import ArtifactError, Refusal
 from bertsmith.inspection.cache import Cache
 from bertsmith.inspection.gallery import Gallery, Start
-from bertsmith.inspection.refusal import Refusal
 from bertsmith.inspection.requests import PredictRequest, TextRequest, checked
 from bertsmith.inspection.subject import Subject
 from bertsmith.model.bert import MASKED_TOKEN, Heads

@@ -22,14 +22,15 @@ import pytest
 
 pytest.importorskip("fastapi")
 
+from bertsmith.engine.engine import make_engine
 from bertsmith.errors import UsageError
+from bertsmith.inference.pipelines import FillPipeline
 from bertsmith.inspection import server
+from bertsmith.inspection.cancelling import Cancelled, never
 from bertsmith.inspection.export_requests import all_questions
 from bertsmith.inspection.gallery import Gallery
 from bertsmith.inspection.page_files import page_files
-from bertsmith.inspection.refusal import Cancelled, never
 from bertsmith.inspection.views import VIEWS
-from bertsmith.tasks.fill import fill
 
 TEXT, PAIR = "the cat sees the red house.", "a small child likes the moon."
 
@@ -120,7 +121,7 @@ def test_numbers_on_the_wire_are_the_models(client: Client, gallery: Gallery) ->
     np.testing.assert_allclose(heads.sum(-1), 1, atol=1e-4)
     predicted = client.post("predict", model="a", text=TEXT, position=2, masked=True).json["candidates"]
     subject = gallery.subject("a")
-    (filled,) = fill(subject.model, subject.tokenizer, ["the [MASK] sees the red house."], 10)
+    (filled,) = FillPipeline(make_engine(subject.model), subject.tokenizer)(["the [MASK] sees the red house."], 10)
     assert [(one["token"], one["probability"]) for one in predicted] == [
         (one.token, pytest.approx(one.probability, rel=1e-5)) for one in filled.blanks[0]
     ]

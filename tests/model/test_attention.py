@@ -1,21 +1,15 @@
 """Every backend gives what plain attention gives, sequence by sequence, and no token sees another sequence."""
 
 import dataclasses
+import itertools
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from bertsmith.model import attention
-from bertsmith.model.attention import (
-    AttentionPlan,
-    BlockAttention,
-    EagerAttention,
-    GroupedAttention,
-    VarlenAttention,
-    plan_attention,
-)
-from bertsmith.model.dropout import keep_mask, keep_scale
+from bertsmith.model.attention import EagerAttention, GroupedAttention, VarlenAttention, plan_attention
+from bertsmith.model.attention_plan import AttentionPlan
+from bertsmith.model.block_attention import BlockAttention
 from bertsmith.types import PackedBatch
 
 N_HEADS, HEAD_WIDTH = 3, 8
@@ -66,33 +60,6 @@ def test_packed_in_half_precision_is_as_near_as_its_digits_allow(random_batch, b
     torch.testing.assert_close(gradient.float(), expected_gradient, rtol=2e-2, atol=3e-2)
 
 
-def test_blocks_in_parts_are_the_same(random_batch, monkeypatch):
-    batch = random_batch(LENGTHS["several blocks"], 10, 0)
-    query_key_value = _query_key_value(batch.n_tokens)
-    whole = _context_and_gradient(BlockAttention(batch), query_key_value)
-    monkeypatch.setattr(attention, "_SCORES_AT_A_TIME", 70 * 96 * 2)
-    for one, other in zip(_context_and_gradient(BlockAttention(batch), query_key_value), whole, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
-
-
-def test_the_gradient_of_blocks_with_dropout_is_that_of_the_formula(random_batch):
-    rate, length = 0.3, 5
-    leaf = _query_key_value(length).double().requires_grad_()
-    torch.manual_seed(2)
-    context = BlockAttention(random_batch([length], 10, 0)).attend(leaf, rate).context
-    weights = torch.linspace(-1, 1, context.numel(), dtype=torch.float64).view(context.shape)
-    (gradient,) = torch.autograd.grad((context * weights).sum(), leaf)
-
-    torch.manual_seed(2)
-    kept = keep_mask(torch.Size((N_HEADS, length, 32)), rate)[..., :length] != 0
-    assert kept.any() and not kept.all()
-    query, key, value = leaf.permute(1, 2, 0, 3)
-    probabilities = (query @ key.transpose(1, 2) / HEAD_WIDTH**0.5).softmax(dim=-1)
-    expected = (probabilities * kept * keep_scale(rate)) @ value
-    torch.testing.assert_close(context, expected.transpose(0, 1))
-    torch.testing.assert_close(gradient, torch.autograd.grad((expected.transpose(0, 1) * weights).sum(), leaf)[0])
-
-
 def test_eager_equals_the_formula_written_out(random_batch):
     batch = random_batch([4, 6], 10, 0)
     query_key_value = _query_key_value(batch.n_tokens)
@@ -118,6 +85,33 @@ def test_a_sequence_does_not_see_the_others(random_batch, backend):
     assert changed[first:stop].all()
     changed[first:stop] = False
     assert not changed.any()
+
+
+@pytest.mark.parametrize("what", [torch.nan, torch.inf])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("lengths", [LENGTHS["runs"], LENGTHS["several blocks"]])
+@pytest.mark.parametrize("backend", [EagerAttention, *PACKED])
+def test_what_is_no_number_stays_in_its_sequence(random_batch, backend, lengths, dtype, dropout, what):
+    batch = random_batch(lengths, 10, 0)
+    clean = _query_key_value(batch.n_tokens).to(dtype)
+    weights = torch.linspace(-1, 1, clean[:, 0].numel(), dtype=dtype).view(clean[:, 0].shape)
+
+    def results(values: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        torch.manual_seed(5)
+        leaf = values.clone().requires_grad_()
+        context = backend(batch).attend(leaf, dropout).context
+        return context, *torch.autograd.grad(context, leaf, weights)
+
+    expected = results(clean, weights)
+    for first, stop in itertools.pairwise(batch.cu_seqlens.tolist()):
+        spoiled, spoiled_weights = clean.clone(), weights.clone()
+        spoiled[first:stop] = spoiled_weights[first:stop] = what
+        others = torch.ones(batch.n_tokens, dtype=torch.bool)
+        others[first:stop] = False
+        for found, own in zip(results(spoiled, spoiled_weights), expected, strict=True):
+            assert torch.equal(found[others], own[others])
+            assert not found[first:stop].isfinite().any()
 
 
 @pytest.mark.parametrize("backend", PACKED)
@@ -173,8 +167,6 @@ def test_the_backend_follows_from_device_precision_and_wish(random_batch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
 def test_varlen_equals_eager_on_a_gpu(random_batch, lengths):
-    from bertsmith.model.attention import VarlenAttention
-
     batch = random_batch(lengths, 10, 0).to("cuda")
     query_key_value = torch.randn(batch.n_tokens, 3, N_HEADS, 64, device="cuda").bfloat16()
     assert isinstance(plan_attention(batch, torch.bfloat16, 0.0, want_probabilities=False), VarlenAttention)

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bertsmith.model.bert import Bert, Heads, TaskHead, initialise, uninitialised
+from bertsmith.model.bert import Bert, Heads, initialise, uninitialised
+from bertsmith.model.heads.pooling import SentenceVectors
+from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import ChoiceScores, SequenceScores
 from bertsmith.model.heads.span import SpanScores
 from bertsmith.model.heads.token import TokenScores
@@ -66,6 +68,18 @@ def test_heads_of_sequences_score_each_sequence(random_model, random_batch, task
 def test_heads_of_tokens_score_each_token(random_model, random_batch, task, n_scores):
     found = random_model(Heads(task=task))(random_batch(LENGTHS, 31, 0))
     assert found.task_logits.shape == (sum(LENGTHS), n_scores)
+
+
+@pytest.mark.parametrize("name", [*TASKS, "first vectors", "mean vectors"])
+def test_heads_say_what_they_read_and_what_they_score(random_model, random_batch, name):
+    vectors = {"first vectors": SentenceVectors("cls"), "mean vectors": SentenceVectors("mean")}
+    model, batch = random_model(Heads(task={**TASKS, **vectors}[name])), random_batch(LENGTHS, 31, 0)
+    head, hidden = model.task, model(batch).hidden
+    changed = hidden + 1
+    changed[batch.cu_seqlens[:-1].long()] = hidden[batch.cu_seqlens[:-1].long()]
+    scores, others = head(hidden, batch), head(changed, batch)
+    assert torch.equal(scores, others) == (head.reads == "first tokens")
+    assert len(scores) == {"sequences": batch.n_sequences, "tokens": batch.n_tokens}[head.scores]
 
 
 def test_a_model_without_task_has_no_logits_of_one(random_model, random_batch):

@@ -15,7 +15,7 @@ from bertsmith.model.bert import Bert, Heads, initialise, set_dropout, uninitial
 from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import ChoiceExample, Choose
 from bertsmith.tasks.classify import Classify
-from bertsmith.tasks.files.questions import Answer as Gold
+from bertsmith.tasks.files.questions import GoldAnswer as Gold
 from bertsmith.tasks.files.questions import Question
 from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.multilabel import Multilabel

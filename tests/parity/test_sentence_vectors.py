@@ -9,7 +9,7 @@ import torch
 
 from bertsmith.artifacts.directory import load_model, save_model
 from bertsmith.artifacts.sentence_modules import read_sentence_modules
-from bertsmith.inference.pipelines import vector_pipeline
+from bertsmith.inference.pipelines import VectorPipeline
 from bertsmith.model.bert import Bert, Heads
 from bertsmith.model.heads.pooling import SentenceVectors
 from bertsmith.tasks.embed import Embed
@@ -36,7 +36,7 @@ TEXTS = [
 
 def assert_equal_vectors(path: Path, texts: list[str]) -> None:
     expected = library.SentenceTransformer(str(path), device="cpu").encode(texts)
-    np.testing.assert_allclose(vector_pipeline(path)(texts), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(VectorPipeline.load(path)(texts), expected, rtol=0, atol=1e-5)
 
 
 def test_a_published_model(minilm: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from bertsmith.pretraining.options import PretrainConfig
 from bertsmith.pretraining.run import pretrain
-from bertsmith.training.settings import PretrainConfig
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 
@@ -19,7 +19,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import torch
-from bertsmith.training.settings import PretrainConfig
+from bertsmith.pretraining.options import PretrainConfig
 from bertsmith.pretraining.run import pretrain
 pretrain(PretrainConfig.from_toml(Path(sys.argv[1])))
 print(torch._dynamo.utils.counters["stats"]["unique_graphs"])

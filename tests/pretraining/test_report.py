@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bertsmith.errors import ArtifactError
-from bertsmith.pretraining.report import read_metrics, write_report
+from bertsmith.pretraining.report import write_report
 
 VOID = {"meta"}
 
@@ -269,33 +269,6 @@ def test_values_that_are_not_finite_are_left_out_of_curves(run: Path) -> None:
     page = report(run, train(10), train(20, gradient_norm=float("nan")), train(30, gradient_norm=float("inf")))
     assert len(page.plots) == 6
     assert not re.search(r'(?:d|cx|cy)="[^"]*(?:nan|inf)', page.html)
-
-
-def test_of_very_many_training_records_evenly_spaced_ones_are_read(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    steps = range(10, 300_010, 10)
-    with path.open("w", encoding="utf-8") as file:
-        for step in steps:
-            file.write(json.dumps({"kind": "train", "step": step}) + "\n")
-            if step % 1000 == 0:
-                file.write(json.dumps(held_out(step)) + "\n")
-                file.write(json.dumps(blanks(step, "a", "b", ("train", 0.5))) + "\n")
-        file.write('{"kind": "train", "st')
-    metrics = read_metrics(path)
-    kept = [record["step"] for record in metrics.train]
-    assert [record["step"] for record in metrics.held_out] == [record["step"] for record in metrics.blanks]
-    assert [record["step"] for record in metrics.held_out] == list(range(1000, 300_001, 1000))
-    assert 1500 < len(kept) <= 4000
-    assert (kept[0], kept[-1]) == (steps[0], steps[-1])
-    assert kept == sorted(set(kept))
-    assert len({after - before for before, after in pairwise(kept[:-1])}) == 1
-
-
-def test_a_short_run_is_read_whole(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    records = [train(step) for step in range(100)]
-    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-    assert read_metrics(path).train == records
 
 
 def test_the_page_of_a_long_run_stays_small(run: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from bertsmith.errors import ArtifactError, BusyError, Interrupted, MismatchError
 from bertsmith.files import exclusive
+from bertsmith.pretraining.options import PretrainConfig
 from bertsmith.pretraining.run import pretrain
-from bertsmith.training.settings import PretrainConfig
 
 Run = Callable[..., PretrainConfig]
 Records = Callable[[Path], list[dict[str, Any]]]

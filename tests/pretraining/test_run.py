@@ -18,10 +18,10 @@ from bertsmith.corpus.store import Corpus
 from bertsmith.errors import ArtifactError, BertsmithError, DivergedError, InputError, MismatchError, UsageError
 from bertsmith.model.bert import Bert
 from bertsmith.pretraining import loop
+from bertsmith.pretraining.options import ExampleSettings, PretrainConfig
 from bertsmith.pretraining.run import make_objective, pretrain, special_ids
 from bertsmith.text.tokenizer import Tokenizer
-from bertsmith.training.schedule import StepClock
-from bertsmith.training.settings import Examples, PretrainConfig
+from bertsmith.training.schedule import LinearSchedule, StepClock
 
 Run = Callable[..., PretrainConfig]
 Records = Callable[[Path], list[dict[str, Any]]]
@@ -155,12 +155,8 @@ def test_too_high_a_rate_stops_the_run_and_names_the_last_good_checkpoint(toy_ru
 
 
 def test_a_loss_that_explodes_later_leaves_the_checkpoint_before_it(toy_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bertsmith.pretraining import loop
-
-    rate = loop.learning_rate
-    monkeypatch.setattr(
-        loop, "learning_rate", lambda peak, warmup, fraction: 1e6 if fraction > 0.5 else rate(peak, warmup, fraction)
-    )
+    rate = LinearSchedule.rate
+    monkeypatch.setattr(LinearSchedule, "rate", lambda self, fraction: 1e6 if fraction > 0.5 else rate(self, fraction))
     config = toy_run(record={"save_every": 3})
     with pytest.raises(DivergedError) as caught:
         pretrain(config)
@@ -260,7 +256,7 @@ def test_one_document_has_no_other_to_take_a_sentence_from(
     corpus = corpus_of("the cat sees a song.\n" * 50, toy_directory / "tokenizer", tmp_path)
     with pytest.raises(InputError, match=r"the corpus has 1 document.*--objective full-sentences"):
         pretrain(toy_run(corpus=str(corpus), examples={"held_out": held_out}))
-    settings = Examples(objective="full-sentences", max_length=48, held_out=0.0).model_dump()
+    settings = ExampleSettings(objective="full-sentences", max_length=48, held_out=0.0).model_dump()
     pretrain(toy_run(corpus=str(corpus), steps=2, examples=settings))
 
 

@@ -11,7 +11,7 @@ import pytest
 from bertsmith.artifacts.directory import load_model, save_model
 from bertsmith.errors import ArtifactError, DamagedError, DivergedError, InputError, MismatchError, UsageError
 from bertsmith.files import write_manifest
-from bertsmith.inference.pipelines import VectorPipeline, vector_pipeline
+from bertsmith.inference.pipelines import VectorPipeline
 from bertsmith.model.bert import Heads
 from bertsmith.neighbours import unit
 from bertsmith.retrieval import search
@@ -29,7 +29,7 @@ def model(random_model: Callable[[Heads], Any], tiny_tokenizer: Tokenizer, tmp_p
 
 @pytest.fixture
 def pipe(model: Path) -> VectorPipeline:
-    return vector_pipeline(model)
+    return VectorPipeline.load(model)
 
 
 @pytest.fixture
@@ -64,18 +64,18 @@ def test_fewer_lines_than_asked_for(model: Path, pipe: VectorPipeline, file: Pat
 
 
 def test_the_digest_is_of_all_that_makes_the_vectors(model: Path, pipe: VectorPipeline) -> None:
-    assert digest(model, pipe) == digest(model, vector_pipeline(model))
-    assert digest(model, pipe) != digest(model, vector_pipeline(model, max_length=9))
+    assert digest(model, pipe) == digest(model, VectorPipeline.load(model))
+    assert digest(model, pipe) != digest(model, VectorPipeline.load(model, max_length=9))
     before = digest(model, pipe)
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}))
     (model / "manifest.json").unlink()
-    assert digest(model, vector_pipeline(model)) != before
+    assert digest(model, VectorPipeline.load(model)) != before
 
 
 def test_an_index_of_another_model_or_file(model: Path, pipe: VectorPipeline, file: Path, index: Path) -> None:
     with pytest.raises(MismatchError, match=r"index was made with another model .* remove .*index to have it made anew"):
-        TextIndex.open(index, digest(model, vector_pipeline(model, max_length=9)), file)
+        TextIndex.open(index, digest(model, VectorPipeline.load(model, max_length=9)), file)
     with pytest.raises(InputError, match=r"none\.txt is no file; give a file of text, one a line"):
         TextIndex.open(index, digest(model, pipe), file.with_name("none.txt"))
     file.write_text("another\n")
@@ -122,7 +122,7 @@ def test_a_model_that_says_nan_is_refused(model: Path, file: Path, tmp_path: Pat
     broken.encoder.layers[0].attention.output.weight.data.fill_(np.nan)
     save_model(broken, Tokenizer.load(model), tmp_path / "broken")
     with pytest.raises(DivergedError, match="NaN"):
-        build_index(vector_pipeline(tmp_path / "broken"), "digest", file, tmp_path / "index")
+        build_index(VectorPipeline.load(tmp_path / "broken"), "digest", file, tmp_path / "index")
     assert not (tmp_path / "index").exists()
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from bertsmith.batches.windows import Window
 from bertsmith.errors import DivergedError, InputError
 from bertsmith.tasks.answer import Answer
-from bertsmith.tasks.files.questions import Answer as Gold
+from bertsmith.tasks.files.questions import GoldAnswer as Gold
 from bertsmith.tasks.files.questions import Question
 from bertsmith.tasks.spans import Answered, Span
 from bertsmith.tasks.task import Logits, Sample, SampleBatch
@@ -245,9 +245,7 @@ def test_what_pipelines_take() -> None:
     expected = Question("", "who?", "ab cd", (), "", "")
     assert Answer().example(("who?", "ab cd")) == Answer().example({"question": "who?", "context": "ab cd"}) == expected
     for wrong in ("who?", ("who?",), ("who?", None), {"question": "who?"}):
-        with pytest.raises(
-            InputError, match="answer takes pairs of a question and a context, or a list of paragraphs; this is none"
-        ):
+        with pytest.raises(InputError, match="answer takes pairs of a question and a context, or a list of paragraphs, not"):
             Answer().example(wrong)
 
 

@@ -49,12 +49,12 @@ def test_one_class_is_nothing_to_learn() -> None:
 def test_labels_that_training_lacks_are_named_with_their_line() -> None:
     task = Classify().fitted(examples("a", "b"))
     task.check(examples("b", "b"))
-    with pytest.raises(InputError, match=r"^a\.tsv:3: the label 'c' is none of those learnt in training: 'a', 'b'$"):
+    with pytest.raises(InputError, match=r"^a\.tsv:3: the label 'c' is not among those learnt in training: 'a', 'b'$"):
         task.check(examples("a", "c"))
     many = Classify().fitted(examples(*map(str, range(30))))
     with pytest.raises(InputError, match=r"'18', '19' …$"):
         many.check(examples("30"))
-    with pytest.raises(InputError, match=r"a\.tsv:2: the label 'c' is none"):
+    with pytest.raises(InputError, match=r"a\.tsv:2: the label 'c' is not among"):
         Classify(labels=("a", "b")).fitted(examples("c", "a"))
 
 

@@ -5,13 +5,22 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from bertsmith.artifacts.directory import load_model
 from bertsmith.errors import ArtifactError, InputError
-from bertsmith.model.bert import Bert, Heads, uninitialised
-from bertsmith.tasks.fill import fill
+from bertsmith.model.bert import Bert
+from bertsmith.tasks.fill import BlankReader, Filled
+from bertsmith.tasks.predictor import predictions
 from bertsmith.text.tokenizer import Tokenizer
+from bertsmith.types import PackedBatch
 
 TEXTS = ["the cat [MASK] the moon.", "[MASK] [MASK] 北[MASK]", "a bird sees [MASK]"]
+
+
+def fill(model: Bert, tokenizer: Tokenizer, texts: list[str], top: int = 5) -> list[Filled]:
+    def scores(batch: PackedBatch, positions: torch.Tensor) -> torch.Tensor:
+        return model(batch, positions=positions).token_logits
+
+    reader = BlankReader(scores, tokenizer, model.config.max_positions, top)
+    return [filled for _, filled in predictions(reader, texts, 20)]
 
 
 @pytest.fixture
@@ -53,15 +62,7 @@ def test_too_long_is_never_cut(model: Bert, toy_tokenizer: Tokenizer) -> None:
         fill(model, toy_tokenizer, [fits + " cat"])
 
 
-def test_models_that_cannot(model: Bert, toy_tokenizer: Tokenizer) -> None:
-    headless = uninitialised(model.config, Heads(pooler=True))
-    with pytest.raises(ArtifactError, match="no masked-token head"):
-        fill(headless, toy_tokenizer, ["[MASK]"])
+def test_a_vocabulary_without_a_mask(model: Bert, toy_tokenizer: Tokenizer) -> None:
     entries = [token for token in toy_tokenizer.tokens if token != "[MASK]"]
     with pytest.raises(ArtifactError, match=r"no \[MASK\] in its vocabulary"):
         fill(model, Tokenizer.build(entries, lowercase=True), ["the"])
-
-
-def test_load_model_gives_what_fill_takes(toy_directory: object, toy_tokenizer: Tokenizer) -> None:
-    loaded = load_model(toy_directory / "model")  # type: ignore[operator]
-    assert len(fill(loaded, toy_tokenizer, TEXTS)) == 3

@@ -46,7 +46,7 @@ def test_labels_and_separators() -> None:
     assert Multilabel(separator="|").fitted(examples("a,b|c")).labels == ("a,b", "c")
     task = Multilabel(labels=("c", "a"))
     assert task.fitted(examples("a,c")).labels == ("c", "a")
-    with pytest.raises(InputError, match=r"^a\.tsv:3: the label 'd' is none of those learnt in training: 'c', 'a'$"):
+    with pytest.raises(InputError, match=r"^a\.tsv:3: the label 'd' is not among those learnt in training: 'c', 'a'$"):
         task.check(examples("a", "a,d"))
     with pytest.raises(UsageError, match="--thresholds has 1 values for 2 labels"):
         Multilabel(thresholds=(0.5,)).fitted(examples("a,b"))

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from bertsmith.model.heads.scoring_head import ScoringHead
 from bertsmith.tasks import predictor as module
 from bertsmith.tasks.choose import ChoiceExample, Choose
 from bertsmith.tasks.classify import Classify
@@ -15,6 +16,15 @@ from bertsmith.tasks.predictor import Predictor, pack_samples
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.types import PackedBatch
+
+
+class SequenceScorer(ScoringHead):
+    """Stands for a head whose scores the tests make up."""
+
+    scores = "sequences"
+
+
+HEAD = SequenceScorer()
 
 
 def sums(batch: PackedBatch, n_scores: int) -> Tensor:
@@ -44,7 +54,7 @@ def test_order_and_batches_do_not_matter(
         expected.append(logits_WC.mean(axis=0))
     monkeypatch.setattr(Task, "look_ahead", look_ahead)
     monkeypatch.setattr(module, "TOKEN_BUDGET", budget)
-    found = list(Predictor(task, letter_tokenizer, lambda batch: sums(batch, 3), nn.Identity()).predict(examples))
+    found = list(Predictor(task, letter_tokenizer, lambda batch: sums(batch, 3), HEAD).predict(examples))
     assert [example for example, _ in found] == examples
     logits = np.log([list(prediction.probabilities.values()) for _, prediction in found])
     expected_logits = np.array(expected) - np.logaddexp.reduce(expected, axis=1)[:, None]
@@ -53,7 +63,7 @@ def test_order_and_batches_do_not_matter(
 
 def test_choices_find_their_questions(letter_tokenizer: Tokenizer) -> None:
     questions = [ChoiceExample("a", ("bc", "d" * number, "e"), None, str(number), "") for number in range(1, 9)]
-    for example, found in Predictor(Choose(), letter_tokenizer, lambda batch: sums(batch, 1), nn.Identity()).predict(questions):
+    for example, found in Predictor(Choose(), letter_tokenizer, lambda batch: sums(batch, 1), HEAD).predict(questions):
         windows = Choose().samples([example], letter_tokenizer, labelled=False)[0][0].windows
         scores = np.exp(np.cos([window.token_ids.sum() for window in windows]))
         assert found.probabilities == pytest.approx(scores / scores.sum(), rel=1e-5)
@@ -70,7 +80,7 @@ def test_examples_are_read_as_predictions_are_asked_for(letter_tokenizer: Tokeni
             asked += 1
             yield TextExample("a" * (asked % 5), None, None, str(asked), "")
 
-    found = Predictor(task, letter_tokenizer, lambda batch: sums(batch, 2), nn.Identity()).predict(endless())
+    found = Predictor(task, letter_tokenizer, lambda batch: sums(batch, 2), HEAD).predict(endless())
     ids = [next(found)[0].id for _ in range(6)]
     assert ids == ["1", "2", "3", "4", "5", "6"]
     assert asked == 12  # a window ahead of the one that is asked for
@@ -78,7 +88,7 @@ def test_examples_are_read_as_predictions_are_asked_for(letter_tokenizer: Tokeni
 
 def test_no_examples(letter_tokenizer: Tokenizer) -> None:
     task = Classify(labels=("a", "b"))
-    assert list(Predictor(task, letter_tokenizer, lambda batch: sums(batch, 2), nn.Identity()).predict([])) == []
+    assert list(Predictor(task, letter_tokenizer, lambda batch: sums(batch, 2), HEAD).predict([])) == []
 
 
 def test_packing(letter_tokenizer: Tokenizer) -> None:

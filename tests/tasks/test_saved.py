@@ -13,6 +13,7 @@ from bertsmith.artifacts.directory import TASK, load_model, save_model
 from bertsmith.errors import ArtifactError, DamagedError, MismatchError
 from bertsmith.files import MANIFEST
 from bertsmith.model.bert import PRETRAINING, Heads
+from bertsmith.model.heads.scoring_head import ScoringHead
 from bertsmith.model.heads.sequence import ChoiceScores, SequenceScores
 from bertsmith.model.heads.span import SpanScores
 from bertsmith.model.heads.token import TokenScores
@@ -178,8 +179,7 @@ def test_an_unknown_task(save, name):
     with pytest.raises(ArtifactError) as refusal:
         load_task_model(path)
     assert str(refusal.value) == (
-        f"{path} is a model of the task {name!r}, which is none of "
-        "classify, multilabel, regress, tag, answer, choose, rank, embed"
+        f"{path} is a model of the task {name!r}, not one of classify, multilabel, regress, tag, answer, choose, rank, embed"
     )
 
 
@@ -326,7 +326,10 @@ class FirstToken:
         return _FirstTokenHead(config.width)
 
 
-class _FirstTokenHead(nn.Module):
+class _FirstTokenHead(ScoringHead):
+    reads = "first tokens"
+    scores = "sequences"
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.scorer = nn.Linear(width, 1)
@@ -355,6 +358,6 @@ def test_a_task_of_ones_own_with_a_head_of_ones_own(save, random_batch, random_m
 def test_a_task_of_ones_own_must_be_given(save):
     path = save(Length(max_length=16))
     for kind in (None, Classify):
-        with pytest.raises(ArtifactError, match="is a model of the task 'length', which is none of classify, "):
+        with pytest.raises(ArtifactError, match="is a model of the task 'length', not one of classify, "):
             load_task_model(path, kind)
     assert load_model(path).heads == Heads()

@@ -94,7 +94,7 @@ def test_what_pipelines_take() -> None:
     assert Tag(units="characters").example("ab c").words == ("a", "b", "c")
     assert Tag().example("").words == ()
     for wrong in (3, ["a", 1], None):
-        with pytest.raises(InputError, match="tag takes texts and lists of words; this is none"):
+        with pytest.raises(InputError, match="tag takes texts and lists of words, not"):
             Tag().example(wrong)
 
 
@@ -175,7 +175,7 @@ def test_a_scheme_that_does_not_fit_is_refused() -> None:
 def test_tags_that_training_lacks_are_named_with_their_line() -> None:
     task = Tag().fitted(tagged("Ann/B-PER met/O"))
     task.check(tagged("Bob/B-PER Lee/I-PER"))
-    with pytest.raises(InputError, match=r"^a\.txt:2: the label 'B-LOC' is none of those .*: 'O', 'B-PER', 'I-PER'$"):
+    with pytest.raises(InputError, match=r"^a\.txt:2: the label 'B-LOC' is not among those .*: 'O', 'B-PER', 'I-PER'$"):
         task.check(tagged("Ann/O", "Rome/I-LOC"))
 
 

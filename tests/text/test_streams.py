@@ -9,7 +9,7 @@ import pytest
 
 from bertsmith.errors import InputError
 from bertsmith.text import streams
-from bertsmith.text.streams import Encoding, extension, input_name, read_input, read_lines, well_formed
+from bertsmith.text.streams import Decoding, extension, input_name, read_input, read_lines, well_formed
 
 
 @pytest.mark.parametrize("data", [b"\xef\xbb\xbfone\r\n\rtwo\xe4\xba\xac", b"one\n\ntwo\xe4\xba\xac"])
@@ -59,7 +59,7 @@ def test_only_flags_that_there_are_are_recommended(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.txt:3: invalid UTF-8 at byte 2 of the line \(0xff\); convert it to UTF-8$"):
         list(read_input(path))
     with pytest.raises(InputError, match=r"; or use --errors$"):
-        list(read_input(path, Encoding(remedy="or use --errors")))
+        list(read_input(path, Decoding(remedy="or use --errors")))
 
 
 def test_names_and_halves_of_characters() -> None:

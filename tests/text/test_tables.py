@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pyarrow import ipc, parquet
 
 from bertsmith.errors import InputError, UsageError
-from bertsmith.text.streams import Encoding
+from bertsmith.text.streams import Decoding
 from bertsmith.text.tables import Layout, Record, Table, open_table
 
 Rows = Sequence[Mapping[str, Any]]
@@ -384,10 +384,10 @@ def test_bytes_that_are_not_utf8_may_be_replaced(tmp_path: Path) -> None:
         "a.tsv": b"text\nfine\n\xff\xfe\n",
         "a.parquet": parquet_bytes(pyarrow.table({"text": column})),
     }.items():
-        rows = values(open_table(write(tmp_path / name, content), encoding=Encoding("replace")))
+        rows = values(open_table(write(tmp_path / name, content), decoding=Decoding("replace")))
         assert [row["text"] for row in rows if row["text"]] == ["fine", "\ufffd\ufffd"]
         with pytest.raises(InputError, match=r":3: invalid UTF-8 at byte 0 of the .* \(0xff\); ask for it$"):
-            list(open_table(tmp_path / name, encoding=Encoding(remedy="ask for it")).rows)
+            list(open_table(tmp_path / name, decoding=Decoding(remedy="ask for it")).rows)
 
 
 def test_missing_files_and_directories(tmp_path: Path) -> None:

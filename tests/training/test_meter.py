@@ -1,14 +1,22 @@
 import pytest
 import torch
 
+from bertsmith.model.bert import PRETRAINING, Bert, uninitialised
+from bertsmith.model.layer import Layer
 from bertsmith.model.model_config import ModelConfig
 from bertsmith.training.meter import Meter, encoder_operations, step_operations
 from bertsmith.types import PackedBatch, PretrainingBatch
 
+CONFIG = ModelConfig(vocabulary_size=100, width=8, n_layers=3, n_heads=2, feed_forward_width=32)
+
+
+@pytest.fixture
+def model() -> Bert:
+    return uninitialised(CONFIG, PRETRAINING)
+
 
 @pytest.mark.parametrize("has_pairs", [True, False])
-def test_operations_of_a_step_by_hand(has_pairs: bool) -> None:
-    config = ModelConfig(vocabulary_size=100, width=8, n_layers=3, n_heads=2, feed_forward_width=32)
+def test_operations_of_a_step_by_hand(model: Bert, has_pairs: bool) -> None:
     inputs = PackedBatch(
         token_ids=torch.zeros(7, dtype=torch.int64),
         segment_ids=torch.zeros(7, dtype=torch.int64),
@@ -25,14 +33,19 @@ def test_operations_of_a_step_by_hand(has_pairs: bool) -> None:
     attention = sum(2 * product(length, 8, length) for length in (3, 4))  # scores and contexts, all heads together
     head = product(2, 8, 8) + product(2, 8, 100)
     pooler = product(2, 8, 8) if has_pairs else 0
-    assert step_operations(config, batch) == 3 * (3 * (projections + attention) + head + pooler)
+    assert step_operations(model, batch) == 3 * (3 * (projections + attention) + head + pooler)
 
 
-def test_operations_where_the_last_layer_is_needed_at_few_rows() -> None:
-    config = ModelConfig(vocabulary_size=100, width=8, n_layers=3, n_heads=2, feed_forward_width=32)
-    whole, part = (encoder_operations(config, torch.tensor([3, 4]), n_rows) for n_rows in (None, 2))
+def test_operations_where_the_last_layer_is_needed_at_few_rows(model: Bert) -> None:
+    whole, part = (encoder_operations(model.encoder, torch.tensor([3, 4]), n_rows) for n_rows in (None, 2))
     assert whole - part == 2 * (7 - 2) * (8 * 8 + 2 * 8 * 32)
-    assert encoder_operations(config, torch.tensor([3, 4]), 7) == whole
+    assert encoder_operations(model.encoder, torch.tensor([3, 4]), 7) == whole
+
+
+def test_operations_are_those_of_each_layers_own_widths(model: Bert) -> None:
+    whole = encoder_operations(model.encoder, torch.tensor([3, 4]))
+    model.encoder.layers[1] = Layer(CONFIG.model_copy(update={"feed_forward_width": 5}))
+    assert whole - encoder_operations(model.encoder, torch.tensor([3, 4])) == 2 * 7 * 2 * 8 * (32 - 5)
 
 
 def test_meter_reads_the_time_since_the_last_reading() -> None:

@@ -8,9 +8,13 @@ from bertsmith.training.optimiser import make_optimiser, optimiser_tensors, rest
 from bertsmith.training.settings import Optimisation
 
 
+def whole(_name: str) -> float:
+    return 1.0
+
+
 def test_matrices_decay_and_biases_and_norms_do_not(toy_model: Callable[..., Bert]) -> None:
     model = toy_model()
-    optimiser = make_optimiser(model, Optimisation(weight_decay=0.25))
+    optimiser = make_optimiser(model, Optimisation(weight_decay=0.25), whole)
     decay = {id(parameter): group["weight_decay"] for group in optimiser.param_groups for parameter in group["params"]}
     named = dict(model.named_parameters())
     assert len(decay) == len(named)
@@ -21,9 +25,10 @@ def test_matrices_decay_and_biases_and_norms_do_not(toy_model: Callable[..., Ber
 
 def test_one_step_is_adamw_by_hand() -> None:
     """Loshchilov and Hutter (2019), algorithm 2, with Adam's bias correction."""
-    settings = Optimisation(learning_rate=0.1, weight_decay=0.01, adam_beta1=0.9, adam_beta2=0.99, adam_epsilon=1e-6)
+    settings = Optimisation(weight_decay=0.01, adam_beta1=0.9, adam_beta2=0.99, adam_epsilon=1e-6)
     model = torch.nn.Linear(2, 1, bias=False)
-    optimiser = make_optimiser(model, settings)
+    optimiser = make_optimiser(model, settings, whole)
+    optimiser.param_groups[0]["lr"] = 0.1
     expected = model.weight.detach().double()
     mean = square = torch.zeros(1, 2, dtype=torch.float64)
     for step, gradient in enumerate([[0.5, -2.0], [1.0, 0.25], [-3.0, 1.0]], 1):
@@ -38,7 +43,9 @@ def test_one_step_is_adamw_by_hand() -> None:
 
 def test_state_is_restored_and_the_next_step_is_the_same(toy_model: Callable[..., Bert]) -> None:
     first, second = toy_model(), toy_model()
-    optimisers = [make_optimiser(model, Optimisation()) for model in (first, second)]
+    optimisers = [make_optimiser(model, Optimisation(), whole) for model in (first, second)]
+    for group in (*optimisers[0].param_groups, *optimisers[1].param_groups):
+        group["lr"] = 1e-3
     for parameter in first.parameters():
         parameter.grad = torch.full_like(parameter, 0.5)
     optimisers[0].step()
@@ -53,10 +60,25 @@ def test_state_is_restored_and_the_next_step_is_the_same(toy_model: Callable[...
         assert torch.equal(ours, theirs), name
 
 
+def test_parameters_are_grouped_by_their_share_and_move_at_no_rate_of_their_own(toy_model: Callable[..., Bert]) -> None:
+    model = toy_model()
+    optimiser = make_optimiser(model, Optimisation(), lambda name: 0.5 if name.startswith("encoder.layers.0.") else 1.0)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    for group in optimiser.param_groups:
+        assert {names[id(one)].startswith("encoder.layers.0.") for one in group["params"]} == {group["share"] == 0.5}
+        assert group["lr"] == 0.0
+    assert {(group["share"], group["weight_decay"]) for group in optimiser.param_groups} == {
+        (0.5, 0.01),
+        (0.5, 0.0),
+        (1.0, 0.01),
+        (1.0, 0.0),
+    }
+
+
 @pytest.mark.parametrize("part", ["exp_avg", "exp_avg_sq", "step"])
 def test_every_parameter_has_its_state(toy_model: Callable[..., Bert], part: str) -> None:
     model = toy_model()
-    optimiser = make_optimiser(model, Optimisation())
+    optimiser = make_optimiser(model, Optimisation(), whole)
     assert optimiser_tensors(model, optimiser) == {}
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)

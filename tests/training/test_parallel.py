@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bertsmith.errors import UsageError
+from bertsmith.pretraining.options import PretrainConfig
 from bertsmith.pretraining.run import pretrain
-from bertsmith.training.settings import PretrainConfig
 
 Run = Callable[..., PretrainConfig]
 

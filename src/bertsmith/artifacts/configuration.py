@@ -10,7 +10,8 @@ import pydantic
 
 from bertsmith.errors import ArtifactError
 from bertsmith.files import read_json
-from bertsmith.model.bert import MASKED_TOKEN, PRETRAINING, Heads, TaskHead
+from bertsmith.model.bert import MASKED_TOKEN, PRETRAINING, Heads
+from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import ChoiceScores, Problem, SequenceScores
 from bertsmith.model.heads.span import SpanScores
 from bertsmith.model.heads.token import TokenScores

@@ -141,7 +141,7 @@ def _read_pooling(path: Path, width: int) -> Pooling:
     modes = [named] if isinstance(named, str) else named
     found = [pooling for name, pooling in _POOLINGS.items() if modes in ([name], [pooling])]
     if not found:
-        raise ArtifactError(f"{path}: the pooling {' + '.join(modes)} is none of {', '.join(_POOLINGS.values())}")
+        raise ArtifactError(f"{path}: the pooling {' + '.join(modes)} is not one of {', '.join(_POOLINGS.values())}")
     return found[0]
 
 

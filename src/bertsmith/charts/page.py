@@ -1,24 +1,15 @@
-"""What the pages of all runs share: the frame, the style, the reading of metrics, the plots and the settings.
+"""The frame of a static page: its style, its sections and the plots in them.
 
-A page is one file with neither script nor network, and whatever comes from outside is escaped.
+A page is one file with neither script nor network.
 """
 
-import json
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from html import escape
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bertsmith.charts.curves import Series, curve_svg
-from bertsmith.files import atomic_file, read_json
-
-Record = Mapping[str, Any]
-
-_MOST_TRAINING_RECORDS = 4000
+from bertsmith.files import atomic_file
 
 _STYLE = """
 :root { color-scheme: light dark; --page: #f6f7f9; --paper: #fff; --border: #e1e5ea; --ink: #1b2128; --quiet: #57606a;
@@ -54,101 +45,21 @@ section > p { margin-top: 12px; }
 """
 
 
-def write_page(run: Path, body: str, style: str = "") -> None:
-    """Write ``run/report.html``, atomically, with the settings of the run below ``body`` and ``style`` behind the shared one.
+def write_page(path: Path, title: str, body: str, style: str = "") -> None:
+    """Write a page, atomically, with ``style`` behind the style that all pages share; ``body`` and ``title`` are HTML.
 
     Raises:
-        ArtifactError: ``environment.json`` is missing.
         StorageError: the page cannot be written.
     """
     page = (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_name(run)} · bertsmith</title><style>{_STYLE}{style}</style></head>"
-        f"<body><main>{body}{_settings(run)}</main></body></html>\n"
+        f"<title>{title}</title><style>{_STYLE}{style}</style></head>"
+        f"<body><main>{body}</main></body></html>\n"
     )
-    with atomic_file(run / "report.html") as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="replace")
-
-
-def _name(run: Path) -> str:
-    return escape(run.resolve().name)
-
-
-def _settings(run: Path) -> str:
-    config, environment = (run / "config.toml").read_text(encoding="utf-8"), read_json(run / "environment.json")
-    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in environment.items())
-    return (
-        f'<div class="settings"><section><h2>Configuration</h2><div class="card"><pre>{escape(config)}</pre></div></section>'
-        f'<section><h2>Environment</h2><div class="card"><table>{rows}</table></div></section></div>'
-    )
-
-
-def headline(run: Path, state: str, figures: Sequence[tuple[str, str]]) -> str:
-    """Return the run's name, its state, and tiles of labels and values; a figure whose value is empty is left out."""
-    tiles = "".join(f'<div class="tile"><dt>{label}</dt><dd>{value}</dd></div>' for label, value in figures if value)
-    shown = f'<dl class="tiles">{tiles}</dl>' if tiles else ""
-    return f"<header><h1>{_name(run)}</h1><p>{state}.</p></header>{shown}"
-
-
-def duration(seconds: float) -> str:
-    """Return a time in hours and minutes, or in minutes and seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours:,} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
-
-
-def read_records(path: Path, measurements: Sequence[str]) -> dict[str, list[Record]]:
-    """Read the records of ``metrics.jsonl`` by kind, in order: "train", and all of the kinds named as measurements.
-
-    Of very many training records evenly spaced ones are read, the first and the last among them. A file that is not there
-    has no records. Lines that are no records, such as a last one cut short, are passed over.
-    """
-    kinds: dict[str, list[Record]] = {"train": [], **{kind: [] for kind in measurements}}
-    if path.exists():
-        with path.open("rb") as file:
-            for record in _records(_few(file, [f'"{kind}"'.encode() for kind in measurements])):
-                if record.get("kind") in kinds:
-                    kinds[record["kind"]].append(record)
-    return kinds
-
-
-def _few(lines: Iterable[bytes], measurements: Sequence[bytes]) -> list[bytes]:
-    """Keep all lines of measurements and a limited number of others: parsing is slow, and a plot has few pixels."""
-    measured: list[bytes] = []
-    others: list[bytes] = []
-    # The very last line may be cut short, so the one before it is kept as well.
-    last: deque[bytes] = deque(maxlen=2)
-    number, stride = 0, 1
-    for line in lines:
-        if any(kind in line for kind in measurements):
-            measured.append(line)
-            continue
-        if number % stride == 0:
-            others.append(line)
-        if len(others) == _MOST_TRAINING_RECORDS:
-            del others[1::2]
-            stride *= 2
-        number += 1
-        last.append(line)
-    return [*measured, *(line for line in others if line not in last), *last]
-
-
-def _records(lines: Iterable[bytes]) -> Iterator[Record]:
-    for line in lines:
-        with suppress(ValueError):
-            record = json.loads(line)
-            if isinstance(record, dict) and "step" in record:
-                yield record
-
-
-def series(name: str, records: Sequence[Record], x: str, y: str, smooth: bool = False) -> Series:
-    """Return the curve of field ``y`` over field ``x``; a record without one of them has no point."""
-    values = np.array([[record.get(x), record.get(y)] for record in records], dtype=np.float64).reshape(-1, 2)
-    return Series(name, values[:, 0], values[:, 1], smooth)
 
 
 def plot(
@@ -159,7 +70,7 @@ def plot(
     percent: bool = False,
     reference: tuple[str, float] | None = None,
 ) -> str:
-    """Return the plot of the curves; nothing when none of them has a value, as pairs under an objective without them."""
+    """Return the plot of the curves; nothing when none of them has a value."""
     if not any(np.isfinite(one.y).any() for one in curves):
         return ""
     return curve_svg(curves, title, x_label, y_label, reference=reference, percent=percent, size=(400, 280))

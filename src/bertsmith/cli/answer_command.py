@@ -60,14 +60,14 @@ def run(arguments: Sequence[str]) -> None:
     if config.ranked is not None and config.ranker is None:
         raise UsageError("--ranked says how many passages a ranker chooses from; name it with --ranker")
 
-    from bertsmith.inference.pipelines import task_pipeline
+    from bertsmith.inference.pipelines import TaskPipeline
     from bertsmith.machine import keep_pages
     from bertsmith.retrieval.passages import read_passages
     from bertsmith.retrieval.reading import DocumentReader, ranker
     from bertsmith.tasks.answer import Answer
 
     keep_pages()
-    pipe = task_pipeline(config.model, Answer, config.device, config.precision)
+    pipe = TaskPipeline.load(config.model, Answer, device=config.device, precision=config.precision)
     scorer = None if config.ranker is None else ranker(config.ranker, config.device, config.precision)
     passages = read_passages(config.documents, config.field)
     finder = _finder(config, [passage.text for passage in passages])
@@ -83,10 +83,10 @@ def _finder(config: AnswerConfig, texts: Sequence[str]) -> "Finder":
 
         return WordIndex(texts)
 
-    from bertsmith.inference.pipelines import vector_pipeline
+    from bertsmith.inference.pipelines import VectorPipeline
     from bertsmith.retrieval.passages import VectorFinder
 
-    pipe = vector_pipeline(config.retriever, device=config.device, precision=config.precision)
+    pipe = VectorPipeline.load(config.retriever, device=config.device, precision=config.precision)
     return VectorFinder(pipe, texts, TerminalProgress())
 
 

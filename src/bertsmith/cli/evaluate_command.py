@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> None:
         found["metric"] = task.main_metric
         if task.main_metric not in found["scores"]:
             raise UsageError(
-                f"models are compared by their {task.main_metric}, which there is none of on {config.file}; "
+                f"models are compared by their {task.main_metric}, but {config.file} has none; "
                 f"its examples have {', '.join(found['scores'])}"
             )
         found["difference"] = paired_test(

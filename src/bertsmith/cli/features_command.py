@@ -66,24 +66,23 @@ def run(arguments: Sequence[str]) -> None:
     """Write the vectors."""
     config = parse(FeaturesConfig, _joined(arguments), "features")
 
-    from bertsmith.artifacts.directory import load_model
-    from bertsmith.engine.engine import Engine, choose_precision
     from bertsmith.inference.feature_files import Contents, check_extension, feature_file
     from bertsmith.inference.features import FeaturePipeline
-    from bertsmith.machine import choose_device, keep_pages
-    from bertsmith.model.mixing import Layers
+    from bertsmith.machine import keep_pages
     from bertsmith.signals import interruptible
-    from bertsmith.text.tokenizer import Tokenizer
 
     check_extension(config.out)
     refuse_same_file(config.out, config.file)
-    model = load_model(config.model)
-    layers = Layers.parse(config.layers, model.config.n_layers)
     keep_pages()
-    device = choose_device(config.device, 0)
-    engine = Engine(model, device, choose_precision(config.precision, device))
-    pipe = FeaturePipeline(engine, Tokenizer.load(config.model), layers, config.max_length, config.stride)
-    contents = Contents(config.unit, layers, layers.shape(model.config.width))
+    pipe = FeaturePipeline.load(
+        config.model,
+        config.layers,
+        device=config.device,
+        precision=config.precision,
+        max_length=config.max_length,
+        stride=config.stride,
+    )
+    contents = Contents(config.unit, pipe.layers, pipe.layers.shape(pipe.engine.model.config.width))
     n_units = 0
     with (
         interruptible("stopped; nothing was written"),

@@ -7,12 +7,21 @@ import difflib
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import pydantic
 import tyro
-from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
+from tyro.constructors import (
+    ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    PrimitiveTypeInfo,
+    StructConstructorSpec,
+    StructFieldSpec,
+    StructTypeInfo,
+)
 
 from bertsmith.config import Config
 from bertsmith.errors import UsageError
@@ -79,7 +88,52 @@ def _take_common(arguments: Sequence[str]) -> tuple[list[str], Path | None, bool
     return remaining, file, dry_run
 
 
+def _default_shown(default: str) -> str:
+    """Return how the help shows a default: not at all where there is none, or where a switch is off."""
+    return {"None": "", "none": "", "": "", "False": "", "True": "(default: yes)"}.get(default, f"(default: {default})")
+
+
+def _shown(kind: Any) -> Any:
+    return Annotated[kind, tyro.conf.arg(help_behavior_hint=_default_shown)]
+
+
 _REGISTRY = ConstructorRegistry()
+
+
+@_REGISTRY.primitive_rule
+def _one_of(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """Let the help say "INT or none" of a flag that takes one of several types, and let it take "none" for None.
+
+    A flag that takes any text cannot tell "none" from text, so it is left out where nothing is meant.
+    """
+    if get_origin(info.type) not in (Union, UnionType):
+        return None
+    kinds = [_NONE if kind is NoneType else _spec_of(kind, info) for kind in get_args(info.type)]
+    named = kinds if {str, Path}.isdisjoint(get_args(info.type)) else [kind for kind in kinds if kind is not _NONE]
+
+    def read(given: list[str]) -> Any:
+        for kind in sorted(named, key=lambda kind: kind.choices is None):
+            with suppress(ValueError):
+                if kind.choices is None or given[0] in kind.choices:
+                    return kind.instance_from_str(given)
+        raise ValueError(f"{given[0]!r} is not {metavar}")
+
+    def written(value: Any) -> list[str]:
+        return next(kind.str_from_instance(value) for kind in kinds if kind.is_instance(value))
+
+    metavar = " or ".join(kind.choices[0] if kind.choices and len(kind.choices) == 1 else kind.metavar for kind in named)
+    return PrimitiveConstructorSpec(1, metavar, read, lambda value: any(kind.is_instance(value) for kind in kinds), written)
+
+
+_NONE = PrimitiveConstructorSpec[Any](
+    1, "none", lambda _given: None, lambda value: value is None, lambda _value: ["none"], choices=("none", "None")
+)
+
+
+def _spec_of(kind: Any, info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any]:
+    found = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(kind, info.markers))
+    assert isinstance(found, PrimitiveConstructorSpec)
+    return found
 
 
 @_REGISTRY.struct_rule
@@ -89,7 +143,7 @@ def _unchecked(info: StructTypeInfo) -> StructConstructorSpec | None:
         return None
     types = get_type_hints(info.type, include_extras=True)
     fields = tuple(
-        StructFieldSpec(name, types[name], getattr(info.default, name), helptext=field.description)
+        StructFieldSpec(name, _shown(types[name]), getattr(info.default, name), helptext=field.description)
         for name, field in info.type.model_fields.items()
     )
 

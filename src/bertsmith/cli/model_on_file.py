@@ -57,11 +57,11 @@ class ModelOnFile(Config):
 
 def open_pipeline(config: ModelOnFile, model: Path) -> "TaskPipeline":
     """Return the pipeline of a model, set to read the columns and paragraphs that the flags name."""
-    from bertsmith.inference.pipelines import task_pipeline
+    from bertsmith.inference.pipelines import TaskPipeline
     from bertsmith.machine import keep_pages
 
     keep_pages()
-    pipe = task_pipeline(model, device=config.device, precision=config.precision)
+    pipe = TaskPipeline.load(model, device=config.device, precision=config.precision)
     if config.candidates is not None:
         if "candidates" not in type(pipe.task).model_fields:
             raise UsageError(f"--candidates means nothing to a model of the task {pipe.task.kind!r}")

@@ -9,7 +9,7 @@ from bertsmith.progress import TerminalProgress
 
 def run(arguments: Sequence[str]) -> None:
     """Pre-train and print the directory of the final model."""
-    from bertsmith.training.settings import PretrainConfig
+    from bertsmith.pretraining.options import PretrainConfig
 
     config = parse(PretrainConfig, arguments, "pretrain")
     config.check()

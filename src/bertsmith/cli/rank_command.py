@@ -45,13 +45,13 @@ def run(arguments: Sequence[str]) -> None:
     if not config.query.strip():
         raise UsageError('the query is empty: bertsmith rank MODEL "what to look for" FILE')
 
-    from bertsmith.inference.pipelines import task_pipeline
+    from bertsmith.inference.pipelines import TaskPipeline
     from bertsmith.machine import keep_pages
     from bertsmith.retrieval.ranking import best_candidates
     from bertsmith.tasks.rank import Rank
 
     keep_pages()
-    pipe = task_pipeline(config.model, Rank, config.device, config.precision)
+    pipe = TaskPipeline.load(config.model, Rank, device=config.device, precision=config.precision)
     with TerminalProgress().task("Ranking", None, "candidates") as shown:
         found = best_candidates(pipe, config.query, _candidates(config, shown), config.top)
     for one in found:

@@ -52,13 +52,13 @@ def run(arguments: Sequence[str]) -> None:
     if any(not query.strip() for query in config.queries):
         raise UsageError("a query is empty; say what to search for")
 
-    from bertsmith.inference.pipelines import vector_pipeline
+    from bertsmith.inference.pipelines import VectorPipeline
     from bertsmith.machine import keep_pages
     from bertsmith.retrieval.search import import_faiss
 
     keep_pages()
     import_faiss()  # before an hour is spent on vectors that nothing can search
-    pipe = vector_pipeline(config.model, device=config.device, precision=config.precision)
+    pipe = VectorPipeline.load(config.model, device=config.device, precision=config.precision)
     is_dialogue = not config.queries and sys.stdin.isatty()
     as_json = config.as_json or not (config.queries or is_dialogue)
     with _opened(config, pipe) as index:

@@ -81,19 +81,12 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _pipeline(config: SensesConfig) -> "FeaturePipeline":
-    import torch
-
-    from bertsmith.artifacts.directory import load_model
-    from bertsmith.engine.engine import Engine
     from bertsmith.inference.features import FeaturePipeline
-    from bertsmith.model.mixing import Layers
-    from bertsmith.text.tokenizer import Tokenizer
 
-    model = load_model(config.model)
-    layers = Layers.parse(config.layers, model.config.n_layers)
-    if layers.shape(1)[0] > 1:
+    pipe = FeaturePipeline.load(config.model, config.layers)
+    if pipe.layers.shape(1)[0] > 1:
         raise UsageError(f"--layers {config.layers} gives several vectors a word; name one layer, or a sum or concatenation")
-    return FeaturePipeline(Engine(model, torch.device("cpu"), "float32"), Tokenizer.load(config.model), layers)
+    return pipe
 
 
 def _sample(config: SensesConfig, tokenizer: "Tokenizer") -> "EvenSample[Occurrence]":

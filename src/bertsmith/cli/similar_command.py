@@ -36,10 +36,10 @@ def run(arguments: Sequence[str]) -> None:
     if not all(text.strip() for text in config.texts):
         raise UsageError("a text is empty; there is nothing to compare")
 
-    from bertsmith.inference.pipelines import vector_pipeline
+    from bertsmith.inference.pipelines import VectorPipeline
     from bertsmith.neighbours import unit
 
-    vectors_nD = unit(vector_pipeline(config.model, device=config.device, precision=config.precision)(config.texts))
+    vectors_nD = unit(VectorPipeline.load(config.model, device=config.device, precision=config.precision)(config.texts))
     cosines_nn = (vectors_nD @ vectors_nD.T).clip(-1, 1).tolist()
     if config.as_json:
         print(json.dumps({"texts": config.texts, "cosines": cosines_nn}, ensure_ascii=False, allow_nan=False))

@@ -8,7 +8,7 @@ Dimensions: M words of all sentences laid end to end, L layers with the embeddin
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from bertsmith.files import (
     write_manifest,
 )
 from bertsmith.progress import Progress
-from bertsmith.tasks.predictor import TOKEN_BUDGET, pack_samples
+from bertsmith.tasks.predictor import TOKEN_BUDGET, in_batches
 from bertsmith.tasks.tag import Tag, TagExample
 from bertsmith.tasks.task import Sample, SampleBatch
 from bertsmith.text.tokenizer import Tokenizer
@@ -138,10 +138,13 @@ def _compute(
 def _read(samples: Sequence[Sample], precision: Precision, device: torch.device, into: Halves) -> None:
     """Put the vectors of the samples' words, which follow one another, into (M, L, D)."""
     firsts = [0, *accumulate(len(sample.target.rows) for sample in samples)]
-    for places in pack_samples(samples, TOKEN_BUDGET):
-        batch = SampleBatch.collate([samples[place] for place in places])
+
+    def of_words(batch: SampleBatch) -> Iterator[Halves]:
         with precision.context():
             layers = precision.compute.encoder(batch.inputs.to(device), want_layers=True).layers
         vectors_TLD = torch.stack([layer.half() for layer in layers], dim=1).cpu().numpy()
-        for place, start in zip(places, batch.inputs.cu_seqlens.tolist(), strict=False):
-            into[firsts[place] : firsts[place + 1]] = vectors_TLD[start + samples[place].target.rows]
+        for sample, start in zip(batch.samples, batch.inputs.cu_seqlens.tolist(), strict=False):
+            yield vectors_TLD[start + sample.target.rows]
+
+    for place, vectors in in_batches(samples, TOKEN_BUDGET, of_words):
+        into[firsts[place] : firsts[place + 1]] = vectors

@@ -16,11 +16,11 @@ from bertsmith.artifacts.directory import verify_directory
 from bertsmith.comparing.feature_based import BiLstm, TaggedVectors, score_tagger, train_tagger
 from bertsmith.comparing.feature_cache import cached_vectors
 from bertsmith.errors import DamagedError
-from bertsmith.files import atomic_file, exclusive, read_json, remove_leftovers, write_json
+from bertsmith.files import atomic_file, read_json, write_json
 from bertsmith.finetuning.grid import ALONE, Counts, FinetuneConfig, Numbers, config_of
-from bertsmith.finetuning.labelled import Data, digests, read_data
+from bertsmith.finetuning.labelled import LabelledData, digests, read_data
 from bertsmith.finetuning.objectives import check_model
-from bertsmith.finetuning.results import Spread, best_course, read_courses, score_name, spread_text
+from bertsmith.finetuning.results import Spread, best_history, read_histories, score_name, spread_text
 from bertsmith.finetuning.run import finetune
 from bertsmith.machine import choose_device, choose_dtype, environment, keep_pages
 from bertsmith.model.mixing import Layers
@@ -28,6 +28,7 @@ from bertsmith.progress import SILENT, Progress
 from bertsmith.signals import interruptible
 from bertsmith.tasks.tag import Tag
 from bertsmith.text.tokenizer import Tokenizer
+from bertsmith.training.parallel import Ranks
 from bertsmith.training.run_directory import RunDirectory
 from bertsmith.training.settings import Machine, RunConfig
 
@@ -102,7 +103,7 @@ Scores = dict[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class VariantRow:
     """A variant's scores over seeds: of each file and by name."""
 
     variant: str
@@ -110,7 +111,7 @@ class Row:
     spreads: dict[str, dict[str, Spread]]
 
 
-def compare_features(config: CompareFeaturesConfig, progress: Progress = SILENT) -> list[Row]:
+def compare_features(config: CompareFeaturesConfig, progress: Progress = SILENT) -> list[VariantRow]:
     """Run, or resume, a comparison; write ``table.md`` and ``table.json`` into its directory after every variant.
 
     Raises:
@@ -131,13 +132,12 @@ def compare_features(config: CompareFeaturesConfig, progress: Progress = SILENT)
         variant: _layers(variant, shape.n_layers) for variant in config.variants if variant != "fine-tuned"
     }
     finetuning = config.finetuning(config.seed)
-    data = read_data(*finetuning.by_task()[ALONE])
+    data = read_data(finetuning, config.task)
     check_model(config.model, Tokenizer.load(config.model), {ALONE: data.task})
-    with interruptible("stopped; the same command goes on behind the last result"), exclusive(config.out):
-        remove_leftovers(config.out)
-        RunDirectory(config.out).begin(config, {**environment(device, dtype), **digests(finetuning)})
+    begun = RunDirectory(config.out).begun(config, {**environment(device, dtype), **digests(finetuning)}, Ranks())
+    with interruptible("stopped; the same command goes on behind the last result"), begun:
         run = _Run(config, data, device, dtype, progress)
-        rows: list[Row] = []
+        rows: list[VariantRow] = []
         for variant in config.variants:
             found = [run.scores(variant, layers.get(variant), seed) for seed in range(config.seed, config.seed + config.seeds)]
             rows.append(_row(variant, found))
@@ -155,7 +155,12 @@ class _Run:
     """What makes the results of a comparison, or finds them made."""
 
     def __init__(
-        self, config: CompareFeaturesConfig, data: Data, device: torch.device, dtype: torch.dtype, progress: Progress
+        self,
+        config: CompareFeaturesConfig,
+        data: LabelledData[Tag],
+        device: torch.device,
+        dtype: torch.dtype,
+        progress: Progress,
     ) -> None:
         self._config, self._data, self._progress = config, data, progress
         self._device, self._dtype = device, dtype
@@ -174,13 +179,12 @@ class _Run:
     def _finetuned(self, seed: int) -> Scores:
         config = self._config.finetuning(seed)
         finetune(config, self._progress)
-        best = best_course(read_courses(config.out), self._data.task.main_metric)
+        best = best_history(read_histories(config.out), self._data.task.main_metric)
         assert best is not None
         return {split: best.scores(split) for split in self._files}
 
     def _feature_based(self, layers: Layers, is_mixed: bool, seed: int) -> Scores:
         task, settings = self._data.task, self._config.tagger
-        assert isinstance(task, Tag)
         tagger = train_tagger(self._vectors("train"), task, layers, is_mixed, settings, seed, self._device, self._progress)
         return {split: score_tagger(tagger, self._vectors(split), task, self._device) for split in self._files}
 
@@ -192,7 +196,6 @@ class _Run:
     def _read_vectors(self, split: str) -> TaggedVectors:
         """Return the examples of "train", "dev" or "test" with their vectors."""
         config, task, examples = self._config, self._data.task, getattr(self._data, split)
-        assert isinstance(task, Tag)
         place = (config.cache or config.out / "features") / split
         found = cached_vectors(place, config.model, examples, task, self._device, self._dtype, self._progress)
         return TaggedVectors(examples, found)
@@ -210,17 +213,17 @@ def _read_scores(path: Path, metric: str) -> Scores:
     return scores
 
 
-def _row(variant: str, found: Sequence[Scores]) -> Row:
+def _row(variant: str, found: Sequence[Scores]) -> VariantRow:
     spreads: dict[str, dict[str, Spread]] = {}
     for split, names in found[0].items():
         for name in names:
             values = [scores[split][name] for scores in found]
             spread = Spread(mean(values), stdev(values) if len(values) > 1 else None)
             spreads.setdefault(split, {})[name] = spread
-    return Row(variant, len(found), spreads)
+    return VariantRow(variant, len(found), spreads)
 
 
-def comparison_table(rows: Sequence[Row], metric: str) -> str:
+def comparison_table(rows: Sequence[VariantRow], metric: str) -> str:
     """Return a Markdown table with a row a variant: the metric on the dev and the test file, mean ± standard deviation."""
     splits = list(rows[0].spreads)
     lines = [["", *(f"{split} {score_name(metric)}" for split in splits), "seeds"]]
@@ -231,7 +234,7 @@ def comparison_table(rows: Sequence[Row], metric: str) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def comparison_record(rows: Sequence[Row], metric: str) -> dict[str, Any]:
+def comparison_record(rows: Sequence[VariantRow], metric: str) -> dict[str, Any]:
     """Return the same as plain values, with all scores."""
     variants = [
         {
@@ -244,7 +247,7 @@ def comparison_record(rows: Sequence[Row], metric: str) -> dict[str, Any]:
     return {"metric": metric, "variants": variants}
 
 
-def _write_table(out: Path, metric: str, rows: Sequence[Row]) -> None:
+def _write_table(out: Path, metric: str, rows: Sequence[VariantRow]) -> None:
     with atomic_file(out / "table.md") as temporary:
         temporary.write_text(comparison_table(rows, metric) + "\n", encoding="utf-8")
     write_json(out / "table.json", comparison_record(rows, metric))

@@ -5,6 +5,8 @@ Dimensions: T tokens of the batch laid end to end, R rows of them that are wante
 
 import copy
 import logging
+import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Literal, Protocol, cast
@@ -16,16 +18,19 @@ from bertsmith.engine import avx512
 from bertsmith.engine.kernels import Activation, Int8Linear, PackedLinear, PlainLinear, Precision
 from bertsmith.engine.rounding import smoothing
 from bertsmith.errors import UsageError
-from bertsmith.machine import has_bf16, has_int8
-from bertsmith.model.attention import Attended, AttentionPlan
-from bertsmith.model.bert import Bert, BertOutput, TaskHead, with_task
-from bertsmith.model.encoder import Encoded, Encoder
+from bertsmith.machine import choose_device, has_bf16, has_int8
+from bertsmith.model.attention_plan import Attended, AttentionPlan
+from bertsmith.model.bert import Bert, BertOutput, with_task
+from bertsmith.model.encoder import Encoded, TextEncoder
+from bertsmith.model.heads.scoring_head import ScoringHead, TaskHead
 from bertsmith.model.layer import Layer
 from bertsmith.tasks.predictor import TOKEN_BUDGET
 from bertsmith.types import PackedBatch
 
+Wanted = Literal["auto", "float32", "bf16", "int8"]
 
-class _Dense(Protocol):
+
+class _MakeDense(Protocol):
     """Makes of a linear layer what computes it."""
 
     def __call__(self, linear: nn.Linear, *, activation: Activation | None = None) -> nn.Module: ...
@@ -36,7 +41,23 @@ log = logging.getLogger("bertsmith")
 _GPU_TOKEN_BUDGET = 65536
 
 
-def choose_precision(wanted: Literal["auto", "float32", "bf16", "int8"], device: torch.device) -> Precision:
+def make_engine(model: Bert, device: str = "cpu", precision: Wanted = "float32") -> "Engine":
+    """Return the engine of a model, which is left as it is.
+
+    Args:
+        model: The model, in float32 on the CPU.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        precision: ``float32`` for what the weights say to the last digit, ``bf16`` or ``int8`` for speed, ``auto`` for bf16
+            where the machine has instructions for it.
+
+    Raises:
+        UsageError: the machine has no such device, or no instructions for int8.
+    """
+    chosen = choose_device(device, 0)
+    return Engine(model, chosen, choose_precision(precision, chosen))
+
+
+def choose_precision(wanted: Wanted, device: torch.device) -> Precision:
     """Return the precision for ``auto``: bf16 where the machine has instructions for it, else float32.
 
     Raises:
@@ -65,6 +86,7 @@ class Engine:
         self.device, self.precision = device, precision
         self.token_budget = TOKEN_BUDGET if device.type == "cpu" else _GPU_TOKEN_BUDGET
         self._unchecked = model if precision == "int8" else None
+        _note_use()
         if device.type == "cpu":
             self.model = _rearranged(model, precision, torch.bfloat16 if has_bf16(device) else torch.float32)
         else:
@@ -87,6 +109,15 @@ class Engine:
         return logits
 
     @torch.inference_mode()
+    def token_logits(self, batch: PackedBatch, positions: Tensor) -> Tensor:
+        """Return what the masked-token head says at M positions of the batch, (M, V)."""
+        self._check(batch)
+        with self._context():
+            logits = self.model.logits(batch.to(self.device), positions=positions.to(self.device)).token_logits
+        assert logits is not None
+        return logits
+
+    @torch.inference_mode()
     def layers(self, batch: PackedBatch) -> tuple[Tensor, ...]:
         """Return the output of the embeddings and of every layer, L+1 tensors (T, D)."""
         self._check(batch)
@@ -95,14 +126,15 @@ class Engine:
         assert encoded.layers is not None
         return encoded.layers
 
-    def with_task(self, described: TaskHead, head: nn.Module) -> "Engine":
+    def with_task(self, described: TaskHead, head: ScoringHead) -> "Engine":
         """Return an engine of the same encoder, of which there is one in memory, with another task's head."""
         other = copy.copy(self)
         other.model = with_task(self.model, described, head.to(self.device).eval())
         return other
 
     def _check(self, batch: PackedBatch) -> None:
-        """Say, at the first batch in int8, how much it changes what the model makes of these texts."""
+        """Refuse a process that cannot go on; say, at the first batch in int8, how much it changes what the model says."""
+        _note_use()
         exact, self._unchecked = self._unchecked, None  # at once, since another thread may come with a batch too
         if exact is None:
             return
@@ -120,6 +152,21 @@ class Engine:
         return torch.autocast("cuda", torch.bfloat16) if is_half else nullcontext()
 
 
+# The process whose threads have computed something: in one that was forked from it there are none, and waiting has no end.
+_used_in: int | None = None
+
+
+def _note_use() -> None:
+    """Raise :class:`UsageError` in a process that was forked from one in which an engine had been at work."""
+    global _used_in
+    if _used_in not in (None, os.getpid()):
+        raise UsageError(
+            "this process was forked from one in which a bertsmith pipeline had been at work, whose threads are not here; "
+            'start processes with multiprocessing.get_context("spawn"), or fork before the first pipeline is opened'
+        )
+    _used_in = os.getpid()
+
+
 def _rearranged(model: Bert, precision: Precision, half: torch.dtype) -> Bert:
     """Return a model that shares the embeddings and norms of the one given and has dense layers of its own."""
     dtype = torch.float32 if precision == "float32" else half
@@ -127,12 +174,12 @@ def _rearranged(model: Bert, precision: Precision, half: torch.dtype) -> Bert:
     exact = PackedLinear if has_onednn else PlainLinear
     packed = copy.deepcopy(model, memo={id(parameter): parameter for parameter in model.parameters()}).eval()
     encoder = packed.encoder
-    if avx512.fits(model.config):
-        packed.encoder = cast(Encoder, avx512.Avx512Encoder(encoder, precision))
+    if avx512.fits(encoder):
+        packed.encoder = avx512.Avx512Encoder(encoder, precision)
     else:
         dense = _int8(encoder, dtype) if precision == "int8" else partial(exact, dtype=dtype)
-        encoder.layers = nn.ModuleList(_InferenceLayer(cast(Layer, layer), dense) for layer in encoder.layers)
-        encoder.embeddings.register_forward_hook(lambda _module, _inputs, hidden: hidden.to(dtype))
+        encoder.layers = cast(Sequence[Layer], nn.ModuleList(_InferenceLayer(layer, dense) for layer in encoder.layers))
+        encoder.embeddings.register_forward_hook(partial(_converted, dtype))
     for part in (packed.pooler, packed.masked_token, packed.next_sentence):
         for parent in () if part is None else list(part.modules()):
             for name, child in parent.named_children():
@@ -143,7 +190,11 @@ def _rearranged(model: Bert, precision: Precision, half: torch.dtype) -> Bert:
     return packed
 
 
-def _int8(encoder: Encoder, dtype: torch.dtype) -> _Dense:
+def _converted(dtype: torch.dtype, _module: nn.Module, _inputs: object, hidden: Tensor) -> Tensor:
+    return hidden.to(dtype)
+
+
+def _int8(encoder: TextEncoder, dtype: torch.dtype) -> _MakeDense:
     factors = smoothing(encoder)
 
     def dense(linear: nn.Linear, *, activation: Activation | None = None) -> nn.Module:
@@ -155,7 +206,7 @@ def _int8(encoder: Encoder, dtype: torch.dtype) -> _Dense:
 class _InferenceLayer(nn.Module):
     """A Transformer layer without dropout whose sums are made in place; takes the place of :class:`Layer`."""
 
-    def __init__(self, layer: Layer, dense: _Dense) -> None:
+    def __init__(self, layer: Layer, dense: _MakeDense) -> None:
         super().__init__()
         attention = layer.attention
         self.n_heads = attention.n_heads

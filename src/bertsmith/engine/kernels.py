@@ -6,7 +6,7 @@ blocks that oneDNN multiplies, so that no call arranges them anew.
 Dimensions: T rows, K columns of the input, N of the output.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,14 @@ class PackedLinear(nn.Module):
         self._bias = linear.bias.detach().to(dtype)
         self._fused = _FUSED[activation]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what can be pickled: the weights without oneDNN's blocks."""
+        return {**self.__dict__, "_weight": self._weight.to_dense(self._weight.dtype)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(self._weight, _USUAL_ROWS)
+
     def forward(self, input_TK: Tensor) -> Tensor:
         """Return (T, N)."""
         name, variant = self._fused
@@ -76,6 +84,14 @@ class Int8Linear(nn.Module):
         self._zero_N = torch.zeros(len(whole_NK), dtype=torch.int64)
         self._bias = linear.bias.detach().to(dtype)
         self._dtype, self._activation = dtype, activation
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what can be pickled: the weights without oneDNN's blocks."""
+        return {**self.__dict__, "_weight": self._weight.to_dense().t().contiguous()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._weight = torch.ops.onednn.qlinear_prepack(self._weight, [_USUAL_ROWS, self._weight.shape[1]])
 
     def forward(self, input_TK: Tensor) -> Tensor:
         """Return (T, N)."""

@@ -3,14 +3,11 @@
 Dimensions: T tokens; K columns of a dense layer's input, N of its output.
 """
 
-from typing import cast
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bertsmith.model.encoder import Encoder
-from bertsmith.model.layer import Layer
+from bertsmith.model.encoder import TextEncoder
 from bertsmith.types import PackedBatch
 
 _LARGEST = 127
@@ -26,7 +23,7 @@ def whole_numbers(weight_NK: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def smoothing(encoder: Encoder) -> dict[nn.Linear, Tensor]:
+def smoothing(encoder: TextEncoder) -> dict[nn.Linear, Tensor]:
     """Return what the inputs of the dense layers that read a norm's output are multiplied by, (K,), and their weights divided.
 
     A few columns of a norm's output are many times as large as the others, of which rounding by the row's largest would leave
@@ -39,8 +36,7 @@ def smoothing(encoder: Encoder) -> dict[nn.Linear, Tensor]:
         assert isinstance(linear, nn.Linear)
         largest[linear] = inputs[0].abs().amax(dim=0)
 
-    layers = [cast(Layer, layer) for layer in encoder.layers]
-    readers = [part for layer in layers for part in (layer.attention.query_key_value, layer.feed_forward_in)]
+    readers = [part for layer in encoder.layers for part in (layer.attention.query_key_value, layer.feed_forward_in)]
     hooks = [linear.register_forward_pre_hook(note) for linear in readers]
     encoder(_random_tokens(encoder))
     for hook in hooks:
@@ -53,7 +49,7 @@ def _factors(weight_NK: Tensor, sizes_K: Tensor) -> Tensor:
     return weight_NK.abs().amax(dim=0).clamp_min(tiny) ** (1 - _STRENGTH) / sizes_K.clamp_min(tiny) ** _STRENGTH
 
 
-def _random_tokens(encoder: Encoder) -> PackedBatch:
+def _random_tokens(encoder: TextEncoder) -> PackedBatch:
     config = encoder.config
     lengths = np.full(_N_SEQUENCES, min(_LENGTH, config.max_positions))
     token_ids = np.random.default_rng(0).integers(0, config.vocabulary_size, lengths.sum())

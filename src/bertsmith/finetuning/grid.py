@@ -11,7 +11,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from bertsmith.config import Config
 from bertsmith.tasks.task import Task
-from bertsmith.training.settings import Machine, Optimisation, RunConfig, Share
+from bertsmith.training.settings import Machine, Optimisation, RecordSettings, RunConfig
 
 N = TypeVar("N", int, float)
 
@@ -39,23 +39,9 @@ Numbers = Annotated[tuple[Annotated[float, pydantic.Field(gt=0)], ...], _Some, _
 Counts = Annotated[tuple[Annotated[int, pydantic.Field(gt=0)], ...], _Some, _list_of(int)]
 
 
-class Recipe(Config):
+class Recipe(Optimisation):
     """How the weights move."""
 
-    warmup: Share = 0.1
-    """Share of the run over which the learning rate rises; it falls linearly to 0 from there."""
-    weight_decay: float = pydantic.Field(default=0.01, ge=0)
-    """Decoupled weight decay on matrices; none on biases and norms."""
-    adam_beta1: Share = 0.9
-    """Decay of Adam's mean of gradients."""
-    adam_beta2: Share = 0.999
-    """Decay of Adam's mean of squared gradients."""
-    adam_epsilon: float = pydantic.Field(default=1e-6, gt=0)
-    """Added to Adam's denominator."""
-    max_gradient_norm: float = pydantic.Field(default=1.0, gt=0)
-    """Gradients are scaled down to this norm."""
-    dropout: Share | None = None
-    """Dropout on states and attention; the model's own unless given."""
     head_lr: float | None = pydantic.Field(default=None, gt=0)
     """Learning rate of the task's head; the encoder's unless given, for a CRF or a BiLSTM 1e-3."""
     layer_decay: float = pydantic.Field(default=1.0, gt=0, le=1)
@@ -75,21 +61,6 @@ class Recipe(Config):
         if self.fgm and self.frozen_layers:
             raise ValueError("--fgm changes the token embeddings, which --frozen-layers keeps as they are; leave one out")
         return self
-
-
-class Keeping(Config):
-    """What is written down on the way."""
-
-    log_every: int = pydantic.Field(default=10, gt=0)
-    """Steps between two lines of metrics."""
-    evaluate_every: int | None = pydantic.Field(default=None, gt=0)
-    """Steps between two measurements on the dev file; each epoch's end unless given."""
-    save_every: int = pydantic.Field(default=500, gt=0)
-    """Steps between two checkpoints."""
-    keep: int = pydantic.Field(default=1, gt=0)
-    """Checkpoints kept of the trial under way."""
-    tensorboard: bool = False
-    """Write TensorBoard event files as well (needs the extra bertsmith[tensorboard])."""
 
 
 ALONE = ""
@@ -136,18 +107,13 @@ class GridConfig(RunConfig, ABC):
     """Stop a trial after so many measurements without a better one, and keep its best; by default all epochs, the last."""
     recipe: Recipe = Recipe()
     machine: Machine = Machine()
-    record: Keeping = Keeping()
+    record: RecordSettings = RecordSettings()
 
     def trials(self) -> "list[Trial]":
         """Return every combination of the settings to try with every seed."""
         seeds = range(self.seed, self.seed + self.seeds)
         settings = product(sorted(set(self.lr)), sorted(set(self.epochs)), sorted(set(self.batch_size)), seeds)
         return [Trial(*setting) for setting in settings]
-
-    def optimisation(self, trial: "Trial") -> Optimisation:
-        """Return the optimiser's settings of a trial."""
-        shared = self.recipe.model_dump(include=set(Optimisation.model_fields) & set(Recipe.model_fields))
-        return Optimisation(learning_rate=trial.learning_rate, **shared)
 
     @abstractmethod
     def by_task(self) -> "dict[str, tuple[LabelledFiles, Task]]":

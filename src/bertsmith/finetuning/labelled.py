@@ -4,7 +4,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
+
+from typing_extensions import TypeVar
 
 from bertsmith.artifacts.directory import WEIGHTS
 from bertsmith.errors import InputError
@@ -13,14 +15,15 @@ from bertsmith.finetuning.grid import ALONE, GridConfig, LabelledFiles
 from bertsmith.randomness import key, permutation
 from bertsmith.tasks.task import Task
 
+Kind = TypeVar("Kind", bound=Task, default=Task)
 log = logging.getLogger("bertsmith")
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
+class LabelledData(Generic[Kind]):
     """The labelled examples of a task, and the task with what it has learnt from those for training."""
 
-    task: Task
+    task: Kind
     train: Sequence[Any]
     dev: Sequence[Any]
     test: Sequence[Any] | None
@@ -28,11 +31,11 @@ class Data:
     def __str__(self) -> str:
         """Return how many there are."""
         test = f", {len(self.test):,} to test" if self.test else ""
-        labels = f"; {len(labels)} labels" if (labels := getattr(self.task, "labels", ())) else ""
+        labels = f"; {len(labels)} labels" if (labels := self.task.classes) else ""
         return f"{len(self.train):,} examples to train on, {len(self.dev):,} to choose by{test}{labels}"
 
 
-def read_data(files: LabelledFiles, task: Task) -> Data:
+def read_data(files: LabelledFiles, task: Kind) -> LabelledData[Kind]:
     """Read the files of a task and fit it to the training examples.
 
     Raises:
@@ -49,7 +52,7 @@ def read_data(files: LabelledFiles, task: Task) -> Data:
     train, dev = (train, dev) if dev is not None else _held_out(train, files)
     for examples in (dev, test or []):
         task.check(examples)
-    return Data(task, train, dev, test)
+    return LabelledData(task, train, dev, test)
 
 
 def _held_out(examples: Sequence[Any], files: LabelledFiles) -> tuple[list[Any], list[Any]]:
@@ -73,7 +76,7 @@ def digests(config: GridConfig) -> dict[str, str]:
     return {f"{name}_sha256": digest for name, digest in named.items()}
 
 
-def facts(files: LabelledFiles, data: Data) -> Mapping[str, Any]:
+def facts(files: LabelledFiles, data: LabelledData) -> Mapping[str, Any]:
     """Return what a model card says of the files."""
     dev = f"{_source(files.dev)}, " if files.dev else f"held out of {_source(files.train)}, "
     return {

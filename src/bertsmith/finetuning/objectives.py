@@ -5,18 +5,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bertsmith.artifacts.configuration import read_configuration
 from bertsmith.artifacts.directory import WEIGHTS, build_model, read_tensors, verify_directory
 from bertsmith.errors import MismatchError, UsageError
 from bertsmith.finetuning.grid import ALONE, GridConfig, Trial
+from bertsmith.finetuning.labelled import LabelledData
 from bertsmith.finetuning.results import LESS_IS_BETTER
+from bertsmith.finetuning.trial_loss import Loss
 from bertsmith.model.bert import Bert, Heads, set_dropout, with_task
+from bertsmith.model.heads.scoring_head import ScoringHead
 from bertsmith.model.heads.several import SeveralHeads, SeveralScores
 from bertsmith.tasks.predictor import Predictor
 from bertsmith.tasks.task import Sample, SampleBatch, Task
@@ -31,37 +33,37 @@ _EXAMPLES_REHEARSED = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
-    """A task, the samples to train it on and the examples to choose the best model by."""
+class TaskData(LabelledData):
+    """The labelled examples of a task, and the samples of those to train on."""
 
-    task: Task
-    training: Sequence[Sample]
-    dev: Sequence[Any]
+    samples: Sequence[Sample]
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
-    """What all trials of a run share; ``lessons`` are by the names of their tasks, that of one alone by :data:`ALONE`.
+class Experiment:
+    """What all trials of a run share.
 
-    ``temperature`` says how the tasks are drawn, see :class:`~bertsmith.finetuning.task_order.Turns`.
+    data         the data of each task by its name, those of one alone by :data:`ALONE`
+    temperature  says how the tasks are drawn, see :class:`~bertsmith.finetuning.task_order.TaskOrder`
     """
 
     config: GridConfig
-    lessons: Mapping[str, Lesson]
+    data: Mapping[str, TaskData]
     tokenizer: Tokenizer
     device: torch.device
     dtype: torch.dtype
+    loss: Loss
     temperature: float = 1.0
 
     @property
     def sizes(self) -> dict[str, int]:
         """Samples to train each task on."""
-        return {name: len(lesson.training) for name, lesson in self.lessons.items()}
+        return {name: len(data.samples) for name, data in self.data.items()}
 
     @property
     def main_metric(self) -> str:
         """The score by which models are chosen."""
-        return self.lessons[ALONE].task.main_metric if ALONE in self.lessons else MEAN
+        return self.data[ALONE].task.main_metric if ALONE in self.data else MEAN
 
     def scores(self, by_task: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         """Return the scores of all tasks in one: first their mean, then ``TASK/SCORE`` of each one's main score, then others.
@@ -72,13 +74,13 @@ class Material:
         if ALONE in by_task:
             return dict(by_task[ALONE])
         named = {f"{task}/{name}": value for task, scores in by_task.items() for name, value in scores.items()}
-        main = [f"{task}/{self.lessons[task].task.main_metric}" for task in self.lessons]
+        main = [f"{task}/{self.data[task].task.main_metric}" for task in self.data]
         # A test file may be of another kind than the dev file, such as pairs without scores, and lack the score.
         found = {name: named[name] for name in main if name in named}
         return {**({MEAN: mean(found.values())} if len(found) == len(main) else {}), **found, **named}
 
 
-def head_of(model: Bert, name: str) -> nn.Module:
+def head_of(model: Bert, name: str) -> ScoringHead:
     """Return the head of a task, which answers from now on."""
     assert model.task is not None
     return model.task.use(name) if isinstance(model.task, SeveralHeads) else model.task
@@ -89,25 +91,25 @@ def model_of(model: Bert, name: str, task: Task) -> Bert:
     return model if name == ALONE else with_task(model, task.head(), head_of(model, name))
 
 
-def used_ids(material: Material) -> Tensor:
+def used_ids(experiment: Experiment) -> Tensor:
     """Return the tokens that the training samples have, each once, in order."""
-    samples = (sample for lesson in material.lessons.values() for sample in lesson.training)
+    samples = (sample for data in experiment.data.values() for sample in data.samples)
     return torch.from_numpy(np.unique(np.concatenate([window.token_ids for sample in samples for window in sample.windows])))
 
 
-def starting_model(material: Material, trial: Trial) -> Bert:
+def starting_model(experiment: Experiment, trial: Trial) -> Bert:
     """Return the model to start from, with new heads and with the layers frozen that are to be."""
-    directory = material.config.model
+    directory = experiment.config.model
     verify_directory(directory)
     tensors = read_tensors(directory / WEIGHTS)
-    described = {name: lesson.task.head() for name, lesson in material.lessons.items()}
+    described = {name: data.task.head() for name, data in experiment.data.items()}
     # One model a task, since each head may take weights that the directory has, such as those of the pooler.
     models = {name: build_model(directory / WEIGHTS, tensors, Heads(task=head), trial.seed) for name, head in described.items()}
     model = next(iter(models.values()))
     if ALONE not in models:
         heads = {name: one.task for name, one in models.items() if one.task is not None}
         model = with_task(model, SeveralScores(tuple(described.items())), SeveralHeads(heads))
-    recipe = material.config.recipe
+    recipe = experiment.config.recipe
     if recipe.dropout is not None:
         set_dropout(model, recipe.dropout)
     if recipe.frozen_layers:
@@ -117,10 +119,10 @@ def starting_model(material: Material, trial: Trial) -> Bert:
     return model.eval()
 
 
-def rate_shares(material: Material, trial: Trial, model: Bert) -> Callable[[str], float]:
+def rate_shares(experiment: Experiment, trial: Trial, model: Bert) -> Callable[[str], float]:
     """Return what says, by the name of a parameter, at what share of the learning rate it moves."""
-    recipe, n_layers = material.config.recipe, model.config.n_layers
-    usual = [lesson.task.usual_head_rate for lesson in material.lessons.values()]
+    recipe, n_layers = experiment.config.recipe, model.config.n_layers
+    usual = [data.task.usual_head_rate for data in experiment.data.values()]
 
     def share(name: str) -> float:
         if (match := _HEAD.match(name)) and not match["is_pooler"]:
@@ -137,25 +139,25 @@ _HEAD = re.compile(r"task\.(heads\.(?P<place>\d+)\.)?(?P<is_pooler>pooler\.)?")
 _LAYER = re.compile(r"encoder\.layers\.(\d+)\.")
 
 
-def check_settings(material: Material) -> None:
+def check_settings(experiment: Experiment) -> None:
     """Refuse settings that the model or a task cannot have, before anything is written.
 
     Raises:
-        UsageError: too long sequences, too many frozen layers, a score that there is none of, R-Drop without probabilities.
+        UsageError: too long sequences, too many frozen layers, an unknown score, a loss of probabilities for a task without.
         ArtifactError: the directory of the model to start from has no configuration of a BERT.
         MismatchError: its tokenizer has tokens that its model lacks.
     """
-    config = material.config
-    check_model(config.model, material.tokenizer, {name: lesson.task for name, lesson in material.lessons.items()})
+    config = experiment.config
+    check_model(config.model, experiment.tokenizer, {name: data.task for name, data in experiment.data.items()})
     n_layers = read_configuration(config.model)[0].n_layers
     if config.recipe.frozen_layers > n_layers:
         raise UsageError(
             f"--frozen-layers {config.recipe.frozen_layers}: the model has {n_layers} layers; -1 freezes all of them"
         )
-    for name, lesson in material.lessons.items():
-        if lesson.task.metric or config.recipe.r_drop:
+    for name, data in experiment.data.items():
+        if data.task.metric or experiment.loss.needs_probabilities:
             try:
-                _rehearse(material, name)
+                _rehearse(experiment, name)
             except UsageError as error:
                 raise UsageError(f"{_whose(name)}{error}") from None
 
@@ -184,17 +186,17 @@ def _whose(name: str) -> str:
     return "" if name == ALONE else f"tasks.{name}: "
 
 
-def _rehearse(material: Material, name: str) -> None:
+def _rehearse(experiment: Experiment, name: str) -> None:
     """Let the untrained model say something, to see whether the task has the score and the probabilities that are wanted."""
-    lesson, model = material.lessons[name], starting_model(material, material.config.trials()[0])
-    task, head = lesson.task, head_of(model, name)
-    if material.config.recipe.r_drop:
-        batch = SampleBatch.collate(lesson.training[:1])
+    data, model = experiment.data[name], starting_model(experiment, experiment.config.trials()[0])
+    task, head = data.task, head_of(model, name)
+    if experiment.loss.needs_probabilities:
+        batch = SampleBatch.collate(data.samples[:1])
         logits = model.logits(batch.inputs).task_logits
         assert logits is not None
         task.log_probabilities(logits, batch)
-    examples = lesson.dev[:: -(-len(lesson.dev) // _EXAMPLES_REHEARSED)]
-    predictor = Predictor(task, material.tokenizer, task_logits(FullPrecision(model), torch.device("cpu")), head)
+    examples = data.dev[:: -(-len(data.dev) // _EXAMPLES_REHEARSED)]
+    predictor = Predictor(task, experiment.tokenizer, task_logits(FullPrecision(model), torch.device("cpu")), head)
     scores = task.score(examples, [prediction for _, prediction in predictor.predict(examples)])
     # Few examples may have none of what a score is of, such as relevant candidates.
     if scores and task.main_metric not in scores.keys() - LESS_IS_BETTER:

@@ -9,25 +9,26 @@ import numpy as np
 
 from bertsmith.charts.curves import Series
 from bertsmith.charts.matrices import calibration_svg, confusion_svg
-from bertsmith.charts.page import duration, headline, plot, section, series, write_page
+from bertsmith.charts.page import plot, section
 from bertsmith.finetuning.results import (
     NO_SCORE,
     Column,
-    Course,
+    History,
     Setting,
     Spread,
-    best_course,
+    best_history,
     best_mean,
     columns_of,
     is_finite,
     is_share,
-    read_courses,
+    read_histories,
     score_name,
     settings_of,
     spread_text,
 )
 from bertsmith.tasks.scoring.scores import calibration, expected_calibration_error
 from bertsmith.tasks.task import Mistake, Review
+from bertsmith.training.run_report import duration, headline, series, write_run_page
 
 _TRIALS_DRAWN = 6
 # The confusion of more classes takes two columns of the page.
@@ -79,14 +80,14 @@ def write_finetune_report(run: Path, metric: str, reviews: Mapping[str, Review] 
         DamagedError: a trial's ``result.json`` is damaged.
         StorageError: the page cannot be written.
     """
-    courses = read_courses(run)
-    settings, best = settings_of(courses), best_course(courses, metric)
-    body = _headline(run, courses, settings, best, metric, is_finished=reviews is not None)
-    body += _trials(settings, best, metric) + _curves(courses, best, metric)
+    histories = read_histories(run)
+    settings, best = settings_of(histories), best_history(histories, metric)
+    body = _headline(run, histories, settings, best, metric, is_finished=reviews is not None)
+    body += _trials(settings, best, metric) + _curves(histories, best, metric)
     for task, review in (reviews or {}).items():
         whose = f" of {escape(task)}" if task else ""
         body += _dev_set(review, whose) + _mistakes(review.mistakes, whose)
-    write_page(run, body, _STYLE)
+    write_run_page(run, body, _STYLE)
 
 
 def results_table(run: Path, metric: str, of: str = "") -> str:
@@ -97,7 +98,7 @@ def results_table(run: Path, metric: str, of: str = "") -> str:
     Raises:
         DamagedError: a trial's ``result.json`` is damaged.
     """
-    settings = settings_of(read_courses(run))
+    settings = settings_of(read_histories(run))
     if not settings:
         return "No trial is finished yet."
     columns = columns_of(settings, metric, of)
@@ -112,25 +113,25 @@ def results_table(run: Path, metric: str, of: str = "") -> str:
 
 
 def _headline(
-    run: Path, courses: Sequence[Course], settings: Sequence[Setting], best: Course | None, metric: str, *, is_finished: bool
+    run: Path, trials: Sequence[History], settings: Sequence[Setting], best: History | None, metric: str, *, is_finished: bool
 ) -> str:
-    if not any(one.train or one.dev or one.result for one in courses):
+    if not any(one.train or one.dev or one.result for one in trials):
         return headline(run, "Fine-tuning has begun; nothing is measured yet", [])
     n_finished = sum(setting.n_seeds for setting in settings)
-    state = "Finished" if is_finished else f"Under way; {n_finished:,} of {len(courses):,} begun trials finished"
-    trials = f"{n_finished:,}" if is_finished else f"{n_finished:,} of {len(courses):,}"
+    state = "Finished" if is_finished else f"Under way; {n_finished:,} of {len(trials):,} begun trials finished"
+    finished = f"{n_finished:,}" if is_finished else f"{n_finished:,} of {len(trials):,}"
     return headline(
         run,
         state,
         [
             *_best_figures(settings, best, metric),
-            ("Trials", trials),
-            ("Time", duration(sum(one.seconds for one in courses))),
+            ("Trials", finished),
+            ("Time", duration(sum(one.seconds for one in trials))),
         ],
     )
 
 
-def _best_figures(settings: Sequence[Setting], best: Course | None, metric: str) -> list[tuple[str, str]]:
+def _best_figures(settings: Sequence[Setting], best: History | None, metric: str) -> list[tuple[str, str]]:
     if not best:
         return []
     name, dev = escape(score_name(metric)), spread_text(metric, Spread(best.scores("dev")[metric], None))
@@ -146,7 +147,7 @@ def _best_figures(settings: Sequence[Setting], best: Course | None, metric: str)
     ]
 
 
-def _trials(settings: Sequence[Setting], best: Course | None, metric: str) -> str:
+def _trials(settings: Sequence[Setting], best: History | None, metric: str) -> str:
     if not settings:
         return ""
     columns = columns_of(settings, metric)
@@ -184,7 +185,7 @@ def _cell(tag: str, content: str, is_first: bool, is_best: bool = False) -> str:
     return f'<{tag} class="{kinds}">{content}</{tag}>' if kinds else f"<{tag}>{content}</{tag}>"
 
 
-def _notes(settings: Sequence[Setting], best: Course | None, metric: str) -> str:
+def _notes(settings: Sequence[Setting], best: History | None, metric: str) -> str:
     notes = []
     if best:
         trial = best.trial
@@ -196,8 +197,8 @@ def _notes(settings: Sequence[Setting], best: Course | None, metric: str) -> str
     return "".join(notes) + (f"<p>{means}{bold}</p>" if means or bold else "")
 
 
-def _curves(courses: Sequence[Course], best: Course | None, metric: str) -> str:
-    begun = [one for one in courses if one.train or one.dev]
+def _curves(histories: Sequence[History], best: History | None, metric: str) -> str:
+    begun = [one for one in histories if one.train or one.dev]
     if not begun:
         return ""
     ranked = sorted(begun, key=lambda one: (one is not best, -one.rank(metric)))
@@ -211,21 +212,21 @@ def _curves(courses: Sequence[Course], best: Course | None, metric: str) -> str:
     return section("Curves", [*_of_all(drawn, names, metric), *_of_one(first, whose)], note=note)
 
 
-def _short_names(courses: Sequence[Course], best: Course | None) -> list[str]:
+def _short_names(histories: Sequence[History], best: History | None) -> list[str]:
     """Return the parts of each trial's name that are not the same for all; of a trial with another name, that name."""
-    all_parts = [one.parts.items() for one in courses]
-    shared = set(all_parts[0]).intersection(*all_parts[1:]) if len(courses) > 1 else set()
+    all_parts = [one.parts.items() for one in histories]
+    shared = set(all_parts[0]).intersection(*all_parts[1:]) if len(histories) > 1 else set()
     names = []
-    for course, parts in zip(courses, all_parts, strict=True):
-        short = ", ".join(f"{key} {value}" for key, value in parts if (key, value) not in shared) or course.name
-        names.append(f"{short} (best)" if course is best and len(courses) > 1 else short)
+    for history, parts in zip(histories, all_parts, strict=True):
+        short = ", ".join(f"{key} {value}" for key, value in parts if (key, value) not in shared) or history.name
+        names.append(f"{short} (best)" if history is best and len(histories) > 1 else short)
     return names
 
 
-def _of_all(courses: Sequence[Course], names: Sequence[str], metric: str) -> list[str]:
+def _of_all(histories: Sequence[History], names: Sequence[str], metric: str) -> list[str]:
     """Return the plots in which trials are compared."""
-    dev = [series(name, one.dev, "epoch", metric) for one, name in zip(courses, names, strict=True)]
-    loss = [series(name, one.train, "epoch", "loss", True) for one, name in zip(courses, names, strict=True)]
+    dev = [series(name, one.dev, "epoch", metric) for one, name in zip(histories, names, strict=True)]
+    loss = [series(name, one.train, "epoch", "loss", True) for one, name in zip(histories, names, strict=True)]
     score = score_name(metric)
     return [
         plot(dev, f"Dev {score}", "epochs", score, percent=is_share(metric)),
@@ -233,30 +234,30 @@ def _of_all(courses: Sequence[Course], names: Sequence[str], metric: str) -> lis
     ]
 
 
-def _of_one(course: Course, whose: str) -> list[str]:
+def _of_one(history: History, whose: str) -> list[str]:
     """Return the plots of one trial; those of each task where there are several, of all its dev scores where there are more."""
-    names = list(dict.fromkeys(name for record in course.dev for name in record if name not in _NO_SCORES))
+    names = list(dict.fromkeys(name for record in history.dev for name in record if name not in _NO_SCORES))
     scores = [name for name in names if is_share(name) and "/" not in name][:_SCORES_DRAWN]
-    dev = [series(score_name(name), course.dev, "epoch", name) for name in scores]
+    dev = [series(score_name(name), history.dev, "epoch", name) for name in scores]
     main = {task: name for name in reversed(names) if (task := name.rpartition("/")[0])}
 
     def trained(field: str, smooth: bool) -> list[Series]:
-        return [series(field, course.train, "epoch", field, smooth)]
+        return [series(field, history.train, "epoch", field, smooth)]
 
     return [
         plot(dev, f"Dev scores{whose}", "epochs", "score", percent=True) if len(dev) > 1 else "",
-        *(_of_task(course, task, main[task], whose) for task in reversed(main)),
+        *(_of_task(history, task, main[task], whose) for task in reversed(main)),
         plot(trained("learning_rate", False), f"Learning rate{whose}", "epochs", "rate"),
         plot(trained("gradient_norm", True), f"Gradient norm{whose}", "epochs", "norm before clipping"),
         plot(trained("tokens_per_second", True), f"Speed{whose}", "epochs", "tokens a second"),
     ]
 
 
-def _of_task(course: Course, task: str, metric: str, whose: str) -> str:
+def _of_task(history: History, task: str, metric: str, whose: str) -> str:
     """Return the plots of one task of several."""
     name, percent = score_name(metric), is_share(metric)
-    trained = [record for record in course.train if record.get("task") == task]
-    return plot([series(name, course.dev, "epoch", metric)], f"Dev {name}{whose}", "epochs", name, percent=percent) + plot(
+    trained = [record for record in history.train if record.get("task") == task]
+    return plot([series(name, history.dev, "epoch", metric)], f"Dev {name}{whose}", "epochs", name, percent=percent) + plot(
         [series("loss", trained, "epoch", "loss", True)], f"Training loss of {task}{whose}", "epochs", "loss of a batch"
     )
 

@@ -2,17 +2,17 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple, Self, TypeGuard
 
-from bertsmith.charts.page import Record, read_records
 from bertsmith.errors import DamagedError
 from bertsmith.files import read_json
 from bertsmith.finetuning.grid import Trial
+from bertsmith.training.run_report import MetricsRecord, read_records
 
 # All scores are shares of 1, written as percentages, but these. In a run of several tasks a score is TASK/SCORE.
 _NOT_SHARES = frozenset({"mcc", "pearson", "spearman", "mse"})
@@ -38,19 +38,30 @@ class Column(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """One trial's directory: its name, its metrics, and ``result.json`` once the trial is finished."""
+class Result:
+    """How a trial ended: ``result.json``."""
+
+    trial: Trial
+    dev: Mapping[str, float]
+    test: Mapping[str, float] | None
+    steps: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One trial's directory: its name, its metrics, and its result once the trial is finished."""
 
     name: str
-    train: list[Record]
-    dev: list[Record]
-    result: Record | None
+    train: list[MetricsRecord]
+    dev: list[MetricsRecord]
+    result: Result | None
 
     @property
     def trial(self) -> Trial:
         """The numbers of a finished trial."""
         assert self.result is not None
-        return Trial(**self.result["trial"])
+        return self.result.trial
 
     @property
     def parts(self) -> dict[str, str]:
@@ -60,13 +71,12 @@ class Course:
     @property
     def seconds(self) -> float:
         """The time it has taken so far."""
-        last = self.result or (self.train or [{}])[-1]
-        return float(last.get("seconds") or 0)
+        return self.result.seconds if self.result else float((self.train or [{}])[-1].get("seconds") or 0)
 
-    def scores(self, split: str) -> Record:
+    def scores(self, split: str) -> MetricsRecord:
         """Return the scores of a finished trial; on the dev set, of one under way those of its last measurement."""
         if self.result:
-            return self.result[split] or {}
+            return (self.result.dev if split == "dev" else self.result.test) or {}
         return self.dev[-1] if split == "dev" and self.dev else {}
 
     def rank(self, metric: str) -> float:
@@ -84,34 +94,34 @@ class Setting:
     spreads: dict[Column, Spread]
 
     @classmethod
-    def of(cls, courses: Sequence[Course]) -> Self:
+    def of(cls, histories: Sequence[History]) -> Self:
         """Aggregate the scores over those seeds that have them as finite numbers."""
         values: dict[Column, list[float]] = {}
         for split in ("dev", "test"):
-            for course in courses:
-                for name, score in course.scores(split).items():
+            for history in histories:
+                for name, score in history.scores(split).items():
                     if is_finite(score):
                         values.setdefault(Column(split, name), []).append(score)
         spreads = {column: Spread(mean(of), stdev(of) if len(of) > 1 else None) for column, of in values.items()}
-        return cls(courses[0].trial, len(courses), spreads)
+        return cls(histories[0].trial, len(histories), spreads)
 
 
-def read_courses(run: Path) -> list[Course]:
+def read_histories(run: Path) -> list[History]:
     """Read all trials of a run, in the order of their numbers.
 
     Raises:
         DamagedError: a ``result.json`` is damaged or lacks something.
     """
     directories = [path for path in (run / "trials").glob("*") if path.is_dir() and not path.name.startswith(".")]
-    return sorted(map(_course, directories), key=lambda one: ([float(part) for part in one.parts.values()], one.name))
+    return sorted(map(_history, directories), key=lambda one: ([float(part) for part in one.parts.values()], one.name))
 
 
-def _course(path: Path) -> Course:
+def _history(path: Path) -> History:
     records = read_records(path / "metrics.jsonl", ["dev"])
-    return Course(path.name, records["train"], records["dev"], read_result(path) if (path / RESULT).exists() else None)
+    return History(path.name, records["train"], records["dev"], read_result(path) if (path / RESULT).exists() else None)
 
 
-def read_result(path: Path) -> Record:
+def read_result(path: Path) -> Result:
     """Read the ``result.json`` in the directory of a finished trial.
 
     Raises:
@@ -122,24 +132,24 @@ def read_result(path: Path) -> Record:
         result = read_json(path / RESULT)
     except DamagedError as error:
         raise DamagedError(f"{error}; {remedy}") from None
-    if missing := [name for name in ("trial", "dev", "test", "steps", "seconds") if name not in result]:
+    if missing := [field.name for field in fields(Result) if field.name not in result]:
         raise DamagedError(f"{path / RESULT} lacks {', '.join(missing)}; {remedy}")
     trial, dev = result["trial"], result["dev"]
     if not isinstance(trial, dict) or trial.keys() != {field.name for field in fields(Trial)} or not isinstance(dev, dict):
         raise DamagedError(f"{path / RESULT} is not what bertsmith writes there; {remedy}")
-    return result
+    return Result(Trial(**trial), dev, result["test"], result["steps"], result["seconds"])
 
 
-def best_course(courses: Sequence[Course], metric: str) -> Course | None:
+def best_history(histories: Sequence[History], metric: str) -> History | None:
     """Return the finished trial with the best dev score; before one is finished, that of those under way."""
-    candidates = [one for one in courses if one.result] or courses
+    candidates = [one for one in histories if one.result] or histories
     best = max(candidates, key=lambda one: one.rank(metric), default=None)
     return best if best and best.rank(metric) > -math.inf else None
 
 
-def settings_of(courses: Sequence[Course]) -> list[Setting]:
+def settings_of(histories: Sequence[History]) -> list[Setting]:
     """Return the settings of the finished trials."""
-    finished = [one for one in courses if one.result]
+    finished = [one for one in histories if one.result]
     return [Setting.of(list(group)) for _, group in groupby(finished, key=lambda one: one.trial.setting)]
 
 

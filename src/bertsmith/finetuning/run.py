@@ -5,7 +5,6 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,16 @@ import torch
 from bertsmith.artifacts.card import finetuned_card
 from bertsmith.artifacts.directory import save_model, verify_directory
 from bertsmith.errors import ArtifactError, DamagedError, DivergedError, InputError, UsageError
-from bertsmith.files import atomic_file, exclusive, remove_leftovers, write_json
+from bertsmith.files import atomic_file, write_json
 from bertsmith.finetuning.grid import ALONE, GridConfig, LabelledFiles, Trial
-from bertsmith.finetuning.labelled import Data, digests, facts, read_data
+from bertsmith.finetuning.labelled import LabelledData, digests, facts, read_data
 from bertsmith.finetuning.multi import MultiConfig
-from bertsmith.finetuning.objectives import Lesson, Material, check_settings
+from bertsmith.finetuning.objectives import Experiment, TaskData, check_settings
 from bertsmith.finetuning.report import results_table, write_finetune_report
-from bertsmith.finetuning.results import RESULT, read_result
+from bertsmith.finetuning.results import RESULT, Result, read_result
 from bertsmith.finetuning.task_order import shares
 from bertsmith.finetuning.trial import TrialRun
+from bertsmith.finetuning.trial_loss import make_loss
 from bertsmith.machine import choose_device, choose_dtype, environment, keep_pages
 from bertsmith.model.bert import Bert
 from bertsmith.progress import SILENT, Progress
@@ -31,7 +31,7 @@ from bertsmith.tasks.predictor import Predictor
 from bertsmith.tasks.saved import load_task_model, save_task_models, task_values
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
-from bertsmith.training.loggers import TensorBoardLogger
+from bertsmith.training.loggers import recorder
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.precision import apply_precision, task_logits
 from bertsmith.training.run_directory import RunDirectory
@@ -40,17 +40,6 @@ Predictions = Mapping[str, list[Any]]
 """What the model says of each task's dev examples."""
 
 log = logging.getLogger("bertsmith")
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How a trial ended."""
-
-    trial: Trial
-    dev: Mapping[str, float]
-    test: Mapping[str, float] | None
-    steps: int
-    seconds: float
 
 
 def finetune(config: GridConfig, progress: Progress = SILENT) -> Path:
@@ -76,50 +65,43 @@ def finetune(config: GridConfig, progress: Progress = SILENT) -> Path:
 
 
 def _finetune(config: GridConfig, device: torch.device, progress: Progress) -> Path:
-    material, data = _prepare(config, device)
+    experiment = _prepare(config, device)
     directory = RunDirectory(config.out)
     if not directory.config.exists():
-        check_settings(material)
-    with exclusive(config.out):
-        directory.begin(config, {**environment(device, material.dtype), **digests(config)})
+        check_settings(experiment)
+    with directory.begun(config, {**environment(device, experiment.dtype), **digests(config)}, Ranks()):
         if directory.final.exists():
             log.warning("%s is finished already; begin a new run with another --out", directory.path)
             return directory.final
-        remove_leftovers(directory.path)
-        results, predictions = _run_trials(material, data, directory, progress)
-        return _finish(data, directory, results, predictions, material)
+        results, predictions = _run_trials(experiment, directory, progress)
+        return _finish(experiment, directory, results, predictions)
 
 
-def _prepare(config: GridConfig, device: torch.device) -> tuple[Material, dict[str, Data]]:
+def _prepare(config: GridConfig, device: torch.device) -> Experiment:
     """Read everything that a run needs; nothing is written."""
     verify_directory(config.model)
     tokenizer, dtype = Tokenizer.load(config.model), choose_dtype(config.machine.precision, device)
-    data: dict[str, Data] = {}
-    lessons: dict[str, Lesson] = {}
+    data: dict[str, TaskData] = {}
     for name, (files, task) in config.by_task().items():
         own = read_data(files, task)
-        prepared, train = own.task.prepared(own.train, own.dev, config.model, tokenizer, device)
-        data[name] = own = dataclasses.replace(own, task=prepared, train=train)
-        samples = own.task.samples(own.train, tokenizer, labelled=True)
-        training = [sample for of_example in samples for sample in of_example]
-        if not training:
+        task, train = own.task.prepared(own.train, own.dev, config.model, tokenizer, device)
+        samples = [sample for of_example in task.samples(train, tokenizer, labelled=True) for sample in of_example]
+        if not samples:
             raise InputError(f"{files.train} holds nothing to train on")
-        lessons[name] = Lesson(own.task, training, own.dev)
+        data[name] = TaskData(task, train, own.dev, own.test, samples)
     temperature = config.temperature if isinstance(config, MultiConfig) else 1.0
-    material = Material(config, lessons, tokenizer, device, dtype, temperature)
-    _announce(material, data)
-    return material, data
+    experiment = Experiment(config, data, tokenizer, device, dtype, make_loss(config.recipe), temperature)
+    _announce(experiment)
+    return experiment
 
 
-def _announce(material: Material, data: Mapping[str, Data]) -> None:
-    drawn = shares(material.sizes, material.temperature)
+def _announce(experiment: Experiment) -> None:
+    drawn, data = shares(experiment.sizes, experiment.temperature), experiment.data
     tasks = (str(own) if name == ALONE else f"{name}: {own}; {drawn[name]:.1%} of the steps" for name, own in data.items())
-    log.info("%s; %d trial(s)", "\n".join(tasks), len(material.config.trials()))
+    log.info("%s; %d trial(s)", "\n".join(tasks), len(experiment.config.trials()))
 
 
-def _run_trials(
-    material: Material, data: Mapping[str, Data], directory: RunDirectory, progress: Progress
-) -> tuple[list[Result], Predictions | None]:
+def _run_trials(experiment: Experiment, directory: RunDirectory, progress: Progress) -> tuple[list[Result], Predictions | None]:
     """Run the trials that have no result yet; of all, keep the model of the best alone. One that diverges is left out.
 
     Returns:
@@ -130,23 +112,23 @@ def _run_trials(
     """
     results: list[Result] = []
     best_predictions = diverged = None
-    metric = material.main_metric
-    for trial in material.config.trials():
+    metric = experiment.main_metric
+    for trial in experiment.config.trials():
         path = directory.path / "trials" / trial.name
         predictions = None
         if not (path / RESULT).exists():
             try:
-                predictions = _run_trial(material, data, trial, path, results, progress)
+                predictions = _run_trial(experiment, trial, path, results, progress)
             except DivergedError as error:
                 diverged = error
                 log.warning("%s: left out, since %s", trial.name, error)
                 continue
-        results.append(_read_result(path, trial, metric))
+        results.append(_finished(path, metric))
         if best_of(results, metric) is results[-1]:
             best_predictions = predictions
         _tidy(path.parent, results, metric)
         write_finetune_report(directory.path, metric, None)
-        if len(material.config.trials()) > 1:
+        if len(experiment.config.trials()) > 1:
             scores = "  ".join(f"{name} {value:.4f}" for name, value in results[-1].dev.items())
             log.info("%s: %s", trial.name, scores)
     if diverged is not None and not results:
@@ -154,43 +136,33 @@ def _run_trials(
     return results, best_predictions
 
 
-def _run_trial(
-    material: Material,
-    data: Mapping[str, Data],
-    trial: Trial,
-    path: Path,
-    earlier: Sequence[Result],
-    progress: Progress,
-) -> Predictions:
+def _run_trial(experiment: Experiment, trial: Trial, path: Path, earlier: Sequence[Result], progress: Progress) -> Predictions:
     """Run a trial, write its result, and its model if it is the best so far; return its predictions on the dev examples."""
-    loggers = [TensorBoardLogger(path / "tensorboard")] if material.config.record.tensorboard else []
-    run = TrialRun(material, trial, path, loggers, progress)
-    try:
-        place = run.run()
-    finally:
-        for logger in loggers:
-            logger.close()
-    if material.config.patience is not None:
+    directory = RunDirectory(path)
+    with recorder(directory, experiment.config.record, Ranks()) as record:
+        run = TrialRun(experiment, trial, directory, record, progress)
+        state = run.run()
+    if experiment.config.patience is not None:
         run.load_best()
-    predictions = run.dev_predictions()
+    predictions, data = run.dev_predictions(), experiment.data
     tasks = {name: own.task.tuned(own.dev, predictions[name]) for name, own in data.items()}
-    dev = material.scores({name: task.score(data[name].dev, predictions[name]) for name, task in tasks.items()})
+    dev = experiment.scores({name: task.score(data[name].dev, predictions[name]) for name, task in tasks.items()})
     test = {
         name: tasks[name].score(own.test, run.predict(name, own.test)) for name, own in data.items() if own.test is not None
     }
-    metric = material.main_metric
+    metric = experiment.main_metric
     if all(dev[metric] > result.dev[metric] for result in earlier):
         run.save_models(path / "model", tasks)
-    values = dataclasses.asdict(Result(trial, dev, material.scores(test) if test else None, place.step, place.elapsed))
+    values = dataclasses.asdict(Result(trial, dev, experiment.scores(test) if test else None, state.step, state.elapsed))
     write_json(path / RESULT, {"setting": trial.setting, **values})
     return predictions
 
 
-def _read_result(path: Path, trial: Trial, metric: str) -> Result:
-    values = read_result(path)
-    if metric not in values["dev"]:
+def _finished(path: Path, metric: str) -> Result:
+    result = read_result(path)
+    if metric not in result.dev:
         raise DamagedError(f"{path / RESULT} lacks the {metric} on the dev set; remove {path} to run this trial again")
-    return Result(trial, values["dev"], values["test"], values["steps"], values["seconds"])
+    return result
 
 
 def _tidy(trials: Path, results: Sequence[Result], metric: str) -> None:
@@ -208,14 +180,10 @@ def best_of(results: Sequence[Result], metric: str) -> Result:
 
 
 def _finish(
-    data: Mapping[str, Data],
-    directory: RunDirectory,
-    results: Sequence[Result],
-    predictions: Predictions | None,
-    material: Material,
+    experiment: Experiment, directory: RunDirectory, results: Sequence[Result], predictions: Predictions | None
 ) -> Path:
     """Write the best model of each task with its card, its predictions on the dev examples, and the report."""
-    config, metric = material.config, material.main_metric
+    config, metric = experiment.config, experiment.main_metric
     best = best_of(results, metric)
     path = directory.path / "trials" / best.trial.name / "model"
     if not path.exists():
@@ -223,9 +191,9 @@ def _finish(
     reviews = {}
     finished: dict[str, tuple[Task, Bert, str]] = {}
     for name, (files, settings) in config.by_task().items():
-        own = data[name]
+        own = experiment.data[name]
         task, model = load_task_model(path / name, type(settings))
-        found = _predict(task, model, own.dev, material) if predictions is None else predictions[name]
+        found = _predict(task, model, own.dev, experiment) if predictions is None else predictions[name]
         found = [task.apply(prediction) for prediction in found]
         _write_predictions(directory.path / f"dev-predictions{name and f'-{name}'}.jsonl", task, own.dev, found)
         reviews[name] = task.review(own.dev, found)
@@ -242,19 +210,19 @@ def _finish(
     # The last of all, since a run that has it is finished.
     if ALONE in finished:
         task, model, card = finished[ALONE]
-        save_model(model, material.tokenizer, directory.final, card, task_values(task))
+        save_model(model, experiment.tokenizer, directory.final, card, task_values(task))
     else:
-        save_task_models(finished, material.tokenizer, directory.final)
+        save_task_models(finished, experiment.tokenizer, directory.final)
     shutil.rmtree(path)
     return directory.final
 
 
-def _predict(task: Task, model: Bert, examples: Sequence[Any], material: Material) -> list[Any]:
+def _predict(task: Task, model: Bert, examples: Sequence[Any], experiment: Experiment) -> list[Any]:
     """Return a model's predictions, made as those of a trial are."""
-    precision = apply_precision(model.to(material.device), material.device, material.dtype)
+    precision = apply_precision(model.to(experiment.device), experiment.device, experiment.dtype)
     head = precision.compute.task
     assert head is not None
-    predictor = Predictor(task, material.tokenizer, task_logits(precision, material.device), head)
+    predictor = Predictor(task, experiment.tokenizer, task_logits(precision, experiment.device), head)
     return [prediction for _, prediction in predictor.predict(examples)]
 
 
@@ -264,7 +232,7 @@ def _write_predictions(path: Path, task: Task, examples: Sequence[Any], predicti
             file.write(json.dumps(task.record(example, prediction), ensure_ascii=False) + "\n")
 
 
-def _facts(config: GridConfig, files: LabelledFiles, data: Data, best: Result, n_trials: int) -> dict[str, Any]:
+def _facts(config: GridConfig, files: LabelledFiles, data: LabelledData, best: Result, n_trials: int) -> dict[str, Any]:
     trial = best.trial
     return {
         "Started from": config.model.resolve().name,

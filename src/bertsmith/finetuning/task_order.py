@@ -1,4 +1,4 @@
-"""Whose turn each step is: which task's batch, of which samples. A pure function of the seed and the step."""
+"""The task and the samples of every step: a pure function of the seed and the step."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -8,7 +8,7 @@ import numpy as np
 from bertsmith.randomness import key, permutation, uniform
 
 
-class Turn(NamedTuple):
+class TaskBatch(NamedTuple):
     """One step's batch: the name of its task, how many batches this has had before, and the places of the samples."""
 
     task: str
@@ -16,8 +16,8 @@ class Turn(NamedTuple):
     samples: list[int]
 
 
-class Turns:
-    """The turns of a trial, in which every step draws one task.
+class TaskOrder:
+    """The batches of a trial; every step draws one task.
 
     A task of n samples is drawn with a probability in proportion to n^(1/T) at the temperature T: by size at 1, the more
     equally the higher it is (Devlin et al. 2019, multilingual models; Raffel et al. 2020, section 3.5.2). Its samples come in
@@ -39,8 +39,8 @@ class Turns:
         bounds = np.cumsum(list(shares(sizes, temperature).values()))[:-1]
         self._drawn = np.searchsorted(bounds, uniform(key(seed, "turns"), np.arange(self.total_steps)), side="right")
 
-    def beginning(self, step: int) -> Iterator[Turn]:
-        """Yield the turns from ``step`` to the end."""
+    def batches_from(self, step: int) -> Iterator[TaskBatch]:
+        """Yield the batches from ``step`` to the end."""
         names, sizes = list(self._sizes), list(self._sizes.values())
         counts = np.bincount(self._drawn[:step], minlength=len(names)).tolist()
         passes: dict[int, tuple[int, list[list[int]]]] = {}
@@ -49,7 +49,7 @@ class Turns:
             epoch, at = divmod(number, self._n_batches[place])
             if place not in passes or passes[place][0] != epoch:
                 passes[place] = epoch, epoch_batches(sizes[place], self._batch_size, self._seed, epoch)
-            yield Turn(names[place], number, passes[place][1][at])
+            yield TaskBatch(names[place], number, passes[place][1][at])
             counts[place] += 1
 
 

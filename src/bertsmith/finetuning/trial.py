@@ -1,47 +1,38 @@
 """One trial of fine-tuning: from a starting model to a trained one, measured on the way, resumable at any step."""
 
-import logging
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from bertsmith.artifacts.directory import load_model, save_model
+from bertsmith.artifacts.directory import save_model
 from bertsmith.errors import DivergedError, Interrupted
-from bertsmith.files import remove_leftovers
 from bertsmith.finetuning.grid import ALONE, Trial
-from bertsmith.finetuning.objectives import Material, head_of, model_of, rate_shares, starting_model, used_ids
-from bertsmith.finetuning.task_order import Turns
+from bertsmith.finetuning.objectives import Experiment, head_of, model_of, rate_shares, starting_model, used_ids
+from bertsmith.finetuning.task_order import TaskOrder
+from bertsmith.finetuning.trial_loss import StepBatch
 from bertsmith.finetuning.used_embedding import train_used_rows
 from bertsmith.model.bert import Bert
 from bertsmith.progress import Progress
 from bertsmith.signals import collected
-from bertsmith.tasks.predictor import Predictor, pack_samples
+from bertsmith.tasks.predictor import Predictor
 from bertsmith.tasks.saved import task_values
-from bertsmith.tasks.task import Sample, SampleBatch, Task
-from bertsmith.training.checkpoints import Place, newest_whole, remove_damaged, restore, save_checkpoint
-from bertsmith.training.loggers import Logger
-from bertsmith.training.optimiser import make_optimiser
+from bertsmith.tasks.task import Sample, Task
+from bertsmith.training.checkpoints import RunState, resume, save_checkpoint
+from bertsmith.training.loggers import Recorder
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.precision import task_logits
 from bertsmith.training.run_directory import RunDirectory
-from bertsmith.training.schedule import learning_rate
-from bertsmith.training.stepper import Engine
-
-log = logging.getLogger("bertsmith")
+from bertsmith.training.schedule import make_schedule
+from bertsmith.training.stepper import Stepper
 
 
 @dataclass(frozen=True, slots=True)
-class TrialPlace(Place):
-    """The place in a trial: also the best dev score so far, its step, and how many measurements have passed since."""
+class TrialState(RunState):
+    """How far a trial is: also the best dev score so far, its step, and how many measurements have passed since."""
 
     best_score: float = -math.inf
     best_step: int = 0
@@ -51,155 +42,125 @@ class TrialPlace(Place):
 class TrialRun:
     """A trial at work in its directory."""
 
-    def __init__(self, material: Material, trial: Trial, path: Path, loggers: Sequence[Logger], progress: Progress) -> None:
-        self.material, self.trial, self.directory = material, trial, RunDirectory(path)
-        self._loggers, self._progress = loggers, progress
-        self._config = material.config
-        self._turns = Turns(material.sizes, trial.batch_size, trial.seed, trial.epochs, material.temperature)
-        self.total_steps = self._turns.total_steps
+    def __init__(
+        self, experiment: Experiment, trial: Trial, directory: RunDirectory, record: Recorder, progress: Progress
+    ) -> None:
+        self.experiment, self.trial, self.directory = experiment, trial, directory
+        self._record, self._progress = record, progress
+        self._config = experiment.config
+        self._order = TaskOrder(experiment.sizes, trial.batch_size, trial.seed, trial.epochs, experiment.temperature)
+        self.total_steps = self._order.total_steps
         self._measured: dict[str, list[Any]] | None = None
-        recipe = material.config.recipe
-        master = starting_model(material, trial)
-        embedding = train_used_rows(master, used_ids(material))
-        self.engine = Engine(
+        recipe = experiment.config.recipe
+        self._schedule = make_schedule(recipe, trial.learning_rate)
+        master = starting_model(experiment, trial)
+        embedding = train_used_rows(master, used_ids(experiment))
+        self.stepper = Stepper(
             master,
-            partial(make_optimiser, config=material.config.optimisation(trial), share=rate_shares(material, trial, master)),
-            recipe.max_gradient_norm,
+            recipe,
             trial.seed,
             Ranks(),
-            material.device,
-            material.dtype,
-            material.config.machine.compile,
+            experiment.device,
+            experiment.dtype,
+            experiment.config.machine.compile,
+            rate_share=rate_shares(experiment, trial, master),
         )
         if embedding is not None:
-            embedding.decay_with(self.engine.optimiser)
+            embedding.decay_with(self.stepper.optimiser)
 
     @property
     def best(self) -> Path:
         """The model directory with the best weights, of a trial that may stop early."""
         return self.directory.path / "best"
 
-    def run(self) -> TrialPlace:
+    def run(self) -> TrialState:
         """Train to the end of the trial, from its newest checkpoint if there is one, and return where it ended.
 
         Raises:
             Interrupted: a signal came; the checkpoint of the last step is saved.
             DivergedError: the loss became NaN.
         """
-        place = self._resume()
-        saved = place.step
-        config, started = self._config, time.monotonic() - place.elapsed
+        self.directory.path.mkdir(parents=True, exist_ok=True)
+        state = resume(self.directory, self.stepper, TrialState)
+        saved = state.step
+        config, started = self._config, time.monotonic() - state.elapsed
         task = self._progress.task(self.trial.name, self.total_steps, "steps")
         with collected() as signals, task as shown:
-            shown.advance(place.step)
-            turns = self._turns.beginning(place.step)
+            shown.advance(state.step)
+            batches = self._order.batches_from(state.step)
             tokens, since = 0, time.monotonic()
-            while place.step < self.total_steps and not self._is_stale(place):
-                turn = next(turns)
-                lesson = self.material.lessons[turn.task]
-                samples = [lesson.training[index] for index in turn.samples]
-                loss, norm, rate = self._step(place.step, turn.task, samples)
+            while state.step < self.total_steps and not self._is_stale(state):
+                batch = next(batches)
+                data = self.experiment.data[batch.task]
+                samples = [data.samples[index] for index in batch.samples]
+                loss, norm, rate = self._step(state.step, batch.task, samples)
                 tokens += sum(sample.n_tokens for sample in samples)
-                place = replace(place, step=place.step + 1, elapsed=time.monotonic() - started)
+                state = replace(state, step=state.step + 1, elapsed=time.monotonic() - started)
                 shown.advance(1)
-                if (turn.number + 1) % config.record.log_every == 0 or place.step == self.total_steps:
+                if (batch.number + 1) % config.record.log_every == 0 or state.step == self.total_steps:
                     speed, tokens, since = tokens / (time.monotonic() - since), 0, time.monotonic()
                     values = {"loss": loss, "learning_rate": rate, "gradient_norm": norm, "tokens_per_second": speed}
-                    self._log("train", place, {**({} if turn.task == ALONE else {"task": turn.task}), **values})
+                    self._log("train", state, {**({} if batch.task == ALONE else {"task": batch.task}), **values})
                     shown.note(f"loss {loss:.3f}  {speed:,.0f} tokens/s")
-                if place.step % self._evaluation_steps() == 0 or place.step == self.total_steps:
-                    place = self._measure(place)
+                if state.step % self._evaluation_steps() == 0 or state.step == self.total_steps:
+                    state = self._measure(state)
                     tokens, since = 0, time.monotonic()
-                if place.step % config.record.save_every == 0:
-                    self._save(place)
-                    saved = place.step
+                if state.step % config.record.save_every == 0:
+                    self._save(state)
+                    saved = state.step
                 if signals:
-                    if saved < place.step:
-                        self._save(place)
+                    if saved < state.step:
+                        self._save(state)
                     raise Interrupted(
-                        f"stopped after step {place.step} of {self.trial.name}; the same command resumes from there"
+                        f"stopped after step {state.step} of {self.trial.name}; the same command resumes from there"
                     )
-        return place
+        return state
 
     def _evaluation_steps(self) -> int:
-        return self._config.record.evaluate_every or self._turns.epoch_steps
+        return self._config.record.evaluate_every or self._order.epoch_steps
 
-    def _is_stale(self, place: TrialPlace) -> bool:
-        return self._config.patience is not None and place.stale >= self._config.patience
+    def _is_stale(self, state: TrialState) -> bool:
+        return self._config.patience is not None and state.stale >= self._config.patience
 
     def _step(self, step: int, name: str, samples: Sequence[Sample]) -> tuple[float, float, float]:
         """Make a step on a batch of one task and return its loss, the gradient's norm and the learning rate."""
-        task, head = self.material.lessons[name].task, head_of(self.engine.compute, name)
-        n_targets = max(1, sum(task.n_targets(sample) for sample in samples))
-        parts = [samples]
-        if not task.compares_samples:
-            parts = [[samples[index] for index in part] for part in pack_samples(samples, self._config.recipe.batch_tokens)]
-        share_of_loss = partial(self._loss, task, head, n_targets)
-        losses = self._accumulate(step, parts, share_of_loss)
-        if self._config.recipe.fgm:
-            with _adversarial(self.engine.master, self._config.recipe.fgm):
-                self._accumulate(step, parts, share_of_loss)
-        norm, value = self.engine.gather(), torch.stack(losses).sum().item()
+        head = head_of(self.stepper.compute, name)
+        batch = StepBatch.of(self.experiment.data[name].task, head, samples, self._config.recipe.batch_tokens)
+        loss = self.experiment.loss.accumulate(step, self.stepper, batch)
+        norm, value = self.stepper.gather(), loss.item()
         if not (math.isfinite(value) and math.isfinite(norm)):
             raise DivergedError(
                 f"the loss at step {step + 1} of {self.trial.name} is {value:.4g} and the gradient's norm {norm:.4g}: "
                 "training diverged; use a lower --lr or a longer --warmup"
             )
-        rate = learning_rate(self.trial.learning_rate, self._config.recipe.warmup, (step + 0.5) / self.total_steps)
-        self.engine.update(rate)
+        rate = self._schedule.rate((step + 0.5) / self.total_steps)
+        self.stepper.update(rate)
         return value, norm, rate
 
-    def _accumulate(
-        self, step: int, parts: Sequence[Sequence[Sample]], share_of_loss: Callable[[SampleBatch], Tensor]
-    ) -> list[Tensor]:
-        """Add the gradients of the parts of a batch, and return what each adds to the loss."""
-        losses = []
-        for place, part in enumerate(parts):
-            batch = SampleBatch.collate(part).to(self.engine.device)
-            losses.append(self.engine.accumulate(step, place, partial(share_of_loss, batch)))
-        return losses
-
-    def _loss(self, task: Task, head: nn.Module, n_targets: int, batch: SampleBatch) -> Tensor:
-        """Return the batch's share of the loss; with R-Drop that of two passes, and their disagreement."""
-        weight = self._config.recipe.r_drop
-        first, own = self._pass(task, head, batch)
-        if not weight:
-            return own / n_targets
-        second, other = self._pass(task, head, batch)
-        first, second = (task.log_probabilities(logits, batch) for logits in (first, second))
-        disagreement = ((first.exp() - second.exp()) * (first - second)).sum() / 2
-        return ((own + other) / 2 + weight * disagreement) / n_targets
-
-    def _pass(self, task: Task, head: nn.Module, batch: SampleBatch) -> tuple[Tensor, Tensor]:
-        """Return the head's logits and their loss."""
-        logits = self.engine.compute.logits(batch.inputs).task_logits
-        assert logits is not None
-        return logits.float(), task.loss(logits.float(), batch, head)
-
-    def _measure(self, place: TrialPlace) -> TrialPlace:
+    def _measure(self, state: TrialState) -> TrialState:
         """Score the dev examples; keep the weights where the trial may stop early and they are the best so far."""
         self._measured = predictions = self._predict_dev()
         by_task = {}
-        for name, lesson in self.material.lessons.items():
-            tuned = lesson.task.tuned(lesson.dev, predictions[name])
-            by_task[name] = tuned.score(lesson.dev, predictions[name])
-        scores = self.material.scores(by_task)
-        self._log("dev", place, scores)
-        score = scores[self.material.main_metric]
-        if score <= place.best_score:
-            return replace(place, stale=place.stale + 1)
+        for name, data in self.experiment.data.items():
+            tuned = data.task.tuned(data.dev, predictions[name])
+            by_task[name] = tuned.score(data.dev, predictions[name])
+        scores = self.experiment.scores(by_task)
+        self._log("dev", state, scores)
+        score = scores[self.experiment.main_metric]
+        if score <= state.best_score:
+            return replace(state, stale=state.stale + 1)
         if self._config.patience is not None:
-            self._write(self.engine.master, self.best)
-        return replace(place, best_score=score, best_step=place.step, stale=0)
+            self._write(self.stepper.master, self.best)
+        return replace(state, best_score=score, best_step=state.step, stale=0)
 
     def predict(self, name: str, examples: Sequence[Any]) -> list[Any]:
         """Return the model's predictions for examples of a task, made in the precision of training."""
-        head, forward = head_of(self.engine.compute, name), task_logits(self.engine.precision, self.engine.device)
-        predictor = Predictor(self.material.lessons[name].task, self.material.tokenizer, forward, head)
+        head, forward = head_of(self.stepper.compute, name), task_logits(self.stepper.precision, self.stepper.device)
+        predictor = Predictor(self.experiment.data[name].task, self.experiment.tokenizer, forward, head)
         return [prediction for _, prediction in predictor.predict(examples)]
 
     def _predict_dev(self) -> dict[str, list[Any]]:
-        return {name: self.predict(name, lesson.dev) for name, lesson in self.material.lessons.items()}
+        return {name: self.predict(name, data.dev) for name, data in self.experiment.data.items()}
 
     def dev_predictions(self) -> dict[str, list[Any]]:
         """Return the predictions on each task's dev examples when the trial is over: the last measurement's, if it was now."""
@@ -208,55 +169,22 @@ class TrialRun:
     def load_best(self) -> None:
         """Go back to the best weights of a trial that may stop early."""
         self._measured = None
-        self.engine.master.load_state_dict(load_model(self.best, self.engine.master.heads).state_dict())
-        self.engine.publish()
+        self.stepper.load(self.best)
 
     def save_models(self, path: Path, tasks: Mapping[str, Task]) -> None:
         """Write the model of each task into ``path`` by its name, in place of what may be there."""
         shutil.rmtree(path, ignore_errors=True)
         for name, task in tasks.items():
-            self._write(model_of(self.engine.master, name, task), path / name, task)
+            self._write(model_of(self.stepper.master, name, task), path / name, task)
 
     def _write(self, model: Bert, path: Path, task: Task | None = None) -> None:
         """Write a model directory, in place of one that may be there."""
         shutil.rmtree(path, ignore_errors=True)
-        save_model(model, self.material.tokenizer, path, "", None if task is None else task_values(task))
+        save_model(model, self.experiment.tokenizer, path, "", None if task is None else task_values(task))
 
-    def _save(self, place: TrialPlace) -> None:
-        save_checkpoint(self.directory.checkpoints, self.engine, self.material.tokenizer, place, self._config.record.keep)
+    def _save(self, state: TrialState) -> None:
+        save_checkpoint(self.directory.checkpoints, self.stepper, self.experiment.tokenizer, state, self._config.record.keep)
 
-    def _resume(self) -> TrialPlace:
-        """Bring back the newest whole checkpoint, if there is one, and return the place in the trial."""
-        self.directory.path.mkdir(parents=True, exist_ok=True)
-        checkpoint = newest_whole(self.directory.checkpoints)
-        place = restore(checkpoint, self.engine, TrialPlace) if checkpoint else TrialPlace()
-        remove_leftovers(self.directory.path)
-        remove_leftovers(self.directory.checkpoints)
-        remove_damaged(self.directory.checkpoints, place)
-        self.directory.keep_metrics_until(place.step)
-        if checkpoint:
-            log.info("resuming from %s", checkpoint)
-        return place
-
-    def _log(self, kind: str, place: TrialPlace, values: Mapping[str, Any]) -> None:
-        record = {"step": place.step, "epoch": place.step / self._turns.epoch_steps, **values, "seconds": place.elapsed}
-        self.directory.record(kind, record)
-        for logger in self._loggers:
-            logger.log(f"{kind}/{record['task']}" if "task" in record else kind, record)
-
-
-@contextmanager
-def _adversarial(model: Bert, size: float) -> Iterator[None]:
-    """Move the token embeddings by ``size`` in the direction of their gradient while the body runs (Miyato et al. 2017)."""
-    weight = model.encoder.embeddings.token.weight
-    assert weight.grad is not None
-    # The lengthening is bounded for a gradient that is nothing.
-    change = weight.grad * (size / weight.grad.norm().clamp_min(1e-12))
-    before = weight.detach().clone()
-    with torch.no_grad():
-        weight += change
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            weight.copy_(before)
+    def _log(self, kind: str, state: TrialState, values: Mapping[str, Any]) -> None:
+        epoch = state.step / self._order.epoch_steps
+        self._record(kind, {"step": state.step, "epoch": epoch, **values, "seconds": state.elapsed})

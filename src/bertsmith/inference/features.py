@@ -3,23 +3,26 @@
 Dimensions: T tokens of a batch, S tokens of a text, W words of it, L layers that were chosen, D width.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from bertsmith.artifacts.directory import load_model
 from bertsmith.batches.look_ahead import prepared_ahead
-from bertsmith.batches.packing import pack
 from bertsmith.batches.windows import Part, Window, make_windows
-from bertsmith.engine.engine import Engine
+from bertsmith.engine.engine import Engine, Wanted, make_engine
 from bertsmith.errors import DivergedError, UsageError
-from bertsmith.inference.checks import check_length, refuse_single
+from bertsmith.inference.pipeline import Pipeline, check_length, check_text, refuse_single
 from bertsmith.model.heads.pooling import Pooling
 from bertsmith.model.mixing import Layers as Layers
+from bertsmith.tasks.predictor import in_batches
+from bertsmith.tasks.task import Sample, SampleBatch
 from bertsmith.text.tokenizer import Tokenizer
-from bertsmith.types import Encoding, PackedBatch
+from bertsmith.types import Encoding
 
 Floats = npt.NDArray[np.float32]
 OfWords = Literal["first", "last", "mean"]
@@ -76,7 +79,7 @@ class TextFeatures:
         return pooled
 
 
-class FeaturePipeline:
+class FeaturePipeline(Pipeline[str, TextFeatures]):
     """Reads texts of any length and returns the vectors of their tokens.
 
     Args:
@@ -95,25 +98,61 @@ class FeaturePipeline:
     ) -> None:
         if stride is not None and stride < 1:
             raise UsageError(f"stride {stride} is less than one token")
-        self.engine, self.tokenizer, self.layers = engine, tokenizer, layers
+        super().__init__(engine, tokenizer)
+        self.layers = layers
         self._max_length = check_length(engine, max_length)
         self._stride = stride or max(1, self._max_length // 2)
 
-    def __call__(self, texts: Iterable[str]) -> list[TextFeatures]:
-        """Return the features of the texts, in order."""
-        return list(self.stream(texts))
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        layers: str = "-1",
+        *,
+        device: str = "cpu",
+        precision: Wanted = "float32",
+        max_length: int | None = None,
+        stride: int | None = None,
+    ) -> Self:
+        """Open a model directory.
 
-    def stream(self, texts: Iterable[str]) -> Iterator[TextFeatures]:
+        Args:
+            path: Model directory, one of transformers' too.
+            layers: As :meth:`~bertsmith.model.mixing.Layers.parse` reads them, such as ``-1``, ``all`` or ``concat-last-4``.
+            device: As for :func:`bertsmith.pipeline`.
+            precision: As for :func:`bertsmith.pipeline`.
+            max_length: Tokens of a window, [CLS] and [SEP] included; the model's positions unless given.
+            stride: Tokens from the beginning of one window to that of the next; half the window unless given.
+
+        Raises:
+            ArtifactError: no model directory.
+            UsageError: the model has no such layers, or fewer positions; the machine has no such device or precision.
+        """
+        model, tokenizer = load_model(Path(path)), Tokenizer.load(path)
+        chosen = Layers.parse(layers, model.config.n_layers)
+        return cls(make_engine(model, device, precision), tokenizer, chosen, max_length, stride)
+
+    def check(self, value: Any) -> None:
+        """Raise :class:`InputError` for what is no text."""
+        check_text(value)
+
+    def record(self, value: str, prediction: TextFeatures) -> Mapping[str, Any]:
+        """Return the tokens with their vectors (L, D) as one JSON object."""
+        spans = zip(prediction.tokens, prediction.offsets, prediction.layers_LSD.swapaxes(0, 1).tolist(), strict=True)
+        tokens = [{"text": text, "start": start, "end": end, "vectors": of_layers} for text, (start, end), of_layers in spans]
+        return {"text": value, "tokens": tokens}
+
+    def stream(self, inputs: Iterable[str]) -> Iterator[TextFeatures]:
         """Yield features in order; any number of texts in memory for the longest of them and some thousands of tokens.
 
         Raises:
             DivergedError: a vector is NaN or infinite.
         """
-        refuse_single(texts)
+        refuse_single(inputs)
         wanted = min(_BATCHES_AT_ONCE * self.engine.token_budget, _TOKENS_AT_ONCE)
         waiting: list[tuple[Window, _Filling]] = []
         n_tokens = 0
-        for _, encoded in prepared_ahead(_by_characters(texts), 1, self._encoded):
+        for _, encoded in prepared_ahead(_by_characters(inputs), 1, self._encoded):
             for text, encoding, windows in encoded:
                 filling = _Filling.of(text, encoding, windows, self.layers.shape(self.engine.model.config.width))
                 for window in windows:
@@ -137,21 +176,19 @@ class FeaturePipeline:
 
     def _read(self, waiting: "Sequence[tuple[Window, _Filling]]") -> Iterator[TextFeatures]:
         """Compute the windows in batches of similar lengths, and yield the texts that are whole now."""
-        lengths = np.array([len(window.token_ids) for window, _ in waiting], np.int64)
-        order = np.argsort(-lengths, kind="stable")
-        for part in pack(lengths[order], max(self.engine.token_budget, int(lengths.max(initial=0)))):
-            places = order[part]
-            token_ids = np.concatenate([waiting[place][0].token_ids for place in places])
-            batch = PackedBatch.from_arrays(token_ids, np.zeros_like(token_ids), lengths[places])
-            layers_LTD = self.layers.of(self.engine.layers(batch)).cpu().numpy()
-            if not np.isfinite(layers_LTD).all():
-                raise DivergedError("the model's vectors are NaN or infinite, so it cannot be used: take an earlier checkpoint")
-            stops = np.cumsum(lengths[places]).tolist()
-            for place, stop in zip(places.tolist(), stops, strict=True):
-                window, filling = waiting[place]
-                filling.take(window, layers_LTD[:, stop - len(window.token_ids) : stop])
+        samples = [Sample((window,)) for window, _ in waiting]
+        for place, layers_LTD in in_batches(samples, self.engine.token_budget, self._layers):
+            window, filling = waiting[place]
+            filling.take(window, layers_LTD)
         texts = {id(filling): filling for _, filling in waiting}
         yield from (filling.features for filling in texts.values() if not filling.n_missing)
+
+    def _layers(self, batch: SampleBatch) -> list[Floats]:
+        """Return the chosen layers (L, T, D) of each window of a batch."""
+        layers_LTD = self.layers.of(self.engine.layers(batch.inputs)).cpu().numpy()
+        if not np.isfinite(layers_LTD).all():
+            raise DivergedError("the model's vectors are NaN or infinite, so it cannot be used: take an earlier checkpoint")
+        return np.split(layers_LTD, batch.inputs.cu_seqlens[1:-1].numpy(), axis=1)
 
 
 @dataclass(slots=True)

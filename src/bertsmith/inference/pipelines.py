@@ -1,70 +1,88 @@
-"""The pipeline of a model directory's own task.
+"""The pipelines of model directories: blanks, a task's own predictions, vectors.
 
-Dimensions: T tokens of a batch, B sequences of it, n texts, D width.
+Dimensions: B sequences of a batch, n texts, D width.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
 from bertsmith.artifacts.configuration import read_configuration
 from bertsmith.artifacts.directory import TASK, load_model, task_directories, verify_directory
 from bertsmith.artifacts.sentence_modules import MODULES, read_sentence_modules
-from bertsmith.batches.look_ahead import prepared_ahead
-from bertsmith.batches.packing import pack
-from bertsmith.engine.engine import Engine, choose_precision
+from bertsmith.batches.windows import Window
+from bertsmith.engine.engine import Engine, Wanted, make_engine
 from bertsmith.errors import ArtifactError
-from bertsmith.inference.checks import check_length, refuse_single
-from bertsmith.machine import choose_device
+from bertsmith.inference.pipeline import Pipeline, check_length, check_text, refuse_single
 from bertsmith.model.bert import Bert, Heads
-from bertsmith.tasks.embed import Embed
-from bertsmith.tasks.fill import Filled, fill
-from bertsmith.tasks.predictor import Predictor
+from bertsmith.tasks.fill import BlankReader, Filled
+from bertsmith.tasks.predictor import Predictor, predictions
 from bertsmith.tasks.saved import load_task_model
 from bertsmith.tasks.scoring.scores import check_predictions
-from bertsmith.tasks.task import Task
+from bertsmith.tasks.task import Example, Prediction, Sample, SampleBatch, Task
 from bertsmith.text.tokenizer import Tokenizer
-from bertsmith.types import PackedBatch
 
 Floats = npt.NDArray[np.float32]
-Wanted = Literal["auto", "float32", "bf16", "int8"]
-
-_TEXTS_AT_ONCE = 32
-_LOOK_AHEAD = 1024
 
 log = logging.getLogger("bertsmith")
 
 
-class FillPipeline:
-    """Fills the blanks of texts."""
+class FillPipeline(Pipeline[str, Filled]):
+    """Fills the blanks of texts.
+
+    Args:
+        engine: Runs a model with a masked-token head.
+        tokenizer: The model's tokenizer.
+
+    Raises:
+        ArtifactError: the model has no such head, or its vocabulary no mask token.
+    """
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
-        self.engine, self.tokenizer = engine, tokenizer
+        super().__init__(engine, tokenizer)
+        if engine.model.masked_token is None:
+            raise ArtifactError("this model has no masked-token head, so it cannot fill blanks")
+        self._reader(1)
 
-    def __call__(self, texts: Iterable[str], top: int = 5) -> list[Filled]:
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "cpu", precision: Wanted = "float32") -> Self:
+        """Open a model directory; arguments and errors as for :func:`pipeline`."""
+        return cls(make_engine(load_model(Path(path)), device, precision), Tokenizer.load(path))
+
+    def __call__(self, inputs: Iterable[str], top: int = 5) -> list[Filled]:
         """Return each text with the ``top`` likeliest tokens for every ``[MASK]`` in it.
 
         Raises:
             InputError: a text has no ``[MASK]``, or more tokens than the model has positions.
         """
-        return list(self.stream(texts, top))
+        return list(self.stream(inputs, top))
 
-    def stream(self, texts: Iterable[str], top: int = 5) -> Iterator[Filled]:
+    def stream(self, inputs: Iterable[str], top: int = 5) -> Iterator[Filled]:
         """Yield results one after the other; any number of texts in bounded memory."""
-        refuse_single(texts)
-        remaining = iter(texts)
-        while batch := list(islice(remaining, _TEXTS_AT_ONCE)):
-            yield from fill(self.engine.model, self.tokenizer, batch, top)
+        refuse_single(inputs)
+        for _, filled in predictions(self._reader(top), inputs, self.engine.token_budget):
+            yield filled
+
+    def _reader(self, top: int) -> BlankReader:
+        return BlankReader(self.engine.token_logits, self.tokenizer, self.engine.model.config.max_positions, top)
+
+    def check(self, value: Any) -> None:
+        """Raise :class:`InputError` for what is no text, has no ``[MASK]`` or too many tokens."""
+        check_text(value)
+        self._reader(1).samples([value])
+
+    def record(self, value: str, prediction: Filled) -> Mapping[str, Any]:  # noqa: ARG002
+        """Return the text and its blanks as one JSON object."""
+        return asdict(prediction)
 
 
-class TaskPipeline:
+class TaskPipeline(Pipeline[Any, Prediction], Generic[Example, Prediction]):
     """Answers for a fine-tuned task: typed predictions for texts, pairs, lists of words or whatever the task takes.
 
     Args:
@@ -73,31 +91,45 @@ class TaskPipeline:
         engine: Runs its model.
     """
 
-    def __init__(self, task: Task, tokenizer: Tokenizer, engine: Engine) -> None:
-        self.task, self.tokenizer, self.engine = task, tokenizer, engine
+    def __init__(self, task: Task[Example, Prediction], tokenizer: Tokenizer, engine: Engine) -> None:
+        super().__init__(engine, tokenizer)
+        self.task = task
         assert engine.model.task is not None
         self._predictor = Predictor(task, tokenizer, engine.logits, engine.model.task, engine.token_budget)
 
-    def __call__(self, inputs: Iterable[Any]) -> list[Any]:
-        """Return a prediction for each input, in order.
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        kind: type[Task[Example, Prediction]] | None = None,
+        *,
+        device: str = "cpu",
+        precision: Wanted = "float32",
+    ) -> "TaskPipeline[Example, Prediction]":
+        """Open the directory of a fine-tuned model; arguments and errors as for :func:`pipeline`."""
+        task, model = load_task_model(Path(path), kind)
+        return cls(task, Tokenizer.load(path), make_engine(model, device, precision))
 
-        Raises:
-            InputError: an input is not what the task takes.
-        """
-        return list(self.stream(inputs))
-
-    def stream(self, inputs: Iterable[Any]) -> Iterator[Any]:
+    def stream(self, inputs: Iterable[Any]) -> Iterator[Prediction]:
         """Yield predictions in order; any number of inputs in bounded memory."""
         refuse_single(inputs)
         for _, prediction in self.predict(self.task.example(value) for value in inputs):
             yield prediction
 
-    def predict(self, examples: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    def predict(self, examples: Iterable[Example]) -> Iterator[tuple[Example, Prediction]]:
         """Yield the task's own examples, as it reads them from a file, each with its prediction."""
         return self._predictor.predict(examples)
 
+    def check(self, value: Any) -> None:
+        """Raise :class:`InputError` for what the task does not take."""
+        self.task.example(value)
 
-class VectorPipeline:
+    def record(self, value: Any, prediction: Prediction) -> Mapping[str, Any]:
+        """Return a prediction as one JSON object, the one that ``bertsmith predict`` writes."""
+        return self.task.record(self.task.example(value), prediction)
+
+
+class VectorPipeline(Pipeline[str, Floats]):
     """Turns texts into vectors.
 
     Args:
@@ -109,50 +141,88 @@ class VectorPipeline:
         UsageError: the model has fewer positions.
     """
 
+    look_ahead = 1024
+
     def __init__(self, engine: Engine, tokenizer: Tokenizer, max_length: int | None = None) -> None:
-        self.engine, self.tokenizer = engine, tokenizer
+        super().__init__(engine, tokenizer)
         self.max_length = check_length(engine, max_length)
         self.warns_of_cuts = True
+
+    @classmethod
+    def load(
+        cls, path: str | Path, *, device: str = "cpu", precision: Wanted = "float32", max_length: int | None = None
+    ) -> Self:
+        """Open the encoder of any model directory.
+
+        A directory of sentence-transformers says itself how a vector is made; of another, it is the mean of the hidden states
+        of all tokens, ``[CLS]`` and ``[SEP]`` too. Arguments and errors as for :func:`pipeline`.
+
+        Raises:
+            ArtifactError: the directory is of sentence-transformers, and has a part that bertsmith does not compute.
+        """
+        path = Path(path)
+        verify_directory(path)
+        vectors, own_length = read_sentence_modules(path)
+        engine = make_engine(load_model(path, Heads(task=vectors)), device, precision)
+        pipe = cls(engine, Tokenizer.load(path), max_length or own_length)
+        pipe.warns_of_cuts = max_length is None  # who chooses a length knows of it
+        return pipe
 
     @property
     def width(self) -> int:
         """D, the number of figures of a vector."""
         return self.engine.model.config.width
 
-    def __call__(self, texts: Iterable[str]) -> Floats:
+    def __call__(self, inputs: Iterable[str]) -> Floats:  # type: ignore[override]  # rows of one array in place of a list
         """Return the vectors (n, D) of the texts, in order."""
-        vectors = list(self.stream(texts))
+        vectors = list(self.stream(inputs))
         return np.stack(vectors) if vectors else np.zeros((0, self.width), np.float32)
 
-    def stream(self, texts: Iterable[str]) -> Iterator[Floats]:
+    def stream(self, inputs: Iterable[str]) -> Iterator[Floats]:
         """Yield the vectors (D,) in order; any number of texts in bounded memory.
 
         Raises:
             DivergedError: the model says what is no number.
         """
-        refuse_single(texts)
-        for _, sequences in prepared_ahead(texts, _LOOK_AHEAD, self._sequences):
-            yield from self._vectors(sequences)
+        refuse_single(inputs)
+        for _, vector in predictions(self, inputs, self.engine.token_budget):
+            yield vector
 
-    def _sequences(self, texts: Sequence[str]) -> list[list[int]]:
-        token_ids, room = self.tokenizer.token_ids(texts), self.max_length - 2
+    def check(self, value: Any) -> None:
+        """Raise :class:`InputError` for what is no text."""
+        check_text(value)
+
+    def record(self, value: str, prediction: Floats) -> Mapping[str, Any]:
+        """Return the text and its vector as one JSON object."""
+        return {"text": value, "vector": prediction.tolist()}
+
+    def samples(self, items: Sequence[str]) -> list[list[Sample]]:
+        """Return each text, cut to what is read of it, as one sample."""
+        token_ids, room = self.tokenizer.token_ids(items), self.max_length - 2
         if self.warns_of_cuts and any(len(ids) > room for ids in token_ids):
             log.warning("texts of more than %d tokens are cut to what the model reads", self.max_length)
             self.warns_of_cuts = False
-        return [[self.tokenizer.cls_id, *ids[:room], self.tokenizer.sep_id] for ids in token_ids]
+        return [[self._sample(ids[:room])] for ids in token_ids]
 
-    def _vectors(self, sequences: Sequence[Sequence[int]]) -> Floats:
-        """Return (n, D), computed in batches of similar lengths."""
-        lengths = np.array([len(sequence) for sequence in sequences])
-        order = np.argsort(-lengths, kind="stable")
-        vectors = np.empty((len(sequences), self.width), np.float32)
-        for part in pack(lengths[order], max(self.engine.token_budget, int(lengths.max()))):
-            places = order[part]
-            token_ids = np.concatenate([sequences[place] for place in places])
-            batch = PackedBatch.from_arrays(token_ids, np.zeros_like(token_ids), lengths[places])
-            vectors[places] = self.engine.logits(batch).cpu().numpy()
-        check_predictions(vectors, vectors)
-        return vectors
+    def _sample(self, inner: list[int]) -> Sample:
+        token_ids = np.array([self.tokenizer.cls_id, *inner, self.tokenizer.sep_id])
+        n_inner = len(inner)
+        return Sample((Window(token_ids, np.zeros_like(token_ids), 0, n_inner, 1, (0, n_inner)),))
+
+    def outputs(self, batch: SampleBatch) -> Floats:
+        """Return the vectors (B, D) of a batch."""
+        vectors_BD: Floats = self.engine.logits(batch.inputs).cpu().numpy()
+        check_predictions(vectors_BD, vectors_BD)
+        return vectors_BD
+
+    def decode(
+        self,
+        items: Sequence[str],  # noqa: ARG002
+        samples: Sequence[Sequence[Sample]],  # noqa: ARG002
+        outputs: Sequence[Sequence[Floats]],
+    ) -> list[Floats]:
+        """Return the vector of each text."""
+        return [vector for (vector,) in outputs]
 
 
 def pipeline(
@@ -162,7 +232,7 @@ def pipeline(
     device: str = "cpu",
     precision: Wanted = "float32",
     max_length: int | None = None,
-) -> FillPipeline | TaskPipeline | VectorPipeline:
+) -> Pipeline[Any, Any]:
     """Return the pipeline for what the directory's model was trained for.
 
     Args:
@@ -187,37 +257,15 @@ def pipeline(
     _, heads = read_configuration(path)
     has_task_head = heads is not None and heads.task is not None
     if task is None and not has_task_head and (path / MODULES).exists():
-        return vector_pipeline(path, device=device, precision=precision, max_length=max_length)
+        return VectorPipeline.load(path, device=device, precision=precision, max_length=max_length)
     if task is not None or has_task_head or (path / TASK).exists():
-        return task_pipeline(path, task, device, precision)
+        return TaskPipeline.load(path, task, device=device, precision=precision)
     heads = heads or load_model(path).heads  # where no architecture is named, the tensors tell
     if heads.masked_token:
-        chosen = choose_device(device, 0)
-        engine = Engine(load_model(path), chosen, choose_precision(precision, chosen))
-        return FillPipeline(engine, Tokenizer.load(path))
+        return FillPipeline.load(path, device=device, precision=precision)
     if heads.next_sentence:
         raise ArtifactError(f"{path} holds a model with a next-sentence head alone, for which there is no pipeline")
-    return vector_pipeline(path, device=device, precision=precision, max_length=max_length)
-
-
-def vector_pipeline(
-    path: str | Path, *, device: str = "cpu", precision: Wanted = "float32", max_length: int | None = None
-) -> VectorPipeline:
-    """Return what makes vectors of texts with the encoder of any model directory.
-
-    A directory of sentence-transformers says itself how; of another, a vector is the mean of the hidden states of all tokens,
-    ``[CLS]`` and ``[SEP]`` too. Arguments and errors as for :func:`pipeline`.
-
-    Raises:
-        ArtifactError: the directory is of sentence-transformers, and has a part that bertsmith does not compute.
-    """
-    path, chosen = Path(path), choose_device(device, 0)
-    verify_directory(path)
-    vectors, own_length = read_sentence_modules(path)
-    model, tokenizer = load_model(path, Heads(task=vectors)), Tokenizer.load(path)
-    pipe = VectorPipeline(Engine(model, chosen, choose_precision(precision, chosen)), tokenizer, max_length or own_length)
-    pipe.warns_of_cuts = max_length is None  # who chooses a length knows of it
-    return pipe
+    return VectorPipeline.load(path, device=device, precision=precision, max_length=max_length)
 
 
 def pipelines(
@@ -237,36 +285,25 @@ def pipelines(
         ArtifactError: no such directory.
         UsageError: as for :func:`pipeline`.
     """
-    chosen = choose_device(device, 0)
-    wanted = choose_precision(precision, chosen)
     found: dict[str, TaskPipeline | VectorPipeline] = {}
     engines: list[tuple[Bert, Engine]] = []
     for name, directory in task_directories(Path(path)).items():
         task, model = load_task_model(directory)
         assert model.task is not None and model.heads.task is not None
-        shared = next((engine for other, engine in engines if _equal(other.encoder, model.encoder)), None)
+        shared = next((engine for other, engine in engines if _equal_encoders(other, model)), None)
         if shared is None:
-            engine = Engine(model, chosen, wanted)
+            engine = make_engine(model, device, precision)
             engines.append((model, engine))
         else:
             engine = shared.with_task(model.heads.task, model.task)
         tokenizer = Tokenizer.load(directory)
-        is_vectors = isinstance(task, Embed)
-        found[name] = (
-            VectorPipeline(engine, tokenizer, task.max_length) if is_vectors else TaskPipeline(task, tokenizer, engine)
-        )
+        if task.gives_vectors:
+            found[name] = VectorPipeline(engine, tokenizer, task.max_length)
+        else:
+            found[name] = TaskPipeline(task, tokenizer, engine)
     return found
 
 
-def _equal(one: nn.Module, other: nn.Module) -> bool:
-    tensors, others = one.state_dict(), other.state_dict()
+def _equal_encoders(one: Bert, other: Bert) -> bool:
+    tensors, others = (model.get_submodule("encoder").state_dict() for model in (one, other))
     return tensors.keys() == others.keys() and all(torch.equal(tensor.cpu(), others[name]) for name, tensor in tensors.items())
-
-
-def task_pipeline(
-    path: Path, kind: type[Task] | None = None, device: str = "cpu", precision: Wanted = "float32"
-) -> TaskPipeline:
-    """Return the pipeline of a fine-tuned model; arguments and errors as for :func:`pipeline`."""
-    chosen = choose_device(device, 0)
-    task, model = load_task_model(path, kind)
-    return TaskPipeline(task, Tokenizer.load(path), Engine(model, chosen, choose_precision(precision, chosen)))

@@ -39,6 +39,17 @@ def _as_number(value: float | None) -> float | None:
     return None if value is None else float(_as_list(np.array([value]))[0])
 
 
+def _six_digits(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _six_digits(one) for name, one in value.items()}
+        case list():
+            return [_six_digits(one) for one in value]
+        case float():
+            return _as_number(value)
+    return value
+
+
 def _finite(values: Floats) -> Floats:
     if not np.isfinite(values).all():
         raise ValueError("not a finite number")
@@ -70,6 +81,9 @@ Grid = Annotated[Floats, _serialised(_as_grid), pydantic.WithJsonSchema(_GRID_SC
 """An array that travels as a grid."""
 Number = Annotated[float, _serialised(_as_number), pydantic.WithJsonSchema({"type": "number"})]
 """A number that travels with six digits."""
+
+ROUNDED = pydantic.WrapSerializer(lambda value, as_plain: _six_digits(as_plain(value)))
+"""Annotates what others than the page made: its numbers travel with six digits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from bertsmith.errors import Refusal
 from bertsmith.files import atomic_file
 from bertsmith.inspection.export_requests import all_questions
 from bertsmith.inspection.gallery import Gallery, Models
 from bertsmith.inspection.page_files import page_files
-from bertsmith.inspection.refusal import Refusal
 from bertsmith.inspection.requests import checked
 from bertsmith.inspection.views import VIEWS, as_json
 from bertsmith.progress import SILENT, Progress

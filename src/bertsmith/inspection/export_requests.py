@@ -91,11 +91,12 @@ def _of_examples(gallery: Gallery, text: dict[str, Any]) -> Iterator[Question]:
 def _of_targets(gallery: Gallery, text: dict[str, Any]) -> Iterator[Question]:
     """Yield attributions and ablations."""
     subject = gallery.subject(text["model"])
-    kind = None if subject.pipeline is None else subject.pipeline.task.kind
-    asks_position = kind in (None, "tag")
+    task = None if subject.pipeline is None else subject.pipeline.task
     positions = _positions(gallery, text, _MOST_TRACED)
-    places: list[dict[str, Any]] = [{"position": position} for position in positions] if asks_position else [{}]
-    labels = list(getattr(None if subject.pipeline is None else subject.pipeline.task, "labels", ()))[:_MOST_CLASSES]
+    places: list[dict[str, Any]] = (
+        [{"position": position} for position in positions] if task is None or task.explains == "token" else [{}]
+    )
+    labels = () if task is None else task.classes[:_MOST_CLASSES]
     targets = [{}, *({"target": label} for label in labels)]
     for place in places:
         for target in targets:
@@ -106,5 +107,5 @@ def _of_targets(gallery: Gallery, text: dict[str, Any]) -> Iterator[Question]:
             yield "ablation", {**text, "target": "token", "position": position}
     if subject.model.next_sentence is not None and "pair" in text:
         yield "ablation", {**text, "target": "next-sentence"}
-    if kind in ("classify", "multilabel", "regress"):
+    if task is not None and task.explains == "sequence":
         yield "ablation", {**text, "target": "task"}

@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Literal
 
 from bertsmith.artifacts.directory import verify_directory
-from bertsmith.errors import ArtifactError
+from bertsmith.errors import ArtifactError, Refusal
 from bertsmith.inspection.arrays import GRID_SIDE
 from bertsmith.inspection.cache import Cache
 from bertsmith.inspection.figures.ablation import MOST_ABLATED
 from bertsmith.inspection.figures.attribution import MOST_ATTRIBUTED, has_captum
 from bertsmith.inspection.figures.prediction import MOST_SCORED
 from bertsmith.inspection.figures.similarity import MOST_PROJECTED
-from bertsmith.inspection.refusal import Refusal
 from bertsmith.inspection.requests import LIMITS, TextRequest, checked
 from bertsmith.inspection.subject import Reading, Subject
-from bertsmith.inspection.suggestions import EXAMPLES, Examples
+from bertsmith.inspection.suggestions import SUGGESTIONS, Suggestions
+from bertsmith.tasks.task import Explains, Task
 from bertsmith.training.checkpoints import checkpoints
 from bertsmith.training.run_directory import RunDirectory
 
@@ -26,10 +26,11 @@ _CHECKPOINTS_LOADED = 3
 
 @dataclass(frozen=True, slots=True)
 class TaskDescription:
-    """What a model was fine-tuned for."""
+    """What a model was fine-tuned for, and which scores of it are explained."""
 
     kind: str
     labels: list[str]
+    explains: Explains | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class Models:
 
     models: list[Description]
     start: Start
-    examples: Examples
+    examples: Suggestions
     limits: dict[str, int]
     is_export: bool
     version: int = 1
@@ -115,13 +116,13 @@ class Gallery:
         self._readings: Cache[Reading] = Cache(_CACHED_BYTES, self._weight)
 
     @classmethod
-    def open(cls, paths: list[Path], start: Start) -> "Gallery":
-        """Load model directories or the models of runs; errors as for :func:`bertsmith.load`."""
+    def open(cls, paths: list[Path], start: Start, kind: type[Task] | None = None) -> "Gallery":
+        """Load model directories or the models of runs, as :meth:`Subject.load` does."""
         found = [model_and_checkpoints(path) for path in paths]
         names = [path.name or str(path) for path in paths]
         if len(set(names)) < len(names):
             names = [str(path) for path in paths]
-        subjects = [Subject.load(model) for model, _ in found]
+        subjects = [Subject.load(model, kind) for model, _ in found]
         return cls(list(zip(names, subjects, strict=True)), [run for _, run in found], start)
 
     def thinned(self, most: int) -> "Gallery":
@@ -175,7 +176,7 @@ class Gallery:
             "ablation_tokens": MOST_ABLATED,
             "attribution_tokens": MOST_ATTRIBUTED,
         }
-        return Models(described, self._start, EXAMPLES, limits, is_export)
+        return Models(described, self._start, SUGGESTIONS, limits, is_export)
 
     def _describe(
         self, name: str, label: str, role: Literal["model", "checkpoint"], of: str | None, step: int | None
@@ -198,7 +199,7 @@ class Gallery:
             n_parameters=sum(parameter.numel() for parameter in subject.model.parameters()),
             lowercase=tokenizer.lowercase,
             mask_token=None if tokenizer.mask_id is None else tokenizer.tokens[tokenizer.mask_id],
-            task=None if task is None else TaskDescription(task.kind, list(getattr(task, "labels", ()))),
+            task=None if task is None else TaskDescription(task.kind, list(task.classes), task.explains),
             missing=self._missing(subject, of or name),
         )
 
@@ -216,7 +217,7 @@ class Gallery:
             found["next-sentence"] = Missing("no_next_sentence_head", "this model has no next-sentence head")
         if pipeline is None:
             found["task"] = Missing("no_task_head", "this model was not fine-tuned for a task")
-        has_target = "predict" not in found if pipeline is None else pipeline.task.kind != "choose"
+        has_target = "predict" not in found if pipeline is None else pipeline.task.explains is not None
         if not has_target:
             found["attribution"] = Missing(
                 "no_target", "this model has no score of one text that could be traced to its tokens"

@@ -11,6 +11,7 @@ from bertsmith.inspection.export import exported
 from bertsmith.inspection.gallery import Gallery, Start, model_and_checkpoints
 from bertsmith.inspection.subject import Subject
 from bertsmith.model.bert import Bert
+from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
 
 
@@ -44,6 +45,7 @@ def inspect(
     *,
     other: str | Path | Bert | None = None,
     tokenizer: Tokenizer | None = None,
+    task: type[Task] | None = None,
     height: int = 720,
 ) -> Page:
     """Return a page that shows what a model does with a text: in a notebook it is shown.
@@ -54,6 +56,7 @@ def inspect(
         pair: A second text, as the model's second segment.
         other: A second model to compare with, given as the first is.
         tokenizer: That of the models given loaded.
+        task: The class of the task, where it is one of your own.
         height: Of the frame in a notebook, in pixels.
 
     Raises:
@@ -63,13 +66,13 @@ def inspect(
     """
     start, wanted = Start(text, pair), [model] if other is None else [model, other]
     if not any(isinstance(one, Bert) for one in wanted):
-        return Page(exported(Gallery.open([Path(str(one)) for one in wanted], start)), height)
+        return Page(exported(Gallery.open([Path(str(one)) for one in wanted], start, task)), height)
     subjects: list[tuple[str, Subject]] = []
     runs: list[list[Path]] = []
     for letter, one in zip("AB", wanted, strict=False):
         if not isinstance(one, Bert):
             path, checkpoints = model_and_checkpoints(Path(one))
-            subjects.append((Path(one).name, Subject.load(path)))
+            subjects.append((Path(one).name, Subject.load(path, task)))
             runs.append(checkpoints)
         elif tokenizer is None:
             raise UsageError("a loaded model needs its tokenizer: inspect(model, text, tokenizer=tok)")

@@ -7,9 +7,9 @@ from typing import Annotated, Any, TypeVar
 import pydantic
 from pydantic_core import PydanticCustomError
 
+from bertsmith.errors import Refusal
 from bertsmith.inspection.figures.ablation import Target
 from bertsmith.inspection.figures.attribution import Method
-from bertsmith.inspection.refusal import Refusal
 
 MOST_CHARACTERS, MOST_CHARACTERS_OF_CONTEXT = 20_000, 2_000
 MOST_TEXTS, MOST_SENTENCES, MOST_CHOICES, MOST_OFF = 16, 64, 10, 200

@@ -21,11 +21,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 import bertsmith
-from bertsmith.errors import BertsmithError, UsageError
+from bertsmith.errors import BertsmithError, Refusal, UsageError
 from bertsmith.inspection.cache import Cache
+from bertsmith.inspection.cancelling import Cancelled, IsCancelled
 from bertsmith.inspection.gallery import Gallery, Models
 from bertsmith.inspection.page_files import MEDIA_TYPES, page_files
-from bertsmith.inspection.refusal import Cancelled, IsCancelled, Refusal
 from bertsmith.inspection.requests import refusal_of
 from bertsmith.inspection.views import VIEWS, View, as_json
 

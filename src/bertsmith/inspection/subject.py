@@ -11,16 +11,18 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bertsmith.artifacts.configuration import read_configuration
 from bertsmith.artifacts.directory import TASK, load_model
-from bertsmith.engine.engine import Engine
+from bertsmith.engine.engine import make_engine
+from bertsmith.errors import Refusal
 from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.inspection.arrays import Floats
-from bertsmith.inspection.refusal import Cancelled, IsCancelled, Refusal, never
+from bertsmith.inspection.cancelling import Cancelled, IsCancelled, never
 from bertsmith.model.bert import Bert
-from bertsmith.tasks.embed import Embed
 from bertsmith.tasks.saved import load_task_model
+from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.types import Encoding, PackedBatch
 
@@ -38,21 +40,29 @@ class Subject:
     pipeline: TaskPipeline | None
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Load a model directory; errors as for :func:`bertsmith.load`."""
+    def load(cls, path: Path, kind: type[Task] | None = None) -> Self:
+        """Load a model directory, with the class of its task where that is one of one's own; errors as for
+        :func:`bertsmith.load`."""
         _, heads = read_configuration(path)
         if not (path / TASK).exists() and (heads is None or heads.task is None):
             return cls.of(load_model(path), Tokenizer.load(path))
-        task, model = load_task_model(path)
+        task, model = load_task_model(path, kind)
         subject = cls.of(model, tokenizer := Tokenizer.load(path))
-        if isinstance(task, Embed):  # whose answers are but the hidden states, pooled
+        if task.gives_vectors:  # which are but the hidden states, pooled
             return subject
-        return cls(subject.model, tokenizer, TaskPipeline(task, tokenizer, Engine(model, torch.device("cpu"), "float32")))
+        return cls(subject.model, tokenizer, TaskPipeline(task, tokenizer, make_engine(model)))
 
     @classmethod
     def of(cls, model: Bert, tokenizer: Tokenizer) -> Self:
         """Take a model that is loaded already; it is put into evaluation mode, and gets no gradients any more."""
         return cls(model.eval().requires_grad_(False), tokenizer, None)
+
+    @property
+    def tuned(self) -> TaskPipeline:
+        """The pipeline; :class:`Refusal` where there is none."""
+        if self.pipeline is None:
+            raise Refusal("missing", "this model was not fine-tuned for a task", view="task")
+        return self.pipeline
 
     @property
     def n_layers(self) -> int:
@@ -78,8 +88,8 @@ class Subject:
 
     def _room(self) -> int:
         """Return the most tokens that the model has positions, and the page memory for the attention, for."""
-        config = self.model.config
-        return min(config.max_positions, math.isqrt(_ATTENTION_BYTES // (4 * config.n_layers * config.n_heads)))
+        n_heads = sum(layer.attention.n_heads for layer in self.model.encoder.layers)
+        return min(self.model.config.max_positions, math.isqrt(_ATTENTION_BYTES // (4 * n_heads)))
 
     def read(self, text: str, pair: str | None = None) -> "Reading":
         """Return what the model makes of a text or a pair."""
@@ -147,6 +157,14 @@ class Reading:
     def batch(self) -> PackedBatch:
         """Return the sequence as a batch of one."""
         return PackedBatch.from_encodings([self.encoding])
+
+    def scores(self) -> Tensor:
+        """Return what the head of the model's task says of the sequence, (1, C) or (T, C)."""
+        head = self.subject.model.task
+        assert head is not None
+        with torch.inference_mode():
+            scores: Tensor = head(torch.from_numpy(self.layers[-1]), self.batch())
+        return scores
 
     def check_position(self, position: int) -> None:
         """Raise :class:`Refusal` unless there is a token at ``position``."""

@@ -15,7 +15,7 @@ class WordExample:
 
 
 @dataclass(frozen=True, slots=True)
-class Examples:
+class Suggestions:
     """Words in context, and sentences to find neighbours in and to compare models over."""
 
     context: list[WordExample]
@@ -24,7 +24,7 @@ class Examples:
 
 START = "The children sat down on the bank of the river and watched the boats."
 
-EXAMPLES = Examples(
+SUGGESTIONS = Suggestions(
     context=[
         WordExample(
             word="bank",

@@ -3,18 +3,21 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
 from pydantic_core import PydanticSerializationError
 
+from bertsmith.errors import Refusal
+from bertsmith.inspection.arrays import ROUNDED
+from bertsmith.inspection.cancelling import IsCancelled, never
 from bertsmith.inspection.figures import attention_maps, similarity
 from bertsmith.inspection.figures.ablation import Ablated, Ablation, ablate, ablation
 from bertsmith.inspection.figures.attribution import Attribution, attribution
 from bertsmith.inspection.figures.comparison import Alignment, Comparison, alignment, compare
-from bertsmith.inspection.figures.finetuned import TaskAnswer, task_answer
+from bertsmith.inspection.figures.finetuned import task_answer
 from bertsmith.inspection.figures.prediction import (
-    NextSentence,
+    NextSentencePrediction,
     Prediction,
     PseudoPerplexity,
     next_sentence,
@@ -23,7 +26,6 @@ from bertsmith.inspection.figures.prediction import (
 )
 from bertsmith.inspection.figures.tokens import Input, Masked, input_of, masking
 from bertsmith.inspection.gallery import Gallery
-from bertsmith.inspection.refusal import IsCancelled, Refusal, never
 from bertsmith.inspection.requests import (
     AblateRequest,
     AblationRequest,
@@ -42,6 +44,7 @@ from bertsmith.inspection.requests import (
     TextRequest,
 )
 from bertsmith.inspection.subject import Reading
+from bertsmith.tasks.shown import Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ VIEWS: dict[str, View] = {
     ),
     "heads": View(
         TextRequest,
-        attention_maps.Heads,
+        attention_maps.HeadSummaries,
         "What each head does, in numbers and a word",
         False,
         _on_text(lambda it, _a, _c: attention_maps.head_summaries(it)),
@@ -171,7 +174,7 @@ VIEWS: dict[str, View] = {
     ),
     "next-sentence": View(
         TextRequest,
-        NextSentence,
+        NextSentencePrediction,
         "Whether the second text follows the first",
         False,
         _on_text(lambda it, _a, _c: next_sentence(it)),
@@ -192,7 +195,7 @@ VIEWS: dict[str, View] = {
     ),
     "task": View(
         TaskRequest,
-        TaskAnswer,
+        Annotated[Shown, ROUNDED],
         "What a fine-tuned model answers",
         True,  # it reads all of a long passage
         _on_text(lambda it, asked, _: task_answer(it, asked.choices)),

@@ -7,17 +7,17 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
 from bertsmith.model.dropout import Dropout
-from bertsmith.model.encoder import Encoder
+from bertsmith.model.encoder import Encoder, TextEncoder
 from bertsmith.model.heads.crf import ConditionalRandomField
 from bertsmith.model.heads.pooling import Pooler
 from bertsmith.model.heads.pretraining import MaskedTokenHead, NextSentenceHead
+from bertsmith.model.heads.scoring_head import ScoringHead, TaskHead
 from bertsmith.model.layer import SelfAttention
 from bertsmith.model.model_config import ModelConfig
 from bertsmith.types import PackedBatch
@@ -45,14 +45,6 @@ class BertOutput:
     task_logits: Tensor | None = None
 
 
-@runtime_checkable
-class TaskHead(Protocol):
-    """Describes the head of a fine-tuned task; comparable, so that two models can be told apart by it."""
-
-    def build(self, config: ModelConfig) -> nn.Module:
-        """Return the head: a module from (hidden (T, D), batch) to scores of sequences (B, C) or tokens (T, C)."""
-
-
 @dataclass(frozen=True, slots=True)
 class Heads:
     """Which heads a BERT carries."""
@@ -69,6 +61,8 @@ MASKED_TOKEN = Heads(masked_token=True)
 
 class Bert(nn.Module):
     """An encoder and its heads."""
+
+    encoder: TextEncoder
 
     def __init__(self, config: ModelConfig, heads: Heads) -> None:
         super().__init__()
@@ -97,7 +91,7 @@ class Bert(nn.Module):
         With a masked-token head ``positions`` are needed.
         """
         n_sequences, firsts_B = batch.n_sequences, batch.cu_seqlens[:-1].long()
-        reads_tokens = self.task is not None and not getattr(self.task, "reads_first_token_only", False)
+        reads_tokens = self.task is not None and self.task.reads == "all tokens"
         if reads_tokens or (self.masked_token is not None and positions is None):
             return self.forward(batch, positions=positions)
         rows_R = firsts_B if positions is None else torch.cat([firsts_B, positions])
@@ -119,7 +113,7 @@ class Bert(nn.Module):
         want_attention: bool = False,
     ) -> BertOutput:
         """Encode the batch and apply the heads; the masked-token head at ``positions`` (all T when None)."""
-        encoded = self.encoder(batch, want_layers, want_attention)
+        encoded = self.encoder(batch, want_layers=want_layers, want_attention=want_attention)
         hidden_TD = encoded.hidden
         token_logits_MV = None
         if self.masked_token is not None:
@@ -155,7 +149,7 @@ def uninitialised(config: ModelConfig, heads: Heads) -> Bert:
     return model
 
 
-def with_task(model: Bert, described: TaskHead, head: nn.Module) -> Bert:
+def with_task(model: Bert, described: TaskHead, head: ScoringHead) -> Bert:
     """Return a model of the same encoder, whose weights it shares, with another task's head in place of its own."""
     sibling = copy.deepcopy(model, memo={id(model.encoder): model.encoder, id(model.task): head})
     sibling.heads = Heads(task=described)
@@ -183,7 +177,7 @@ def initialise(model: Bert, seed: int) -> None:
 
 def initialise_heads(model: Bert, seed: int) -> None:
     """Draw the weights of all heads as :func:`initialise` does, and leave the encoder's as they are."""
-    _initialise([part for part in model.children() if part is not model.encoder], model.config.initializer_range, seed)
+    _initialise([part for name, part in model.named_children() if name != "encoder"], model.config.initializer_range, seed)
 
 
 def _initialise(parts: Sequence[nn.Module], deviation: float, seed: int) -> None:

@@ -23,9 +23,10 @@ class Embeddings(nn.Module):
         self.norm = nn.LayerNorm(config.width, eps=config.norm_epsilon)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, batch: PackedBatch) -> Float[Tensor, "T D"]:
-        """Return the embedded tokens of the batch."""
-        embedded_TD = self.token(batch.token_ids) + self.segment(batch.segment_ids) + self.position(batch.position_ids)
+    def forward(self, batch: PackedBatch, token_vectors_TD: Float[Tensor, "T D"] | None = None) -> Float[Tensor, "T D"]:
+        """Return the embedded tokens of the batch; ``token_vectors_TD`` take the place of the tokens' own embeddings."""
+        token_TD = self.token(batch.token_ids) if token_vectors_TD is None else token_vectors_TD
+        embedded_TD = token_TD + self.segment(batch.segment_ids) + self.position(batch.position_ids)
         hidden_TD: Tensor = self.dropout(self.norm(embedded_TD))
         return hidden_TD
 

@@ -4,18 +4,19 @@ Dimensions: T tokens of the batch laid end to end, R rows of them that are wante
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bertsmith.model.attention import Attended, AttentionPlan
+from bertsmith.model.attention_plan import Attended, AttentionPlan
 from bertsmith.model.dropout import Dropout
 from bertsmith.model.model_config import ModelConfig
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
-    "gelu_tanh": lambda values: F.gelu(values, approximate="tanh"),
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
     "relu": F.relu,
 }
 

@@ -1,14 +1,12 @@
 """The training loop: steps, records, measurements, checkpoints, and a clean end however it comes."""
 
-import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,22 +15,28 @@ from bertsmith.artifacts.directory import save_model
 from bertsmith.batches.loader import PretrainingLoader
 from bertsmith.errors import DivergedError, Interrupted
 from bertsmith.pretraining.losses import Tally, n_pairs
-from bertsmith.pretraining.probes import Probe, fill_probes
+from bertsmith.pretraining.options import PretrainConfig
+from bertsmith.pretraining.probes import ProbeSentence, fill_probes
 from bertsmith.pretraining.report import write_report
 from bertsmith.pretraining.trainer import Trainer
 from bertsmith.progress import Progress, Task
 from bertsmith.signals import collected
 from bertsmith.text.tokenizer import Tokenizer
-from bertsmith.training.checkpoints import State, newest_whole, save_checkpoint
-from bertsmith.training.loggers import Logger
+from bertsmith.training.checkpoints import RunState, newest_whole, save_checkpoint
+from bertsmith.training.loggers import Recorder
 from bertsmith.training.meter import Meter, step_operations
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.run_directory import RunDirectory
-from bertsmith.training.schedule import Clock, learning_rate
-from bertsmith.training.settings import PretrainConfig
+from bertsmith.training.schedule import Clock, Schedule
 from bertsmith.types import PretrainingBatch
 
-log = logging.getLogger("bertsmith")
+
+@dataclass(frozen=True, slots=True)
+class PretrainState(RunState):
+    """How far a pre-training run is: also the loader's position and the tokens seen."""
+
+    position: int = 0
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Measured:
     """What is measured on the way: held-out batches and blanks."""
 
     batches: Sequence[PretrainingBatch]
-    probes: Sequence[Probe]
+    probes: Sequence[ProbeSentence]
 
     def nsp_chance(self) -> dict[str, float]:
         """Return the accuracy of always giving the more frequent next-sentence answer; nothing where there are no pairs."""
@@ -72,24 +76,19 @@ class Loop:
     measured: Measured
     trainer: Trainer
     clock: Clock
+    schedule: Schedule
     meter: Meter
-    loggers: Sequence[Logger]
+    record: Recorder
     ranks: Ranks
     progress: Progress
 
-    def run(self, state: State) -> Path:
+    def run(self, state: PretrainState) -> Path:
         """Train from ``state`` to the end of the run and return the directory of the final model.
 
         Raises:
             Interrupted: a signal came; the checkpoint of the last step is saved.
             DivergedError: the loss became NaN or exploded; names the last good checkpoint.
         """
-        with ExitStack() as at_end:
-            for logger in self.loggers:
-                at_end.callback(logger.close)
-            return self._train(state)
-
-    def _train(self, state: State) -> Path:
         if state.step == 0:
             self._measure(state)
         saved = state.step
@@ -133,26 +132,23 @@ class Loop:
 
     def _step(
         self,
-        state: State,
+        state: PretrainState,
         group: list[tuple[int, PretrainingBatch]],
         agreed: _Agreed,
         started: float,
         task: Task,
-    ) -> State:
-        optimisation = self.config.optimisation
+    ) -> PretrainState:
         number = state.step + 1
-        rate = learning_rate(
-            optimisation.learning_rate, optimisation.warmup, self.clock.fraction(state.step + 0.5, agreed.elapsed)
-        )
+        rate = self.schedule.rate(self.clock.fraction(state.step + 0.5, agreed.elapsed))
         batches = [self.trainer.moved(batch) for _, batch in group]
         try:
             tally, norm = self.trainer.step(number, batches, agreed.masked, agreed.pairs, rate)
         except DivergedError as error:
             raise DivergedError(f"{error}; {self._remedy()}") from None
         seconds = time.monotonic() - started
-        operations = sum(step_operations(self.trainer.master.config, batch) for _, batch in group)
+        operations = sum(step_operations(self.trainer.master, batch) for _, batch in group)
         self.meter.add(tally.tokens, operations * self.ranks.world, seconds)
-        state = State(number, agreed.elapsed + seconds, group[-1][0], state.tokens + tally.tokens)
+        state = PretrainState(number, agreed.elapsed + seconds, group[-1][0], state.tokens + tally.tokens)
         task.advance(1)
         if number % self.config.record.log_every == 0:
             self._record(state, tally, rate, norm, task)
@@ -164,7 +160,7 @@ class Loop:
         start = f"begin a new run from it (--model {good})" if good else "begin a new run"
         return f"{kept}; {start} with a lower --learning-rate or a longer --warmup"
 
-    def _record(self, state: State, tally: Tally, rate: float, norm: float, task: Task) -> None:
+    def _record(self, state: PretrainState, tally: Tally, rate: float, norm: float, task: Task) -> None:
         means, speeds = tally.means(), self.meter.read()
         values = {
             "step": state.step,
@@ -181,36 +177,30 @@ class Loop:
             + (f"  nsp {means['nsp_accuracy']:.1%}" if "nsp_accuracy" in means else "")
             + f"  {speeds['tokens_per_second']:,.0f} tokens/s  {speeds['utilisation']:.0%} of peak"
         )
-        self._log("train", values)
+        self.record("train", values)
 
-    def _log(self, kind: str, values: Mapping[str, Any]) -> None:
-        if self.ranks.is_first:
-            self.directory.record(kind, values)
-            for logger in self.loggers:
-                logger.log(kind, values)
-
-    def _measure(self, state: State) -> None:
+    def _measure(self, state: PretrainState) -> None:
         """Measure on held-out batches and blanks, and bring the report up to date."""
         if self.measured.batches:
             tally = self.trainer.measure(self.measured.batches)
             means = tally.means()
             perplexity = math.exp(min(means["mlm_loss"], 700.0))
             figures = {**means, "mlm_perplexity": perplexity, **self.measured.nsp_chance()}
-            self._log("held_out", {"step": state.step, **figures, "tokens": state.tokens, "seconds": state.elapsed})
+            self.record("held_out", {"step": state.step, **figures, "tokens": state.tokens, "seconds": state.elapsed})
         if self.ranks.is_first:
             self.trainer.master.eval()
             sentences = fill_probes(self.trainer.master, self.tokenizer, self.measured.probes)
             self.trainer.master.train()
-            self._log("blanks", {"step": state.step, "sentences": sentences})
+            self.record("blanks", {"step": state.step, "sentences": sentences})
             write_report(self.directory.path)
 
-    def _save(self, state: State) -> int:
+    def _save(self, state: PretrainState) -> int:
         if self.ranks.is_first:
             save_checkpoint(self.directory.checkpoints, self.trainer, self.tokenizer, state, self.config.record.keep)
         self.ranks.wait()
         return state.step
 
-    def _finish(self, state: State) -> Path:
+    def _finish(self, state: PretrainState) -> Path:
         if state.step % self.config.record.evaluate_every:
             self._measure(state)
         if self.ranks.is_first:
@@ -219,7 +209,7 @@ class Loop:
         self.ranks.wait()
         return self.directory.final
 
-    def _card(self, state: State) -> str:
+    def _card(self, state: PretrainState) -> str:
         held_out = self.directory.last("held_out") or {}
         scores = {name: value for name, value in held_out.items() if name.startswith(("mlm_", "nsp_"))}
         config = self.config

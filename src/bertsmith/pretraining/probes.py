@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from bertsmith.corpus.store import Corpus
 from bertsmith.errors import UsageError
 from bertsmith.model.bert import Bert
 from bertsmith.randomness import bits, key
-from bertsmith.tasks.fill import candidates_at_masks
+from bertsmith.tasks.fill import blanks_at
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.types import Encoding, PackedBatch
 
@@ -21,7 +23,7 @@ _SENTENCES_TRIED = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class ProbeSentence:
     """A sentence as tokens with one blank, and the token that stood there where it is known."""
 
     text: str
@@ -29,23 +31,23 @@ class Probe:
     token_ids: list[int]
 
 
-def given_probes(texts: Sequence[str], tokenizer: Tokenizer, max_positions: int) -> list[Probe]:
+def given_probes(texts: Sequence[str], tokenizer: Tokenizer, max_positions: int) -> list[ProbeSentence]:
     """Return the user's own probes; :class:`UsageError` for one without exactly one blank, or too long."""
     return [_given(text, tokenizer.encode(text), tokenizer, max_positions) for text in texts]
 
 
-def _given(text: str, encoding: Encoding, tokenizer: Tokenizer, max_positions: int) -> Probe:
+def _given(text: str, encoding: Encoding, tokenizer: Tokenizer, max_positions: int) -> ProbeSentence:
     n_blanks = sum(token_id == tokenizer.mask_id for token_id in encoding.token_ids)
     if n_blanks != 1 or len(encoding.token_ids) > max_positions:
         raise UsageError(f"--probes {text!r}: a probe has exactly one [MASK] and at most {max_positions} tokens")
-    return Probe(text, None, encoding.token_ids)
+    return ProbeSentence(text, None, encoding.token_ids)
 
 
-def held_out_probes(corpus: Corpus, documents: npt.NDArray[np.int64], tokenizer: Tokenizer) -> list[Probe]:
+def held_out_probes(corpus: Corpus, documents: npt.NDArray[np.int64], tokenizer: Tokenizer) -> list[ProbeSentence]:
     """Choose sentences of held-out documents and blank one whole word in each, the same ones in every run."""
     sentences = np.concatenate([np.arange(*corpus.document_offsets[document : document + 2]) for document in documents])
     order = np.argsort(bits(key("probes"), sentences))[:_SENTENCES_TRIED]
-    probes: list[Probe] = []
+    probes: list[ProbeSentence] = []
     for sentence in sentences[order]:
         if len(probes) == _PROBES:
             break
@@ -53,7 +55,7 @@ def held_out_probes(corpus: Corpus, documents: npt.NDArray[np.int64], tokenizer:
     return probes
 
 
-def _blanked(corpus: Corpus, sentence: int, tokenizer: Tokenizer) -> Iterator[Probe]:
+def _blanked(corpus: Corpus, sentence: int, tokenizer: Tokenizer) -> Iterator[ProbeSentence]:
     start, stop = (int(offset) for offset in corpus.sentence_offsets[sentence : sentence + 2])
     if not _SHORTEST <= stop - start <= _LONGEST:
         return
@@ -69,7 +71,7 @@ def _blanked(corpus: Corpus, sentence: int, tokenizer: Tokenizer) -> Iterator[Pr
     before, after = token_ids[:place], token_ids[place + 1 :]
     text = f"{tokenizer.decode(before)} {tokenizer.tokens[tokenizer.mask_id]} {tokenizer.decode(after)}"
     probe_ids = [tokenizer.cls_id, *before, tokenizer.mask_id, *after, tokenizer.sep_id]
-    yield Probe(text.strip(), tokens[place], probe_ids)
+    yield ProbeSentence(text.strip(), tokens[place], probe_ids)
 
 
 def _is_telling(token: str) -> bool:
@@ -77,7 +79,7 @@ def _is_telling(token: str) -> bool:
     return token.isalpha() and (len(token) > 3 or not token.isascii())
 
 
-def fill_probes(model: Bert, tokenizer: Tokenizer, probes: Sequence[Probe]) -> list[dict[str, Any]]:
+def fill_probes(model: Bert, tokenizer: Tokenizer, probes: Sequence[ProbeSentence]) -> list[dict[str, Any]]:
     """Return each probe with the likeliest tokens for its blank, as a record of ``metrics.jsonl`` holds them."""
     if not probes or tokenizer.mask_id is None:
         return []
@@ -85,7 +87,7 @@ def fill_probes(model: Bert, tokenizer: Tokenizer, probes: Sequence[Probe]) -> l
     token_ids = np.concatenate([np.array(probe.token_ids) for probe in probes])
     batch = PackedBatch.from_arrays(token_ids, np.zeros_like(token_ids), lengths)
     device = model.encoder.embeddings.token.weight.device
-    filled = candidates_at_masks(model, tokenizer.tokens, tokenizer.mask_id, batch.to(device), _TOP)
+    filled = blanks_at(tokenizer.mask_id, partial(_token_scores, model), tokenizer.tokens, batch.to(device), _TOP)
     return [
         {
             "text": probe.text,
@@ -94,3 +96,8 @@ def fill_probes(model: Bert, tokenizer: Tokenizer, probes: Sequence[Probe]) -> l
         }
         for probe, candidates in zip(probes, filled, strict=True)
     ]
+
+
+def _token_scores(model: Bert, batch: PackedBatch, positions: Tensor) -> Tensor:
+    scores: Tensor = model(batch, positions=positions).token_logits
+    return scores

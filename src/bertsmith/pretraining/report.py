@@ -1,7 +1,6 @@
 """The report of a run: one HTML file with curves, blanks filled over time and the configuration, viewable offline."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -9,7 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from bertsmith.charts.curves import Series
-from bertsmith.charts.page import Record, duration, headline, plot, read_records, section, series, write_page
+from bertsmith.charts.page import plot, section
+from bertsmith.training.run_report import MetricsRecord, duration, headline, read_records, series, write_run_page
+
+Metrics = Mapping[str, Sequence[MetricsRecord]]
+"""The records of ``metrics.jsonl`` by kind, in order."""
 
 _BLANKS_SHOWN = 12
 _CANDIDATES_SHOWN = 3
@@ -28,20 +31,6 @@ td.right small, p strong { color: var(--right); }
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Metrics:
-    """The records of ``metrics.jsonl`` by kind, in order."""
-
-    train: list[Record]
-    held_out: list[Record]
-    blanks: list[Record]
-
-
-def read_metrics(path: Path) -> Metrics:
-    """Read ``metrics.jsonl`` as :func:`bertsmith.charts.page.read_records` does."""
-    return Metrics(**read_records(path, ["held_out", "blanks"]))
-
-
 def write_report(run: Path) -> None:
     """Write ``run/report.html`` from the run's ``config.toml``, ``environment.json`` and ``metrics.jsonl``, atomically.
 
@@ -49,18 +38,18 @@ def write_report(run: Path) -> None:
         ArtifactError: ``environment.json`` is missing.
         StorageError: the page cannot be written.
     """
-    metrics = read_metrics(run / "metrics.jsonl")
-    write_page(run, _headline(run, metrics) + _curves(metrics) + _blanks(metrics.blanks), _STYLE)
+    metrics = read_records(run / "metrics.jsonl", ["held_out", "blanks"])
+    write_run_page(run, _headline(run, metrics) + _curves(metrics) + _blanks(metrics["blanks"]), _STYLE)
 
 
 def _headline(run: Path, metrics: Metrics) -> str:
-    records = [*metrics.train[-1:], *metrics.held_out[-1:]]
+    records = [*metrics["train"][-1:], *metrics["held_out"][-1:]]
     if not records:
         return headline(run, "Pre-training has begun; nothing is measured yet", [])
     last = max(records, key=lambda record: float(record["step"]))
     finished = (run / "final").exists()
     state = f"Finished after step {last['step']:,}" if finished else f"Step {last['step']:,} so far, not finished"
-    measured = metrics.held_out[-1] if metrics.held_out else {}
+    measured = metrics["held_out"][-1] if metrics["held_out"] else {}
     held_out = f"; held-out figures from step {measured['step']:,}" if measured else "; no held-out figures yet"
     figures = [
         ("Steps", _shown(last, "step", "{:,.0f}")),
@@ -74,7 +63,7 @@ def _headline(run: Path, metrics: Metrics) -> str:
     return headline(run, state + held_out, figures)
 
 
-def _shown(record: Record, field: str, form: str) -> str:
+def _shown(record: MetricsRecord, field: str, form: str) -> str:
     value = record.get(field)
     return form.format(value) if isinstance(value, int | float) else ""
 
@@ -88,27 +77,27 @@ def _compact(count: float) -> str:
 
 def _curves(metrics: Metrics) -> str:
     loss, accuracy, pairs = (
-        [_series("training", metrics.train, name, True), _series("held out", metrics.held_out, name)]
+        [_series("training", metrics["train"], name, True), _series("held out", metrics["held_out"], name)]
         for name in ("mlm_loss", "mlm_accuracy", "nsp_accuracy")
     )
-    chance = ("chance", float((metrics.held_out or [{}])[-1].get("nsp_chance", 0.5)))
+    chance = ("chance", float((metrics["held_out"] or [{}])[-1].get("nsp_chance", 0.5)))
     draw = partial(plot, x_label="step")
     plots = [
         draw(loss, "Masked-token loss", y_label="nats a token"),
         draw(accuracy, "Masked-token accuracy", y_label="share right", percent=True),
         draw(pairs, "Next-sentence accuracy", y_label="share right", percent=True, reference=chance),
-        draw([_series("training", metrics.train, "learning_rate")], "Learning rate", y_label="rate"),
-        draw([_series("training", metrics.train, "gradient_norm", True)], "Gradient norm", y_label="norm before clipping"),
-        draw([_series("training", metrics.train, "tokens_per_second", True)], "Speed", y_label="tokens a second"),
+        draw([_series("training", metrics["train"], "learning_rate")], "Learning rate", y_label="rate"),
+        draw([_series("training", metrics["train"], "gradient_norm", True)], "Gradient norm", y_label="norm before clipping"),
+        draw([_series("training", metrics["train"], "tokens_per_second", True)], "Speed", y_label="tokens a second"),
     ]
     return section("Curves", plots)
 
 
-def _series(name: str, records: Sequence[Record], field: str, smooth: bool = False) -> Series:
+def _series(name: str, records: Sequence[MetricsRecord], field: str, smooth: bool = False) -> Series:
     return series(name, records, "step", field, smooth)
 
 
-def _blanks(records: Sequence[Record]) -> str:
+def _blanks(records: Sequence[MetricsRecord]) -> str:
     by_sentence: dict[str, tuple[str | None, dict[int, list[tuple[str, float]]]]] = {}
     for record in records:
         for sentence in record["sentences"]:

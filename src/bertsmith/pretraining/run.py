@@ -1,7 +1,6 @@
 """Pre-train a BERT on a corpus: from configuration to final model (Devlin et al. 2019, section 3.1)."""
 
 import logging
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -15,24 +14,23 @@ from bertsmith.batches.next_sentence import NextSentence
 from bertsmith.batches.order import split_documents
 from bertsmith.corpus.store import Corpus
 from bertsmith.errors import ArtifactError, MismatchError
-from bertsmith.files import exclusive, remove_leftovers
 from bertsmith.machine import choose_device, choose_dtype, environment, keep_pages, matrix_product_rate
 from bertsmith.model.bert import MASKED_TOKEN, PRETRAINING, Bert, Heads, initialise, set_dropout, uninitialised
 from bertsmith.model.model_config import PRESETS, preset
 from bertsmith.pretraining.fixed_shape import FixedShape
-from bertsmith.pretraining.loop import Loop, Measured
+from bertsmith.pretraining.loop import Loop, Measured, PretrainState
+from bertsmith.pretraining.options import ExampleSettings, PretrainConfig, seconds
 from bertsmith.pretraining.probes import given_probes, held_out_probes
 from bertsmith.pretraining.trainer import Trainer
 from bertsmith.progress import SILENT, Progress
 from bertsmith.signals import interruptible
 from bertsmith.text.tokenizer import Tokenizer
-from bertsmith.training.checkpoints import State, newest_whole, remove_damaged, restore
-from bertsmith.training.loggers import TensorBoardLogger
+from bertsmith.training.checkpoints import resume
+from bertsmith.training.loggers import recorder
 from bertsmith.training.meter import Meter
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.run_directory import RunDirectory, digest_of_files
-from bertsmith.training.schedule import BudgetClock, Clock, StepClock
-from bertsmith.training.settings import Examples, PretrainConfig, seconds
+from bertsmith.training.schedule import BudgetClock, Clock, StepClock, make_schedule
 
 log = logging.getLogger("bertsmith")
 
@@ -68,10 +66,7 @@ def _pretrain(config: PretrainConfig, ranks: Ranks, device: torch.device, progre
     loader = _loader(config, corpus, tokenizer, training)
     measured = _measured(config, corpus, tokenizer, held_out, master.config.max_positions)
     directory = RunDirectory(config.out)
-    with exclusive(config.out) if ranks.is_first else nullcontext():
-        if ranks.is_first:
-            directory.begin(config, {**environment(device, dtype), "corpus_sha256": digest_of_files(corpus.manifest)})
-        ranks.wait()
+    with directory.begun(config, {**environment(device, dtype), "corpus_sha256": digest_of_files(corpus.manifest)}, ranks):
         if directory.final.exists():
             log.warning("%s is finished already; begin a new run with another --out", directory.path)
             return directory.final
@@ -80,20 +75,22 @@ def _pretrain(config: PretrainConfig, ranks: Ranks, device: torch.device, progre
         one_shape = FixedShape.of(config.optimisation.batch_tokens, config.masking.predict_share)
         shape = one_shape if compiled and device.type == "cuda" else None
         trainer = Trainer(master, config.optimisation, config.seed, ranks, device, dtype, compiled, shape)
-        loop = Loop(
-            config=config,
-            directory=directory,
-            tokenizer=tokenizer,
-            loader=loader,
-            measured=measured,
-            trainer=trainer,
-            clock=_clock(config, loader, progress),
-            meter=Meter(matrix_product_rate(device, dtype) * ranks.world),
-            loggers=[TensorBoardLogger(directory.path / "tensorboard")] if config.record.tensorboard and ranks.is_first else [],
-            ranks=ranks,
-            progress=progress,
-        )
-        return loop.run(_resume(directory, trainer, ranks))
+        with recorder(directory, config.record, ranks) as record:
+            loop = Loop(
+                config=config,
+                directory=directory,
+                tokenizer=tokenizer,
+                loader=loader,
+                measured=measured,
+                trainer=trainer,
+                clock=_clock(config, loader, progress),
+                schedule=make_schedule(config.optimisation, config.optimisation.learning_rate),
+                meter=Meter(matrix_product_rate(device, dtype) * ranks.world),
+                record=record,
+                ranks=ranks,
+                progress=progress,
+            )
+            return loop.run(resume(directory, trainer, PretrainState))
 
 
 def starting_model(config: PretrainConfig, tokenizer: Tokenizer) -> Bert:
@@ -128,7 +125,7 @@ def _model_of_directory(path: Path, tokenizer: Tokenizer, heads: Heads, seed: in
     return load_model(path, heads, seed)
 
 
-def make_objective(examples: Examples) -> Objective:
+def make_objective(examples: ExampleSettings) -> Objective:
     """Return the objective that the configuration names."""
     if examples.objective == "nsp":
         return NextSentence(examples.max_length, examples.short_share)
@@ -180,18 +177,3 @@ def _clock(config: PretrainConfig, loader: PretrainingLoader, progress: Progress
     if part:
         batches += round(part * loader.n_batches(whole, progress))
     return StepClock(max(1, round(batches / config.optimisation.accumulation)))
-
-
-def _resume(directory: RunDirectory, trainer: Trainer, ranks: Ranks) -> State:
-    """Bring back the newest whole checkpoint, if there is one, and return the place in the run."""
-    checkpoint = newest_whole(directory.checkpoints)
-    state = restore(checkpoint, trainer, State) if checkpoint else State()
-    ranks.wait()
-    if ranks.is_first:
-        remove_leftovers(directory.path)
-        remove_leftovers(directory.checkpoints)
-        remove_damaged(directory.checkpoints, state)
-        directory.keep_metrics_until(state.step)
-        if checkpoint:
-            log.info("resuming from %s", checkpoint)
-    return state

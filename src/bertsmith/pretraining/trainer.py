@@ -11,17 +11,16 @@ from bertsmith.errors import DivergedError
 from bertsmith.model.bert import Bert
 from bertsmith.pretraining.fixed_shape import FixedShape, without_filler
 from bertsmith.pretraining.losses import Tally, pretraining_loss
-from bertsmith.training.optimiser import make_optimiser
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.settings import Optimisation
-from bertsmith.training.stepper import Engine
+from bertsmith.training.stepper import Stepper
 from bertsmith.types import PretrainingBatch
 
 # A model that guesses uniformly has a loss of ln V + ln 2; several times that is no learning any more.
 _EXPLODED = 4.0
 
 
-class Trainer(Engine):
+class Trainer(Stepper):
     """Moves a model's weights by masked tokens and next sentences.
 
     With ``shape``, every batch is brought to it before the model sees it; losses and counts are those of the batch as it was.
@@ -30,7 +29,7 @@ class Trainer(Engine):
     def __init__(
         self,
         master: Bert,
-        config: Optimisation,
+        settings: Optimisation,
         seed: int,
         ranks: Ranks,
         device: torch.device,
@@ -38,11 +37,7 @@ class Trainer(Engine):
         compiled: bool,
         shape: FixedShape | None = None,
     ) -> None:
-        optimiser = partial(make_optimiser, config=config)
-        has_one_shape = shape is not None
-        super().__init__(
-            master, optimiser, config.max_gradient_norm, seed, ranks, device, dtype, compiled, has_one_shape=has_one_shape
-        )
+        super().__init__(master, settings, seed, ranks, device, dtype, compiled, has_one_shape=shape is not None)
         self._shape = shape
 
     def step(

@@ -13,7 +13,7 @@ _CANDIDATES_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ScoredCandidate:
     """A candidate, where it comes from, the model's score of it, and the logistic function of that."""
 
     text: str
@@ -22,7 +22,7 @@ class Found:
     probability: float
 
 
-def best_candidates(pipe: TaskPipeline, query: str, candidates: Iterable[tuple[str, str]], top: int) -> list[Found]:
+def best_candidates(pipe: TaskPipeline, query: str, candidates: Iterable[tuple[str, str]], top: int) -> list[ScoredCandidate]:
     """Return the ``top`` best candidates, each a text and its source, the best first; equally good ones as they come.
 
     In memory are the best and those being read, however many there are.
@@ -30,11 +30,11 @@ def best_candidates(pipe: TaskPipeline, query: str, candidates: Iterable[tuple[s
     return heapq.nlargest(top, _scored(pipe, query, candidates), key=lambda found: found.score)
 
 
-def _scored(pipe: TaskPipeline, query: str, candidates: Iterable[tuple[str, str]]) -> Iterator[Found]:
+def _scored(pipe: TaskPipeline, query: str, candidates: Iterable[tuple[str, str]]) -> Iterator[ScoredCandidate]:
     """Yield the candidates in order."""
     for example, ranking in pipe.predict(_examples(query, candidates)):
         for one in sorted(ranking.candidates, key=lambda one: one.number):
-            yield Found(one.text, example.candidate_ids[one.number], one.score, one.probability)
+            yield ScoredCandidate(one.text, example.candidate_ids[one.number], one.score, one.probability)
 
 
 def _examples(query: str, candidates: Iterable[tuple[str, str]]) -> Iterator[RankExample]:

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bertsmith.engine.engine import Wanted
 from bertsmith.errors import DivergedError, InputError
-from bertsmith.inference.pipelines import TaskPipeline, Wanted, task_pipeline
+from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.retrieval.passages import Finder, Passage
 from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.spans import Answered
@@ -16,7 +17,7 @@ Scorer = Callable[[str, Sequence[str]], Sequence[float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundAnswer:
     """An answer: characters ``start`` to ``end`` of the document's text, in its paragraph of that number, from 1."""
 
     text: str
@@ -40,7 +41,7 @@ class Reply:
     question: str
     answer: str
     no_answer: float
-    answers: tuple[Found, ...]
+    answers: tuple[FoundAnswer, ...]
 
 
 class DocumentReader:
@@ -96,14 +97,14 @@ def _no_answer(found: Answered) -> float:
     return math.exp(min(found.no_answer, 700.0)) * found.spans[0].probability if found.spans else 1.0
 
 
-def _located(found: Answered, passages: Sequence[Passage]) -> tuple[Found, ...]:
+def _located(found: Answered, passages: Sequence[Passage]) -> tuple[FoundAnswer, ...]:
     """Return the spans with where they stand in the documents."""
     answers = []
     for span in found.spans:
         assert span.paragraph is not None
         passage = passages[span.paragraph - 1]
         start, end = passage.start + span.start, passage.start + span.end
-        answers.append(Found(span.text, span.probability, passage.document, passage.paragraph, start, end))
+        answers.append(FoundAnswer(span.text, span.probability, passage.document, passage.paragraph, start, end))
     return tuple(answers)
 
 
@@ -113,7 +114,7 @@ def ranker(path: Path, device: str = "cpu", precision: Wanted = "float32") -> Sc
     Raises:
         ArtifactError: the directory's model does not rank.
     """
-    pipe = task_pipeline(path, Rank, device, precision)
+    pipe = TaskPipeline.load(path, Rank, device=device, precision=precision)
 
     def scores(question: str, texts: Sequence[str]) -> list[float]:
         (ranking,) = pipe([(question, list(texts))])

@@ -23,15 +23,29 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bertsmith.batches.windows import Part, Window, make_windows
-from bertsmith.errors import InputError, UsageError
-from bertsmith.model.bert import TaskHead
+from bertsmith.errors import InputError, Refusal, UsageError
+from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.span import SpanScores
 from bertsmith.tasks.files.paragraphs import nearest
 from bertsmith.tasks.files.questions import Candidates, Question, read_questions
 from bertsmith.tasks.scoring.answer_scores import best_threshold, chinese_exact_match, chinese_f1, exact_match, f1, is_chinese
 from bertsmith.tasks.scoring.scores import check_predictions
+from bertsmith.tasks.shown import SpanAnswer, Stretch
 from bertsmith.tasks.spans import Answered, Span, distinct
-from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Submission, Task, log, worst
+from bertsmith.tasks.task import (
+    Explains,
+    Floats,
+    Logits,
+    Mistake,
+    Review,
+    Sample,
+    SampleBatch,
+    Seen,
+    Submission,
+    Task,
+    log,
+    worst,
+)
 from bertsmith.text.tokenizer import Tokenizer
 
 _STARTS_AND_ENDS = 20
@@ -40,12 +54,13 @@ MOST_ANSWERS = 20
 """Answers given of several paragraphs, at most."""
 
 
-class Answer(Task):
+class Answer(Task[Question, Answered]):
     """A question and a context, a span of the context: SQuAD 1.1 and 2.0, CMRC, DRCD."""
 
     kind: ClassVar[str] = "answer"
     pipeline_tag: ClassVar[str] = "question-answering"
     usual_metric: ClassVar[str] = "f1"
+    explains: ClassVar[Explains] = "span"
     look_ahead: ClassVar[int] = 256
 
     max_length: int = pydantic.Field(default=384, ge=16)
@@ -85,9 +100,13 @@ class Answer(Task):
                 return Question("", question, context, (), "", "")
             case (str() as question, [str() as context, *others]) if all(isinstance(other, str) for other in others):
                 return Question("", question, context, (), "", "", (context, *others), tuple(range(1 + len(others))))
-        raise InputError(
-            f"answer takes pairs of a question and a context, or a list of paragraphs; this is none: {value!r:.80}"
-        )
+        raise InputError(f"answer takes pairs of a question and a context, or a list of paragraphs, not {value!r:.80}")
+
+    def question(self, text: str, pair: str | None, choices: Sequence[str] | None) -> tuple[str, str]:  # noqa: ARG002
+        """Return the question with the second text as its context."""
+        if pair is None:
+            raise Refusal("needs_pair", "a question needs a text to be answered from: give it as the pair")
+        return text, pair
 
     def fitted(self, examples: Sequence[Question]) -> Self:
         """Return the task with the language of the answers, and whether there may be none; refuse examples without the
@@ -277,6 +296,13 @@ class Answer(Task):
             scores |= {"f1_with_answer": shared[has_answer > 0].mean(), "f1_without_answer": shared[has_answer == 0].mean()}
         return {name: float(value) for name, value in scores.items()}
 
+    def shown(self, seen: Seen[Question, Answered]) -> SpanAnswer:
+        """Return the likeliest spans, and the probabilities of the sequence's tokens of being the first and the last of one."""
+        found = seen.prediction
+        spans = [Stretch(one.text, one.start, one.end, one.probability) for one in found.spans]
+        starts, ends = seen.scores.softmax(0).T.tolist()
+        return SpanAnswer(found.text, found.start, found.end, found.probability, found.no_answer, spans, starts, ends)
+
     def review(self, examples: Sequence[Question], predictions: Sequence[Answered]) -> Review:
         """Return confidences and the answers that are surest and wrong."""
         outcomes = self.outcomes(examples, predictions)
@@ -301,7 +327,7 @@ class Answer(Task):
                 del found["paragraph"]
         return record
 
-    def submission(self) -> Submission:
+    def submission(self) -> Submission[Question, Answered]:
         """Return SQuAD's form: one JSON object from the questions' ids to their answers."""
 
         def entry(example: Question, found: Answered) -> str:

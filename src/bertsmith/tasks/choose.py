@@ -15,13 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bertsmith.errors import InputError
-from bertsmith.model.bert import TaskHead
+from bertsmith.errors import InputError, Refusal
+from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import ChoiceScores
 from bertsmith.tasks.files.records import read_table
 from bertsmith.tasks.scoring.scores import check_predictions
 from bertsmith.tasks.sentence_task import PairCutter
-from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Submission, Task, worst
+from bertsmith.tasks.shown import ChoiceAnswer, RatedChoice
+from bertsmith.tasks.task import Explains, Floats, Logits, Mistake, Review, Sample, SampleBatch, Seen, Submission, Task, worst
 from bertsmith.text.tables import Record
 from bertsmith.text.tokenizer import Tokenizer
 
@@ -49,12 +50,13 @@ class Chosen:
         return str(self.number)
 
 
-class Choose(Task):
+class Choose(Task[ChoiceExample, Chosen]):
     """A prompt and choices, one of them right: SWAG's CSV, or JSON lines with prompt, choices and label."""
 
     kind: ClassVar[str] = "choose"
     pipeline_tag: ClassVar[str] = "multiple-choice"
     usual_metric: ClassVar[str] = "accuracy"
+    explains: ClassVar[Explains | None] = None
 
     label_smoothing: float = pydantic.Field(default=0.0, ge=0, lt=1)
     """Share of each target given to all choices alike."""
@@ -73,7 +75,13 @@ class Choose(Task):
         match value:
             case (str() as prompt, [_, _, *_] as choices) if all(isinstance(choice, str) for choice in choices):
                 return ChoiceExample(prompt, tuple(choices), None, "", "")
-        raise InputError(f"choose takes pairs of a prompt and two choices or more; this is none: {value!r:.80}")
+        raise InputError(f"choose takes pairs of a prompt and two choices or more, not {value!r:.80}")
+
+    def question(self, text: str, pair: str | None, choices: Sequence[str] | None) -> tuple[str, Sequence[str]]:  # noqa: ARG002
+        """Return the text as a prompt, with the choices."""
+        if choices is None:
+            raise Refusal("needs_choices", "this model chooses between texts: give two or more choices")
+        return text, choices
 
     def head(self) -> TaskHead:
         """Return the head that scores one choice."""
@@ -95,13 +103,13 @@ class Choose(Task):
         """Return the cross-entropy of the right choice among its question's."""
         losses = [
             F.cross_entropy(scores, torch.tensor(sample.target, device=logits.device), label_smoothing=self.label_smoothing)
-            for scores, sample in zip(_by_question(logits, batch), batch.samples, strict=True)
+            for scores, sample in zip(batch.by_sample(logits[:, 0]), batch.samples, strict=True)
         ]
         return torch.stack(losses).sum()
 
     def log_probabilities(self, logits: Tensor, batch: SampleBatch) -> Tensor:
         """Return (B,)."""
-        return torch.cat([scores.log_softmax(0) for scores in _by_question(logits, batch)])
+        return torch.cat([scores.log_softmax(0) for scores in batch.by_sample(logits[:, 0])])
 
     def decode(
         self,
@@ -133,6 +141,11 @@ class Choose(Task):
         check_predictions(outcomes, outcomes)
         return {"accuracy": float(outcomes.mean())}
 
+    def shown(self, seen: Seen[ChoiceExample, Chosen]) -> ChoiceAnswer:
+        """Return the probability of each choice."""
+        pairs = zip(seen.example.choices, seen.prediction.probabilities, strict=True)
+        return ChoiceAnswer([RatedChoice(*pair) for pair in pairs], seen.prediction.number)
+
     def review(self, examples: Sequence[ChoiceExample], predictions: Sequence[Chosen]) -> Review:
         """Return confidences and the worst errors."""
         confidence = np.array([found.probabilities[found.number] for found in predictions])
@@ -143,13 +156,9 @@ class Choose(Task):
         ]
         return Review(worst(mistakes), confidence, self.outcomes(examples, predictions)[:, 0] > 0)
 
-    def submission(self) -> Submission:
+    def submission(self) -> Submission[ChoiceExample, Chosen]:
         """Return SWAG's form: the question's id and the number of the choice."""
         return Submission(before="id,label\n", line=lambda example, found: f"{example.id},{found.number}\n")
-
-
-def _by_question(logits: Tensor, batch: SampleBatch) -> tuple[Tensor, ...]:
-    return torch.split(logits[:, 0], [len(sample.windows) for sample in batch.samples])
 
 
 _PROMPTS = ("prompt", "context", "question", "sent1")

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bertsmith.errors import InputError, UsageError
-from bertsmith.model.bert import TaskHead
+from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.scoring.scores import class_report, class_scores, confusion_matrix
-from bertsmith.tasks.sentence_task import SentenceTask, described, mean_logits
-from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, worst
+from bertsmith.tasks.sentence_task import SentenceTask, described
+from bertsmith.tasks.shown import ClassAnswer
+from bertsmith.tasks.task import Floats, Mistake, Review, SampleBatch, Seen, worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Classified:
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
 
 
-class Classify(SentenceTask):
+class Classify(SentenceTask[Classified]):
     """One text or a pair, one of C classes."""
 
     kind: ClassVar[str] = "classify"
@@ -98,22 +99,10 @@ class Classify(SentenceTask):
         """Return (B, C)."""
         return logits.log_softmax(-1)
 
-    def decode(
-        self,
-        examples: Sequence[TextExample],
-        samples: Sequence[Sequence[Sample]],  # noqa: ARG002
-        logits: Sequence[Sequence[Logits]],
-        head: nn.Module,  # noqa: ARG002
-    ) -> list[Classified]:
-        """Return the likeliest class of each example."""
-        if not examples:
-            return []
-        logits_nC = mean_logits(logits)
-        exponentials_nC = np.exp(logits_nC - logits_nC.max(axis=1, keepdims=True))
-        probabilities_nC = exponentials_nC / exponentials_nC.sum(axis=1, keepdims=True)
-        return [self._classified(row) for row in probabilities_nC]
-
-    def _classified(self, probabilities_C: Floats) -> Classified:
+    def predicted(self, logits_C: Floats) -> Classified:
+        """Return the likeliest class."""
+        exponentials_C = np.exp(logits_C - logits_C.max())
+        probabilities_C = exponentials_C / exponentials_C.sum()
         best = int(probabilities_C.argmax())
         by_label = dict(zip(self.labels, probabilities_C.tolist(), strict=True))
         return Classified(self.labels[best], float(probabilities_C[best]), by_label)
@@ -134,6 +123,11 @@ class Classify(SentenceTask):
         if len(self.labels) == 2:
             scores["f1"] = 2 * float(gold @ predicted) / max(float((gold + predicted).sum()), 1.0)
         return scores
+
+    def shown(self, seen: Seen[TextExample, Classified]) -> ClassAnswer:
+        """Return the probability of each class."""
+        by_label = seen.prediction.probabilities
+        return ClassAnswer(list(by_label), list(by_label.values()), seen.prediction.label)
 
     def review(self, examples: Sequence[TextExample], predictions: Sequence[Classified]) -> Review:
         """Return confusion, per-class report, confidences and the worst errors."""
@@ -164,4 +158,4 @@ def check_labels(source: str, labels: Iterable[str], known: Sequence[str]) -> No
     for label in labels:
         if label not in known:
             listed = ", ".join(repr(one) for one in known[:20]) + (" …" if len(known) > 20 else "")
-            raise InputError(f"{source}: the label {label!r} is none of those learnt in training: {listed}")
+            raise InputError(f"{source}: the label {label!r} is not among those learnt in training: {listed}")

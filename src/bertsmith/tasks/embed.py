@@ -47,12 +47,13 @@ class Embedded:
         return float(first @ other / max(np.linalg.norm(first) * np.linalg.norm(other), 1e-12))
 
 
-class Embed(Task):
+class Embed(Task[PairExample, Embedded]):
     """A text, a vector; learnt from pairs, triplets or scored pairs."""
 
     kind: ClassVar[str] = "embed"
     pipeline_tag: ClassVar[str] = "sentence-similarity"
     usual_metric: ClassVar[str] = "spearman"
+    gives_vectors: ClassVar[bool] = True
 
     columns: Columns = Columns()
     pooling: Pooling | None = None
@@ -87,7 +88,7 @@ class Embed(Task):
                 return PairExample((value,), None, "", "")
             case (str(), str()):
                 return PairExample(tuple(value), None, "", "")
-        raise InputError(f"{self.kind} takes texts and pairs of texts; this is none: {value!r:.80}")
+        raise InputError(f"{self.kind} takes texts and pairs of texts, not {value!r:.80}")
 
     def fitted(self, examples: Sequence[PairExample]) -> Self:
         """Return the task with the loss that the examples are for, and their highest score."""

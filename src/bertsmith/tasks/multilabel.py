@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bertsmith.errors import InputError, UsageError
-from bertsmith.model.bert import TaskHead
+from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.tasks.classify import check_labels, sort_labels
 from bertsmith.tasks.files.texts import TextExample, read_texts
 from bertsmith.tasks.scoring.scores import multilabel_scores, tune_thresholds
-from bertsmith.tasks.sentence_task import SentenceTask, described, mean_logits
-from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, worst
+from bertsmith.tasks.sentence_task import SentenceTask, described
+from bertsmith.tasks.shown import LabelsAnswer
+from bertsmith.tasks.task import Floats, Mistake, Review, SampleBatch, Seen, worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Labelled:
         return ",".join(self.labels)
 
 
-class Multilabel(SentenceTask):
+class Multilabel(SentenceTask[Labelled]):
     """One text or a pair, any of C labels."""
 
     kind: ClassVar[str] = "multilabel"
@@ -94,16 +95,10 @@ class Multilabel(SentenceTask):
         """Return (2, B, C): of having each label and of not having it."""
         return torch.stack([F.logsigmoid(logits), F.logsigmoid(-logits)])
 
-    def decode(
-        self,
-        examples: Sequence[TextExample],  # noqa: ARG002
-        samples: Sequence[Sequence[Sample]],  # noqa: ARG002
-        logits: Sequence[Sequence[Logits]],
-        head: nn.Module,  # noqa: ARG002
-    ) -> list[Labelled]:
-        """Return the labels of each example."""
-        probabilities_nC = [(1 + np.tanh(row / 2)) / 2 for row in mean_logits(logits)]
-        return [self.apply(Labelled((), dict(zip(self.labels, row.tolist(), strict=True)))) for row in probabilities_nC]
+    def predicted(self, logits_C: Floats) -> Labelled:
+        """Return the labels."""
+        probabilities_C = (1 + np.tanh(logits_C / 2)) / 2
+        return self.apply(Labelled((), dict(zip(self.labels, probabilities_C.tolist(), strict=True))))
 
     def tuned(self, examples: Sequence[TextExample], predictions: Sequence[Labelled]) -> Self:
         """Return the task with the thresholds that are best on these examples, unless they were given."""
@@ -113,10 +108,14 @@ class Multilabel(SentenceTask):
         thresholds = tune_thresholds(gold_nC > 0, probabilities_nC)
         return self.model_copy(update={"thresholds": tuple(thresholds.tolist())})
 
+    @property
+    def _thresholds(self) -> tuple[float, ...]:
+        """The thresholds of all labels, 0.5 where there are none yet."""
+        return self.thresholds or (0.5,) * len(self.labels)
+
     def apply(self, prediction: Labelled) -> Labelled:
-        """Return the prediction under the task's thresholds, 0.5 where there are none yet."""
-        thresholds = self.thresholds or (0.5,) * len(self.labels)
-        pairs = zip(self.labels, thresholds, strict=True)
+        """Return the prediction under the task's thresholds."""
+        pairs = zip(self.labels, self._thresholds, strict=True)
         labels = tuple(label for label, threshold in pairs if prediction.probabilities[label] >= threshold)
         return dataclasses.replace(prediction, labels=labels)
 
@@ -131,6 +130,15 @@ class Multilabel(SentenceTask):
         """Return micro and macro F1, mean average precision, and the share of examples with exactly the right labels."""
         return multilabel_scores(*np.hsplit(outcomes, 3))
 
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return the probability of each label by itself."""
+        return scores.sigmoid()
+
+    def shown(self, seen: Seen[TextExample, Labelled]) -> LabelsAnswer:
+        """Return the probability and the threshold of each label."""
+        by_label = seen.prediction.probabilities
+        return LabelsAnswer(list(by_label), list(by_label.values()), list(self._thresholds), list(seen.prediction.labels))
+
     def review(self, examples: Sequence[TextExample], predictions: Sequence[Labelled]) -> Review:
         """Return the examples with the most unlikely labels, and the thresholds."""
         gold_nC, _, probabilities_nC = np.hsplit(self.outcomes(examples, predictions), 3)
@@ -140,6 +148,5 @@ class Multilabel(SentenceTask):
             for example, found, distance in zip(examples, predictions, distances_n, strict=True)
             if set(self._of(example)) != set(found.labels)
         ]
-        thresholds = self.thresholds or (0.5,) * len(self.labels)
-        rows = zip(self.labels, thresholds, gold_nC.sum(axis=0).astype(int), strict=True)
+        rows = zip(self.labels, self._thresholds, gold_nC.sum(axis=0).astype(int), strict=True)
         return Review(mistakes=worst(mistakes), table=[("label", "threshold", "examples"), *rows])

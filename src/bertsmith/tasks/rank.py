@@ -16,15 +16,16 @@ from torch.nn import functional as F
 from tyro.conf import arg
 
 from bertsmith.batches.windows import Window
-from bertsmith.errors import InputError
-from bertsmith.model.bert import TaskHead
+from bertsmith.errors import InputError, Refusal
+from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.randomness import key, permutation
 from bertsmith.tasks.files.candidates import RankColumns, RankExample, read_queries
 from bertsmith.tasks.scoring.rank_scores import MEASURES, ranking_scores
 from bertsmith.tasks.scoring.scores import check_predictions
 from bertsmith.tasks.sentence_task import PairCutter
-from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Submission, Task, log, worst
+from bertsmith.tasks.shown import NumberAnswer
+from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Seen, Submission, Task, log, worst
 from bertsmith.text.tokenizer import Tokenizer
 
 
@@ -48,7 +49,7 @@ class Ranking:
     candidates: tuple[RankedCandidate, ...]
 
 
-class Rank(Task):
+class Rank(Task[RankExample, Ranking]):
     """Candidates of a query by their relevance: WikiQA, MS MARCO, CSV, TSV, JSON lines."""
 
     kind: ClassVar[str] = "rank"
@@ -73,7 +74,13 @@ class Rank(Task):
         match value:
             case (str() as query, [_, *_] as candidates) if all(isinstance(one, str) for one in candidates):
                 return RankExample(query, tuple(candidates), None, "", tuple(map(str, range(len(candidates)))), "")
-        raise InputError(f"rank takes pairs of a query and one candidate or more; this is none: {value!r:.80}")
+        raise InputError(f"rank takes pairs of a query and one candidate or more, not {value!r:.80}")
+
+    def question(self, text: str, pair: str | None, choices: Sequence[str] | None) -> tuple[str, list[str]]:  # noqa: ARG002
+        """Return the query with the second text as its one candidate."""
+        if pair is None:
+            raise Refusal("needs_pair", "a query needs a text that may be relevant to it: give it as the pair")
+        return text, [pair]
 
     def fitted(self, examples: Sequence[RankExample]) -> Self:
         """Return the task with the highest relevance; refuse examples of which no candidate is relevant."""
@@ -154,7 +161,7 @@ class Rank(Task):
         loss = _pairwise_loss if self.loss_kind == "pairwise" else _listwise_loss
         losses = [
             loss(scores, torch.tensor(sample.target, device=logits.device))
-            for scores, sample in zip(_by_query(logits, batch), batch.samples, strict=True)
+            for scores, sample in zip(batch.by_sample(logits[:, 0]), batch.samples, strict=True)
         ]
         return torch.stack(losses).sum()
 
@@ -162,7 +169,7 @@ class Rank(Task):
         """Return (B, 2), of being relevant and of not being so, or (B,), of being the best of the query's candidates."""
         if self.loss_kind == "pointwise":
             return F.logsigmoid(torch.cat([logits, -logits], dim=1))
-        return torch.cat([scores.log_softmax(0) for scores in _by_query(logits, batch)])
+        return torch.cat([scores.log_softmax(0) for scores in batch.by_sample(logits[:, 0])])
 
     def decode(
         self,
@@ -192,6 +199,10 @@ class Rank(Task):
         measured = outcomes[outcomes[:, 0] > 0, 1:]
         return dict(zip(MEASURES, measured.mean(axis=0).tolist(), strict=True)) if len(measured) else {}
 
+    def shown(self, seen: Seen[RankExample, Ranking]) -> NumberAnswer:
+        """Return the score of the best candidate."""
+        return NumberAnswer(seen.prediction.candidates[0].score)
+
     def review(self, examples: Sequence[RankExample], predictions: Sequence[Ranking]) -> Review:
         """Return the queries whose first candidate is not relevant, first those where it is farthest above one that is."""
         mistakes = []
@@ -207,7 +218,7 @@ class Rank(Task):
         ranked = [{"id": example.candidate_ids[one.number], **asdict(one)} for one in prediction.candidates]
         return {"id": example.id, "query": example.query, "candidates": ranked}
 
-    def submission(self) -> Submission:
+    def submission(self) -> Submission[RankExample, Ranking]:
         """Return TREC's form of a run: query, Q0, document, rank, score and the name of the system."""
         return Submission(line=_trec_lines)
 
@@ -215,10 +226,6 @@ class Rank(Task):
 def _known(example: RankExample) -> tuple[float, ...]:
     assert example.relevances is not None
     return example.relevances
-
-
-def _by_query(logits: Tensor, batch: SampleBatch) -> tuple[Tensor, ...]:
-    return torch.split(logits[:, 0], [len(sample.windows) for sample in batch.samples])
 
 
 def _pairwise_loss(scores_n: Tensor, relevances_n: Tensor) -> Tensor:

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bertsmith.errors import InputError
-from bertsmith.model.bert import TaskHead
+from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.scoring.scores import regression_scores
-from bertsmith.tasks.sentence_task import SentenceTask, described, mean_logits
-from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, worst
+from bertsmith.tasks.sentence_task import SentenceTask, described
+from bertsmith.tasks.shown import NumberAnswer
+from bertsmith.tasks.task import Floats, Mistake, Review, SampleBatch, Seen, worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Estimated:
         return f"{self.score:.3f}"
 
 
-class Regress(SentenceTask):
+class Regress(SentenceTask[Estimated]):
     """One text or a pair, a number."""
 
     kind: ClassVar[str] = "regress"
@@ -71,15 +72,9 @@ class Regress(SentenceTask):
         """Return the squared error."""
         return F.mse_loss(logits[:, 0], batch.targets(torch.float32, logits.device), reduction="sum")
 
-    def decode(
-        self,
-        examples: Sequence[TextExample],  # noqa: ARG002
-        samples: Sequence[Sequence[Sample]],  # noqa: ARG002
-        logits: Sequence[Sequence[Logits]],
-        head: nn.Module,  # noqa: ARG002
-    ) -> list[Estimated]:
-        """Return the number of each example."""
-        return [Estimated(float(row[0])) for row in mean_logits(logits)]
+    def predicted(self, logits_C: Floats) -> Estimated:
+        """Return the number."""
+        return Estimated(float(logits_C[0]))
 
     def outcomes(self, examples: Sequence[TextExample], predictions: Sequence[Estimated]) -> Floats:
         """Return (n, 2): the right number and the predicted one."""
@@ -89,6 +84,10 @@ class Regress(SentenceTask):
     def scores(self, outcomes: Floats) -> dict[str, float]:
         """Return Pearson's and Spearman's correlation and the mean squared error."""
         return regression_scores(outcomes[:, 0], outcomes[:, 1])
+
+    def shown(self, seen: Seen[TextExample, Estimated]) -> NumberAnswer:
+        """Return the number."""
+        return NumberAnswer(seen.prediction.score)
 
     def review(self, examples: Sequence[TextExample], predictions: Sequence[Estimated]) -> Review:
         """Return the examples that are farthest off."""

@@ -8,7 +8,8 @@ from bertsmith.artifacts.configuration import read_configuration
 from bertsmith.artifacts.directory import SEVERAL, TASK, load_model, save_model, verify_directory
 from bertsmith.errors import ArtifactError, ConfigError, DamagedError, InputError, MismatchError
 from bertsmith.files import atomic_directory, read_json, write_manifest
-from bertsmith.model.bert import Bert, Heads, TaskHead
+from bertsmith.model.bert import Bert, Heads
+from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import ChoiceScores, SequenceScores
 from bertsmith.model.heads.span import SpanScores
 from bertsmith.model.heads.token import TokenScores
@@ -89,7 +90,7 @@ def _read_task(file: Path, kind: type[Task] | None) -> Task:
         raise DamagedError(f"{file} is not what bertsmith writes there")
     named = kind if kind is not None and kind.kind == values["task"] else TASKS.get(str(values["task"]))
     if named is None:
-        raise ArtifactError(f"{file.parent} is a model of the task {values['task']!r}, which is none of {', '.join(TASKS)}")
+        raise ArtifactError(f"{file.parent} is a model of the task {values['task']!r}, not one of {', '.join(TASKS)}")
     try:
         return named.from_values(values["settings"], str(file))
     except ConfigError as error:

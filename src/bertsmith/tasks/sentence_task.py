@@ -3,18 +3,19 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
+from torch import nn
 
 from bertsmith.batches.windows import Part, Window, make_windows
 from bertsmith.errors import InputError
 from bertsmith.tasks.files.texts import Columns, TextExample, read_texts
-from bertsmith.tasks.task import Floats, Logits, Sample, Submission, Task, log
+from bertsmith.tasks.task import Floats, Logits, Prediction, Sample, Submission, Task, log
 from bertsmith.text.tokenizer import Tokenizer
 
 
-class SentenceTask(Task, ABC):
+class SentenceTask(Task[TextExample, Prediction], ABC, Generic[Prediction]):
     """A judgement on a text or a pair; that on a long text is the mean of those on its windows."""
 
     columns: Columns = Columns()
@@ -30,7 +31,7 @@ class SentenceTask(Task, ABC):
                 return TextExample(value, None, None, "", "")
             case (str() as text, str() as pair):
                 return TextExample(text, pair, None, "", "")
-        raise InputError(f"{self.kind} takes texts and pairs of texts; this is none: {value!r:.80}")
+        raise InputError(f"{self.kind} takes texts and pairs of texts, not {value!r:.80}")
 
     @abstractmethod
     def target(self, example: TextExample) -> Any:
@@ -49,7 +50,22 @@ class SentenceTask(Task, ABC):
         cutter.report()
         return found
 
-    def submission(self) -> Submission:
+    @abstractmethod
+    def predicted(self, logits_C: Floats) -> Prediction:
+        """Return the prediction that the mean of the logits of an example's windows stands for."""
+
+    def decode(
+        self,
+        examples: Sequence[TextExample],  # noqa: ARG002
+        samples: Sequence[Sequence[Sample]],  # noqa: ARG002
+        logits: Sequence[Sequence[Logits]],
+        head: nn.Module,  # noqa: ARG002
+    ) -> list[Prediction]:
+        """Return the prediction of each example."""
+        means_nC = (np.mean([window[0] for window in windows], axis=0) for windows in logits)
+        return [self.predicted(mean_C.astype(np.float64)) for mean_C in means_nC]
+
+    def submission(self) -> Submission[TextExample, Prediction]:
         """Return GLUE's form: a heading, then the row's index and the prediction."""
         return Submission(before="index\tprediction\n", line=lambda example, found: f"{example.id}\t{found}\n")
 
@@ -100,11 +116,6 @@ class PairCutter:
                 self._max_length,
             )
         self._n_cut = 0
-
-
-def mean_logits(logits: Sequence[Sequence[Logits]]) -> Floats:
-    """Return (n, C): the mean over the windows of each example."""
-    return np.array([np.mean([window[0] for window in windows], axis=0) for windows in logits], dtype=np.float64)
 
 
 def described(example: TextExample) -> str:

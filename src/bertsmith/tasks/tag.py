@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from bertsmith.batches.windows import Part, make_windows
 from bertsmith.errors import InputError, UsageError
-from bertsmith.model.bert import TaskHead
+from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.token import Decoder, TokenHead, TokenScores
 from bertsmith.tasks.classify import check_labels
 from bertsmith.tasks.files.columns import TagColumns, TaggedSentence, read_tagged
@@ -37,7 +37,21 @@ from bertsmith.tasks.files.tag_schemes import (
     scheme_of,
 )
 from bertsmith.tasks.scoring.scores import check_predictions
-from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Submission, Task, log, worst
+from bertsmith.tasks.shown import Entity, TaggedWord, TagsAnswer
+from bertsmith.tasks.task import (
+    Explains,
+    Floats,
+    Logits,
+    Mistake,
+    Review,
+    Sample,
+    SampleBatch,
+    Seen,
+    Submission,
+    Task,
+    log,
+    worst,
+)
 from bertsmith.text.streams import input_name
 from bertsmith.text.tables import open_table
 from bertsmith.text.tokenizer import Tokenizer
@@ -60,18 +74,6 @@ class TagExample:
 
 
 @dataclass(frozen=True, slots=True)
-class Entity:
-    """A stretch of words of one type: characters ``start`` to ``end`` of the text; of a sentence given as words, of these
-    joined by blanks. The probability is the mean of its words'."""
-
-    type: str
-    text: str
-    start: int
-    end: int
-    probability: float
-
-
-@dataclass(frozen=True, slots=True)
 class Tagged:
     """The words of a text with their tags and their probabilities, and the entities that the tags make up."""
 
@@ -81,11 +83,12 @@ class Tagged:
     entities: tuple[Entity, ...]
 
 
-class Tag(Task):
+class Tag(Task[TagExample, Tagged]):
     """A label a word: CoNLL columns, CoNLL-U, one character a line, JSON lines."""
 
     kind: ClassVar[str] = "tag"
     pipeline_tag: ClassVar[str] = "token-classification"
+    explains: ClassVar[Explains] = "token"
 
     columns: TagColumns = TagColumns()
     decoder: Decoder = "linear"
@@ -143,7 +146,11 @@ class Tag(Task):
             return TagExample(tuple(value[start:end] for start, end in spans), None, value, spans, "")
         if isinstance(value, list | tuple) and all(isinstance(word, str) for word in value):
             return _of_words(TaggedSentence(tuple(value), None, ""))
-        raise InputError(f"tag takes texts and lists of words; this is none: {value!r:.80}")
+        raise InputError(f"tag takes texts and lists of words, not {value!r:.80}")
+
+    def question(self, text: str, pair: str | None, choices: Sequence[str] | None) -> str:  # noqa: ARG002
+        """Return the text."""
+        return text
 
     def fitted(self, examples: Sequence[TagExample]) -> Self:
         """Return the task with the scheme, the units and the labels that the examples have."""
@@ -221,7 +228,7 @@ class Tag(Task):
             for window in make_windows(before, text, behind, self.max_length, self.stride):
                 first, last = np.searchsorted(firsts, window.owned).tolist()
                 own = None if labels is None else labels[first:last]
-                target = _Words(window.rows(firsts[first:last]), own, first == 0, last == len(words))
+                target = _WindowWords(window.rows(firsts[first:last]), own, first == 0, last == len(words))
                 samples.append(Sample((window,), target))
             found.append(samples)
         return found
@@ -299,6 +306,19 @@ class Tag(Task):
             scores = {"f1": f1, "precision": precision, "recall": recall, **scores}
         return {name: float(value) for name, value in scores.items()}
 
+    def shown(self, seen: Seen[TagExample, Tagged]) -> TagsAnswer:
+        """Return the words with their tags, and the entities."""
+        found, encoding = seen.prediction, seen.encoding
+        pieces = zip(encoding.offsets, encoding.segment_ids, encoding.word_ids, strict=True)
+        starts = [start if segment == 0 and word is not None else -1 for (start, _), segment, word in pieces]
+        words = []
+        for word, span, tag, probability in zip(
+            found.words, seen.example.offsets, found.tags, found.probabilities, strict=True
+        ):
+            position = next((row for row, start in enumerate(starts) if span[0] <= start < span[1]), None)
+            words.append(TaggedWord(word, *span, tag, probability, position))
+        return TagsAnswer(words, list(found.entities))
+
     def review(self, examples: Sequence[TagExample], predictions: Sequence[Tagged]) -> Review:
         """Return figures by type, confidences of words, and the sentences with the most errors."""
         gold_tags = [self.tags_of(example) for example in examples]
@@ -323,7 +343,7 @@ class Tag(Task):
         """Return source, text, words, tags and entities."""
         return {"source": example.source, "text": example.text, **asdict(prediction)}
 
-    def submission(self) -> Submission:
+    def submission(self) -> Submission[TagExample, Tagged]:
         """Return CoNLL's form: a word and its tag a line, a blank line behind each sentence."""
 
         def lines(example: TagExample, found: Tagged) -> str:
@@ -334,7 +354,7 @@ class Tag(Task):
 
 
 @dataclass(frozen=True, slots=True)
-class _Words:
+class _WindowWords:
     """The words of a window: rows of first WordPieces, numbers of labels, and whether their sentence begins and ends here."""
 
     rows: npt.NDArray[np.int64]

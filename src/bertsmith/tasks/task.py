@@ -11,23 +11,30 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
 import torch
 from torch import Tensor, nn
+from typing_extensions import TypeVar
 
 from bertsmith.batches.windows import Window
 from bertsmith.config import Config
-from bertsmith.errors import UsageError
-from bertsmith.model.bert import TaskHead
+from bertsmith.errors import Refusal, UsageError
+from bertsmith.model.heads.scoring_head import TaskHead
+from bertsmith.tasks.shown import ClassAnswer, NumberAnswer, Shown
 from bertsmith.text.tokenizer import Tokenizer
-from bertsmith.types import PackedBatch
+from bertsmith.types import Encoding, PackedBatch
 
+Example = TypeVar("Example", default=Any)
+Prediction = TypeVar("Prediction", default=Any)
 Floats = npt.NDArray[np.float64]
+Explains = Literal["sequence", "token", "span"]
+"""Which scores of a head are traced to tokens and attention heads: of the sequence, of a token, of the likeliest span shown."""
 Logits = npt.NDArray[np.float32]
 
 
@@ -69,9 +76,27 @@ class SampleBatch:
         """Return the batch with its sequences on ``device``."""
         return dataclasses.replace(self, inputs=self.inputs.to(device))
 
+    def by_sample(self, scores_B: Tensor) -> tuple[Tensor, ...]:
+        """Return for each sample the scores of its sequences."""
+        return torch.split(scores_B, [len(sample.windows) for sample in self.samples])
+
     def targets(self, dtype: torch.dtype, device: torch.device) -> Tensor:
         """Return the samples' targets, numbers or arrays of one shape, as a tensor with a row a sample."""
         return torch.as_tensor(np.array([sample.target for sample in self.samples]), dtype=dtype, device=device)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen(Generic[Example, Prediction]):
+    """An example and its prediction, beside the one sequence that a page shows of it.
+
+    encoding  the sequence, which may be cut
+    scores    what the head says of it, (1, C) or (S, C)
+    """
+
+    example: Example
+    prediction: Prediction
+    encoding: Encoding
+    scores: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +137,8 @@ def worst(mistakes: Sequence[Mistake]) -> list[Mistake]:
     return sorted(mistakes, key=lambda mistake: -mistake.badness)[:MISTAKES_SHOWN]
 
 
-class Task(Config, ABC):
-    """What a model is fine-tuned for. Subclass it for a task of your own."""
+class Task(Config, ABC, Generic[Example, Prediction]):
+    """What a model is fine-tuned for. Subclass it for a task of your own, with the types of its examples and predictions."""
 
     kind: ClassVar[str]
     """The name of the task, on the command line and in ``task.json``."""
@@ -121,6 +146,10 @@ class Task(Config, ABC):
     """The task's name on the Hugging Face hub."""
     usual_metric: ClassVar[str]
     """The score by which models are chosen unless another is asked for; more is better."""
+    gives_vectors: ClassVar[bool] = False
+    """Whether its predictions are vectors of texts, as the head gives them, and nothing else."""
+    explains: ClassVar[Explains | None] = "sequence"
+    """Which scores of the head a page explains; None where a text alone has none."""
     look_ahead: ClassVar[int] = 1024
     """Examples that are tokenised together for predictions: the fewer, the more sequences each has."""
 
@@ -142,12 +171,17 @@ class Task(Config, ABC):
         return False
 
     @property
+    def classes(self) -> Sequence[str]:
+        """The names of the head's scores, in order: the labels where the task has some, else none."""
+        return getattr(self, "labels", ())
+
+    @property
     def main_metric(self) -> str:
         """The score by which models are chosen."""
         return self.metric or self.usual_metric
 
     @abstractmethod
-    def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[Any]:  # noqa: A002
+    def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[Example]:  # noqa: A002
         """Yield the examples of a file; ``labelled`` ones must say what is right.
 
         Raises:
@@ -155,21 +189,29 @@ class Task(Config, ABC):
         """
 
     @abstractmethod
-    def example(self, value: Any) -> Any:
+    def example(self, value: Any) -> Example:
         """Return the example that a caller of the pipeline means; :class:`InputError` for what is none."""
 
-    def fitted(self, examples: Sequence[Any]) -> Self:  # noqa: ARG002
+    def question(self, text: str, pair: str | None, choices: Sequence[str] | None) -> Any:  # noqa: ARG002
+        """Return what the pipeline takes, given what a page has: a text, a second one or None, and choices or None.
+
+        Raises:
+            Refusal: the task needs what is not given.
+        """
+        return text if pair is None else (text, pair)
+
+    def fitted(self, examples: Sequence[Example]) -> Self:  # noqa: ARG002
         """Return the task with what it learns from the training examples before training, such as its labels."""
         return self
 
     def prepared(
         self,
-        train: Sequence[Any],
-        dev: Sequence[Any],  # noqa: ARG002
+        train: Sequence[Example],
+        dev: Sequence[Example],  # noqa: ARG002
         model: Path,  # noqa: ARG002
         tokenizer: Tokenizer,  # noqa: ARG002
         device: torch.device,  # noqa: ARG002
-    ) -> tuple[Self, Sequence[Any]]:
+    ) -> tuple[Self, Sequence[Example]]:
         """Return the task with what it takes from the model to start from, and the examples to train on, changed by it.
 
         Args:
@@ -181,7 +223,7 @@ class Task(Config, ABC):
         """
         return self, train
 
-    def check(self, examples: Sequence[Any]) -> None:
+    def check(self, examples: Sequence[Example]) -> None:
         """Raise :class:`InputError` for examples to be scored with what the task does not know, such as a new label."""
 
     @abstractmethod
@@ -189,7 +231,7 @@ class Task(Config, ABC):
         """Return the head that the model needs."""
 
     @abstractmethod
-    def samples(self, examples: Sequence[Any], tokenizer: Tokenizer, *, labelled: bool) -> list[list[Sample]]:
+    def samples(self, examples: Sequence[Example], tokenizer: Tokenizer, *, labelled: bool) -> list[list[Sample]]:
         """Return for each example what goes through the model, each sample with its target where ``labelled``."""
 
     def n_targets(self, sample: Sample) -> int:  # noqa: ARG002
@@ -206,53 +248,75 @@ class Task(Config, ABC):
 
     @abstractmethod
     def decode(
-        self, examples: Sequence[Any], samples: Sequence[Sequence[Sample]], logits: Sequence[Sequence[Logits]], head: nn.Module
-    ) -> list[Any]:
+        self,
+        examples: Sequence[Example],
+        samples: Sequence[Sequence[Sample]],
+        logits: Sequence[Sequence[Logits]],
+        head: nn.Module,
+    ) -> list[Prediction]:
         """Return a prediction for each example.
 
         ``logits[i][j]`` is what the head said of ``samples[i][j]``, a row a token or a row a sequence: (S, C) or (1, C), or
         (choices, C) of a sample of several sequences.
         """
 
-    def tuned(self, examples: Sequence[Any], predictions: Sequence[Any]) -> Self:  # noqa: ARG002
+    def tuned(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> Self:  # noqa: ARG002
         """Return the task with what it learns from predictions on held-out examples, such as thresholds."""
         return self
 
-    def apply(self, prediction: Any) -> Any:
+    def apply(self, prediction: Prediction) -> Prediction:
         """Return a prediction from before tuning as the task's thresholds make it."""
         return prediction
 
     @abstractmethod
-    def outcomes(self, examples: Sequence[Any], predictions: Sequence[Any]) -> Floats:
+    def outcomes(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> Floats:
         """Return (n, k) figures of labelled examples and their predictions, from which all scores follow."""
 
     @abstractmethod
     def scores(self, outcomes: Floats) -> dict[str, float]:
         """Return the scores by name, the :attr:`usual_metric` among them."""
 
-    def score(self, examples: Sequence[Any], predictions: Sequence[Any]) -> dict[str, float]:
+    def score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
         """Return the scores of predictions on labelled examples under the task's thresholds."""
         return self.scores(self.outcomes(examples, [self.apply(prediction) for prediction in predictions]))
 
-    def review(self, examples: Sequence[Any], predictions: Sequence[Any]) -> Review:  # noqa: ARG002
+    def review(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> Review:  # noqa: ARG002
         """Return what a report shows of predictions."""
         return Review()
 
-    def record(self, example: Any, prediction: Any) -> Mapping[str, Any]:
+    def record(self, example: Example, prediction: Prediction) -> Mapping[str, Any]:
         """Return a prediction as one JSON object."""
-        is_record = dataclasses.is_dataclass(prediction) and not isinstance(prediction, type)
-        return {"id": example.id, **(dataclasses.asdict(prediction) if is_record else {"prediction": prediction})}
+        values: dict[str, Any] = {"prediction": prediction}
+        if dataclasses.is_dataclass(prediction) and not isinstance(prediction, type):
+            values = dataclasses.asdict(prediction)
+        return {"id": getattr(example, "id", None), **values}
 
-    def submission(self) -> "Submission":
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return the probabilities that the scores explained, (…, C), stand for; a score alone is a value as it is."""
+        return scores.softmax(-1) if scores.shape[-1] > 1 else scores
+
+    def shown(self, seen: Seen[Example, Prediction]) -> Shown:
+        """Return what a page shows of a prediction: the probabilities of classes where the task has some, else a number.
+
+        Raises:
+            Refusal: the prediction is neither.
+        """
+        if seen.scores.shape == (1, len(self.classes)):
+            return ClassAnswer(list(self.classes), self.probabilities(seen.scores)[0].tolist(), str(seen.prediction))
+        if isinstance(seen.prediction, Real):
+            return NumberAnswer(float(seen.prediction))
+        raise Refusal("missing", f"the task {self.kind!r} is not one that this view knows", view="task")
+
+    def submission(self) -> "Submission[Example, Prediction]":
         """Return what writes predictions in the form that the task's benchmarks ask for."""
         raise UsageError(f"{self.kind} has no submission format")
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(Generic[Example, Prediction]):
     """A benchmark's form of predictions: the text of each (example, prediction), and what stands around and between them."""
 
-    line: Callable[[Any, Any], str]
+    line: Callable[[Example, Prediction], str]
     before: str = ""
     between: str = ""
     behind: str = ""

@@ -10,7 +10,7 @@ from typing import Any
 
 from bertsmith.errors import InputError
 from bertsmith.progress import Task
-from bertsmith.text.streams import COMPRESSIONS, Encoding, check_is_file, open_bytes
+from bertsmith.text.streams import COMPRESSIONS, Decoding, check_is_file, open_bytes
 
 _N_ROWS = 256
 _Batches = tuple[list[str], int, Callable[[Sequence[str]], Iterable[Any]]]
@@ -19,12 +19,12 @@ Rows = Callable[[Sequence[str]], Iterator[tuple[int, dict[str, Any]]]]
 """Yields what stands in these columns of each row, with the row's number from 1."""
 
 
-def open_columnar(path: str | Path, format: str, encoding: Encoding, progress: Task) -> tuple[list[str], int, Rows]:  # noqa: A002
+def open_columnar(path: str | Path, format: str, decoding: Decoding, progress: Task) -> tuple[list[str], int, Rows]:  # noqa: A002
     """Open a file; return its columns, the number of its rows, and what reads them.
 
     Raises:
         InputError: the file is missing, is something else or is damaged; from the rows also, that a text is not UTF-8 where
-            the ``encoding`` is strict.
+            the ``decoding`` is strict.
     """
     noun, open_file = COLUMNAR[format]
     if str(path) == "-":
@@ -41,7 +41,7 @@ def open_columnar(path: str | Path, format: str, encoding: Encoding, progress: T
         with _damage(path, noun):
             for batch in batches(wanted):
                 names = batch.schema.names
-                columns_of_values = map(partial(_values, path, number, encoding), names, batch.columns)
+                columns_of_values = map(partial(_values, path, number, decoding), names, batch.columns)
                 for row in zip(*columns_of_values, strict=True):
                     number += 1
                     yield number, dict(zip(names, row, strict=True))
@@ -50,16 +50,16 @@ def open_columnar(path: str | Path, format: str, encoding: Encoding, progress: T
     return columns, n_rows, rows
 
 
-def _values(path: Path, n_before: int, encoding: Encoding, name: str, column: Any) -> list[Any]:
+def _values(path: Path, n_before: int, decoding: Decoding, name: str, column: Any) -> list[Any]:
     try:
         return list(column.to_pylist())
     except UnicodeDecodeError:
         values = column.cast("large_binary").to_pylist()
     for place, value in enumerate(values):
         try:
-            values[place] = None if value is None else value.decode("utf-8", encoding.errors)
+            values[place] = None if value is None else value.decode("utf-8", decoding.errors)
         except UnicodeDecodeError as error:
-            raise encoding.error(f"{path}:{n_before + place + 1}", f"the column {name!r}", error.start, error) from None
+            raise decoding.error(f"{path}:{n_before + place + 1}", f"the column {name!r}", error.start, error) from None
     return list(values)
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 from bertsmith.config import Config
 from bertsmith.errors import InputError
 from bertsmith.progress import SILENT_TASK, Task
-from bertsmith.text.streams import COMPRESSIONS, UTF8, Encoding, extension, known_extension, read_text
+from bertsmith.text.streams import COMPRESSIONS, UTF8, Decoding, extension, known_extension, read_text
 from bertsmith.text.tables import Layout, Record, open_table
 
 FORMATS = (".txt", ".jsonl", ".csv", ".tsv", ".parquet", ".arrow", ".feather")
@@ -161,17 +161,17 @@ class _Parts:
 
 
 def _read(path: Path, config: ReaderConfig, progress: Task, parts: _Parts) -> Iterator[Document]:
-    encoding, field = Encoding(config.errors, _REMEDY), config.field
+    decoding, field = Decoding(config.errors, _REMEDY), config.field
     if known_extension(path, FORMATS, _RENAME) == ".txt":
-        yield from _from_text(read_text(path, encoding, progress), path, config, parts)
+        yield from _from_text(read_text(path, decoding, progress), path, config, parts)
         return
-    for record in _records(path, field, encoding, progress):
+    for record in _records(path, field, decoding, progress):
         yield from parts.documents(record.text(field), path, record.line)
 
 
-def _records(path: Path, field: str, encoding: Encoding, progress: Task) -> Iterator[Record]:
+def _records(path: Path, field: str, decoding: Decoding, progress: Task) -> Iterator[Record]:
     """Return the rows of a table that has the column, or of an empty file."""
-    table = open_table(path, layouts=_TABLES, encoding=encoding, progress=progress)
+    table = open_table(path, layouts=_TABLES, decoding=decoding, progress=progress)
     if table.columns:
         table.check_columns(field=field)
     return table.with_columns(field)

@@ -21,7 +21,7 @@ _BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Encoding:
+class Decoding:
     """How bytes are read as text."""
 
     errors: Literal["strict", "replace"] = "strict"
@@ -35,7 +35,7 @@ class Encoding:
         return InputError(f"{place}: invalid UTF-8 at byte {at} of {whole} ({byte:#04x}); {self.remedy}")
 
 
-UTF8 = Encoding()
+UTF8 = Decoding()
 
 
 class _Readable(Protocol):
@@ -111,18 +111,18 @@ def input_name(path: str | Path) -> str:
     return "standard input" if str(path) == "-" else str(path)
 
 
-def read_input(path: str | Path, encoding: Encoding = UTF8, progress: Task = SILENT_TASK) -> Iterator[str]:
+def read_input(path: str | Path, decoding: Decoding = UTF8, progress: Task = SILENT_TASK) -> Iterator[str]:
     """Return the text of a file as :func:`read_text` does; of standard input for ``-``, line by line as they arrive.
 
     Raises:
         InputError: the file is missing or a directory; from the text, as :func:`read_text`.
     """
     if str(path) == "-":
-        return _standard_input(encoding)
+        return _standard_input(decoding)
     if str(path).startswith("hub:"):
         raise InputError(f"{path}: datasets of the hub are for classify, multilabel, regress and choose; give a file")
     check_is_file(Path(path))
-    return read_text(Path(path), encoding, progress)
+    return read_text(Path(path), decoding, progress)
 
 
 def check_is_file(path: Path) -> None:
@@ -133,13 +133,13 @@ def check_is_file(path: Path) -> None:
         raise InputError(f"{path} is a directory; give a file in it")
 
 
-def _standard_input(encoding: Encoding) -> Iterator[str]:
-    decoder = codecs.getincrementaldecoder("utf-8-sig")(encoding.errors)
+def _standard_input(decoding: Decoding) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8-sig")(decoding.errors)
     for number, line in enumerate(sys.stdin.buffer, start=1):
         try:
             text = decoder.decode(line, final=line[-1:] != b"\n")
         except UnicodeDecodeError as error:
-            raise encoding.error(f"{input_name('-')}:{number}", "the line", error.start, error) from None
+            raise decoding.error(f"{input_name('-')}:{number}", "the line", error.start, error) from None
         yield text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -180,15 +180,15 @@ def well_formed(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def read_text(path: Path, encoding: Encoding = UTF8, progress: Task = SILENT_TASK) -> Iterator[str]:
+def read_text(path: Path, decoding: Decoding = UTF8, progress: Task = SILENT_TASK) -> Iterator[str]:
     """Yield the text of a file in pieces of about a million characters, line ends as ``\\n``, a byte-order mark left out.
 
     ``progress`` is told the bytes of the file as it stands.
 
     Raises:
-        InputError: as :func:`open_bytes`; not UTF-8 where the ``encoding`` is strict; or binary (holds NUL bytes).
+        InputError: as :func:`open_bytes`; not UTF-8 where the ``decoding`` is strict; or binary (holds NUL bytes).
     """
-    decoder = codecs.getincrementaldecoder("utf-8")(encoding.errors)
+    decoder = codecs.getincrementaldecoder("utf-8")(decoding.errors)
     lines = io.IncrementalNewlineDecoder(decoder, translate=True)
     offset, first = 0, True
     with open_bytes(path, progress) as file:
@@ -203,7 +203,7 @@ def read_text(path: Path, encoding: Encoding = UTF8, progress: Task = SILENT_TAS
                 text = lines.decode(block, final=not block)
             except UnicodeDecodeError as error:
                 number, at = _line_at(path, offset - pending + error.start)
-                raise encoding.error(f"{path}:{number}", "the line", at, error) from None
+                raise decoding.error(f"{path}:{number}", "the line", at, error) from None
             offset += len(block)
             if first and text:
                 text, first = text.removeprefix("\ufeff"), False

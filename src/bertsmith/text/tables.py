@@ -16,7 +16,7 @@ from bertsmith.errors import InputError, UsageError
 from bertsmith.progress import SILENT_TASK, Task
 from bertsmith.text.columnar import COLUMNAR, open_columnar
 from bertsmith.text.json_objects import json_objects
-from bertsmith.text.streams import LONGEST_LINE, UTF8, Encoding, input_name, known_extension, read_input, read_lines
+from bertsmith.text.streams import LONGEST_LINE, UTF8, Decoding, input_name, known_extension, read_input, read_lines
 
 _log = logging.getLogger("bertsmith")
 
@@ -118,7 +118,7 @@ def open_table(
     path: str | Path,
     format: str | None = None,  # noqa: A002
     layouts: Sequence[Layout] = (),
-    encoding: Encoding = UTF8,
+    decoding: Decoding = UTF8,
     progress: Task = SILENT_TASK,
 ) -> Table:
     """Open a table whose rows are read as they are asked for, in bounded memory.
@@ -129,7 +129,7 @@ def open_table(
             (file or stream) and txt (one text a line, column ``text``, blank lines left out). By default, the extension says
             it; standard input is txt.
         layouts: kinds of CSV and TSV files to look out for; all others have a header and rows of its length.
-        encoding: how bytes become text.
+        decoding: how bytes become text.
         progress: is told the bytes read of the file as it stands.
 
     Raises:
@@ -140,10 +140,10 @@ def open_table(
     if kind is None:
         kind = _FORMATS[known_extension(Path(path), _FORMATS, "rename the file or give its --format")]
     if kind in _READERS:
-        return _READERS[kind](read_input(path, encoding, progress), name, layouts)
+        return _READERS[kind](read_input(path, decoding, progress), name, layouts)
     if kind not in COLUMNAR:
         raise UsageError(f"unknown format {kind!r}; the formats are {', '.join((*_READERS, *COLUMNAR))}")
-    columns, n_rows, rows = open_columnar(path, kind, encoding, progress)
+    columns, n_rows, rows = open_columnar(path, kind, decoding, progress)
     return Table(
         name, kind, tuple(columns), not n_rows, lambda wanted: (Record(values, name, row) for row, values in rows(wanted))
     )

@@ -55,6 +55,9 @@ class Tokenizer:
         self.sep_id: int = self._ids[special.sep]
         self.mask_id: int | None = None if special.mask is None else self._ids[special.mask]
 
+    def __reduce__(self) -> tuple[type[Self], tuple[Specification]]:
+        return type(self), (self.specification,)
+
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a directory, a ``tokenizer.json`` or a bare ``vocab.txt`` (uncased).

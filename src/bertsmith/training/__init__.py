@@ -1,1 +1,1 @@
-"""Training: the loop, its precision, checkpoints, ranks and reports."""
+"""What every kind of training shares."""

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: model directories that also hold the optimiser's state and the place in the run."""
+"""Checkpoints of a run, model directories that also hold the state of the optimiser and of the run; and how it resumes."""
 
 import dataclasses
 import logging
@@ -10,12 +10,21 @@ from typing import TypeVar
 
 import safetensors.torch
 
-from bertsmith.artifacts.directory import load_model, write_model_files, write_tensors
+from bertsmith.artifacts.directory import write_model_files, write_tensors
 from bertsmith.errors import ArtifactError
-from bertsmith.files import atomic_directory, read_json, read_manifest, verify_manifest, write_json, write_manifest
+from bertsmith.files import (
+    atomic_directory,
+    read_json,
+    read_manifest,
+    remove_leftovers,
+    verify_manifest,
+    write_json,
+    write_manifest,
+)
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.optimiser import optimiser_tensors, restore_optimiser
-from bertsmith.training.stepper import Engine
+from bertsmith.training.run_directory import RunDirectory
+from bertsmith.training.stepper import Stepper
 
 _NAME = re.compile(r"step-(\d+)")
 _OPTIMISER, _STATE = "optimiser.safetensors", "state.json"
@@ -24,29 +33,21 @@ log = logging.getLogger("bertsmith")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """The place in any run: steps made and seconds spent."""
+class RunState:
+    """How far a run of any kind is: steps made and seconds spent."""
 
     step: int = 0
     elapsed: float = 0.0
 
 
-P = TypeVar("P", bound=Place)
+S = TypeVar("S", bound=RunState)
 
 
-@dataclass(frozen=True, slots=True)
-class State(Place):
-    """The place in a pre-training run: also the loader's position and tokens seen."""
-
-    position: int = 0
-    tokens: int = 0
-
-
-def save_checkpoint(directory: Path, engine: Engine, tokenizer: Tokenizer, state: Place, keep: int) -> None:
+def save_checkpoint(directory: Path, stepper: Stepper, tokenizer: Tokenizer, state: RunState, keep: int) -> None:
     """Write ``directory/step-N``, whole or not at all, then delete all but the last ``keep`` checkpoints."""
     with atomic_directory(directory / f"step-{state.step}") as temporary:
-        write_model_files(engine.master, tokenizer, temporary, f"Checkpoint of a training run after {state.step} steps.\n")
-        tensors = {name: tensor.cpu() for name, tensor in optimiser_tensors(engine.master, engine.optimiser).items()}
+        write_model_files(stepper.master, tokenizer, temporary, f"Checkpoint of a training run after {state.step} steps.\n")
+        tensors = {name: tensor.cpu() for name, tensor in optimiser_tensors(stepper.master, stepper.optimiser).items()}
         write_tensors(tensors, temporary / _OPTIMISER)
         write_json(temporary / _STATE, dataclasses.asdict(state))
         write_manifest(temporary, "model", {"step": state.step})
@@ -75,16 +76,27 @@ def newest_whole(directory: Path) -> Path | None:
     return None
 
 
-def restore(path: Path, engine: Engine, kind: type[P]) -> P:
-    """Bring the weights, the optimiser and the place in the run, which is a ``kind``, back from a checkpoint."""
-    engine.master.load_state_dict(load_model(path, engine.master.heads).state_dict())
-    engine.publish()
-    restore_optimiser(engine.master, engine.optimiser, safetensors.torch.load_file(path / _OPTIMISER))
+def resume(directory: RunDirectory, stepper: Stepper, kind: type[S]) -> S:
+    """Go back to the newest whole checkpoint, or to the beginning where there is none, and return the run's state, a ``kind``.
+
+    Later checkpoints, which are damaged, later metrics and half-written files are removed: the run writes them again.
+    """
+    checkpoint = newest_whole(directory.checkpoints)
+    state = _restore(checkpoint, stepper, kind) if checkpoint else kind()
+    stepper.ranks.wait()
+    if stepper.ranks.is_first:
+        remove_leftovers(directory.path)
+        remove_leftovers(directory.checkpoints)
+        for path in checkpoints(directory.checkpoints):
+            if int(path.name.removeprefix("step-")) > state.step:
+                shutil.rmtree(path)
+        directory.keep_metrics_until(state.step)
+        if checkpoint:
+            log.info("resuming from %s", checkpoint)
+    return state
+
+
+def _restore(path: Path, stepper: Stepper, kind: type[S]) -> S:
+    stepper.load(path)
+    restore_optimiser(stepper.master, stepper.optimiser, safetensors.torch.load_file(path / _OPTIMISER))
     return kind(**read_json(path / _STATE))
-
-
-def remove_damaged(directory: Path, state: Place) -> None:
-    """Delete checkpoints later than ``state``: they are damaged, and the run will write them anew."""
-    for path in checkpoints(directory):
-        if int(path.name.removeprefix("step-")) > state.step:
-            shutil.rmtree(path)

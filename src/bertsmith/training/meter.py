@@ -2,31 +2,34 @@
 
 from torch import Tensor
 
-from bertsmith.model.model_config import ModelConfig
+from bertsmith.model.bert import Bert
+from bertsmith.model.encoder import TextEncoder
 from bertsmith.types import PretrainingBatch
 
 
-def encoder_operations(config: ModelConfig, lengths: Tensor, n_rows: int | None = None) -> float:
+def encoder_operations(encoder: TextEncoder, lengths: Tensor, n_rows: int | None = None) -> float:
     """Return the floating-point operations of the matrix products of one forward pass over sequences of these lengths.
 
     With ``n_rows``, what follows the last layer's attention is computed for so many tokens alone. Embeddings, norms and
     activations are not counted.
     """
     lengths = lengths.double()
-    n_tokens = float(lengths.sum())
-    each = 3 * config.width**2
-    rest = config.width**2 + 2 * config.width * config.feed_forward_width
-    attention = 2 * config.width * float((lengths**2).sum())
-    n_rests = (config.n_layers - 1) * n_tokens + (n_tokens if n_rows is None else n_rows)
-    return 2.0 * (config.n_layers * (each * n_tokens + attention) + n_rests * rest)
+    n_tokens, n_scores = float(lengths.sum()), float((lengths**2).sum())
+    total = 0.0
+    for number, layer in enumerate(encoder.layers, 1):
+        query_key_value, output = layer.attention.query_key_value, layer.attention.output
+        rest = sum(linear.weight.numel() for linear in (output, layer.feed_forward_in, layer.feed_forward_out))
+        n_rests = n_tokens if n_rows is None or number < len(encoder.layers) else n_rows
+        total += query_key_value.weight.numel() * n_tokens + 2 * output.in_features * n_scores + rest * n_rests
+    return 2.0 * total
 
 
-def step_operations(config: ModelConfig, batch: PretrainingBatch) -> float:
+def step_operations(model: Bert, batch: PretrainingBatch) -> float:
     """Return the floating-point operations of the matrix products of one forward and backward pass over the batch.
 
     A product's backward pass costs twice its forward pass. Of the encoder all is counted, as if nothing were left out.
     """
-    encoder = encoder_operations(config, batch.inputs.cu_seqlens.diff())
+    config, encoder = model.config, encoder_operations(model.encoder, batch.inputs.cu_seqlens.diff())
     head = 2 * (config.width**2 + config.width * config.vocabulary_size) * len(batch.masked_positions)
     pooler = 2 * config.width**2 * batch.inputs.n_sequences if batch.next_sentence_labels is not None else 0
     return 3.0 * (encoder + head + pooler)

@@ -8,23 +8,22 @@ from torch import Tensor, nn
 from bertsmith.training.settings import Optimisation
 
 
-def make_optimiser(
-    model: nn.Module, config: Optimisation, share: Callable[[str], float] = lambda _name: 1.0
-) -> torch.optim.AdamW:
+def make_optimiser(model: nn.Module, settings: Optimisation, rate_share: Callable[[str], float]) -> torch.optim.AdamW:
     """Return AdamW over the parameters that are to be trained: matrices decay, biases and norms do not.
 
-    ``share`` says by a parameter's name at what share of the learning rate it moves; parameters are grouped by it.
+    ``rate_share`` says by a parameter's name at what share of the learning rate it moves. Parameters are grouped by it; each
+    group has it as "share". The learning rate is 0 until a step sets it.
     """
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            decay = config.weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((share(name), decay), []).append(parameter)
+            decay = settings.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((rate_share(name), decay), []).append(parameter)
     return torch.optim.AdamW(
-        [{"params": group, "share": one, "weight_decay": decay} for (one, decay), group in groups.items()],
-        lr=config.learning_rate,
-        betas=(config.adam_beta1, config.adam_beta2),
-        eps=config.adam_epsilon,
+        [{"params": group, "share": share, "weight_decay": decay} for (share, decay), group in groups.items()],
+        lr=0.0,
+        betas=(settings.adam_beta1, settings.adam_beta2),
+        eps=settings.adam_epsilon,
         fused=True,
     )
 

@@ -1,17 +1,18 @@
 """The directory of a run: configuration, environment, metrics, checkpoints, the final model and the report."""
 
-import contextlib
 import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from bertsmith.artifacts.directory import WEIGHTS
 from bertsmith.errors import ArtifactError, MismatchError
-from bertsmith.files import atomic_file, read_json, storage_errors, write_json
+from bertsmith.files import atomic_file, exclusive, read_json, remove_leftovers, storage_errors, write_json
+from bertsmith.training.parallel import Ranks
 from bertsmith.training.settings import RunConfig
 
 log = logging.getLogger("bertsmith")
@@ -29,15 +30,26 @@ class RunDirectory:
         self.final = path / "final"
         self.report = path / "report.html"
 
-    def begin(self, config: RunConfig, environment: Mapping[str, Any]) -> None:
-        """Write the configuration down, or check that it is the one that the run was begun with.
+    @contextmanager
+    def begun(self, config: RunConfig, environment: Mapping[str, Any], ranks: Ranks) -> Iterator[None]:
+        """Hold the directory alone while the body runs, its configuration written down or found to be the same.
 
-        What ``environment`` has under names that end in ``_sha256`` must not change either.
+        What ``environment`` has under names that end in ``_sha256`` must not change either. The first of the ranks does all
+        of it; the others wait.
 
         Raises:
+            BusyError: another process holds the directory.
             ArtifactError: the directory holds something else.
             MismatchError: the run was begun with other settings, each of which is named, or on other data.
         """
+        with exclusive(self.path) if ranks.is_first else nullcontext():
+            if ranks.is_first:
+                self._begin(config, environment)
+                remove_leftovers(self.path)
+            ranks.wait()
+            yield
+
+    def _begin(self, config: RunConfig, environment: Mapping[str, Any]) -> None:
         if self.config.exists():
             self._refuse_changes(type(config).from_toml(self.config), config)
             before = read_json(self.environment)
@@ -94,9 +106,9 @@ class RunDirectory:
 
     def _lines(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
         """Yield each whole line of ``metrics.jsonl`` as it is and as a record, so none where there is no such file."""
-        with contextlib.suppress(FileNotFoundError), self.metrics.open("rb") as file:
+        with suppress(FileNotFoundError), self.metrics.open("rb") as file:
             for line in file:
-                with contextlib.suppress(ValueError):
+                with suppress(ValueError):
                     record = json.loads(line)
                     if line.endswith(b"\n") and isinstance(record, dict) and {"kind", "step"} <= record.keys():
                         yield line, record

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from bertsmith.training.settings import Optimisation
+
 
 class Clock(Protocol):
     """Measures a run from 0 to 1."""
@@ -38,8 +40,27 @@ class BudgetClock:
         return elapsed / self.seconds
 
 
-def learning_rate(peak: float, warmup: float, fraction: float) -> float:
-    """Return the rate at ``fraction`` of the run: linear up to ``peak`` over ``warmup``, then linear down to 0."""
-    if fraction < warmup:
-        return peak * fraction / warmup
-    return peak * max(0.0, (1 - fraction) / (1 - warmup))
+class Schedule(Protocol):
+    """The learning rate over a run."""
+
+    def rate(self, fraction: float) -> float:
+        """Return the learning rate when ``fraction`` of the run is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinearSchedule:
+    """Linear up to ``peak`` over the share ``warmup`` of the run, then linear down to 0."""
+
+    peak: float
+    warmup: float
+
+    def rate(self, fraction: float) -> float:
+        """Return the learning rate when ``fraction`` of the run is done."""
+        if fraction < self.warmup:
+            return self.peak * fraction / self.warmup
+        return self.peak * max(0.0, (1 - fraction) / (1 - self.warmup))
+
+
+def make_schedule(settings: Optimisation, peak: float) -> Schedule:
+    """Return the schedule that the settings ask for, with its highest learning rate."""
+    return LinearSchedule(peak, settings.warmup)

@@ -1,28 +1,32 @@
 """What every kind of training shares: a model in some precision, its gradients over batches and ranks, its optimiser."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bertsmith.artifacts.directory import load_model
 from bertsmith.model.bert import Bert
 from bertsmith.randomness import key
+from bertsmith.training.optimiser import make_optimiser
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.precision import apply_precision
+from bertsmith.training.settings import Optimisation
 
 
-class Engine:
+class Stepper:
     """Moves a model's weights: forward and backward passes, then gradients over all ranks, clip, optimiser.
 
     ``master`` holds the weights in float32; ``compute`` is the model that runs, compiled for batches of any shape or of one.
+    ``rate_share`` is that of :func:`~bertsmith.training.optimiser.make_optimiser`.
     """
 
     def __init__(
         self,
         master: Bert,
-        make_optimiser: Callable[[Bert], torch.optim.Optimizer],
-        max_gradient_norm: float,
+        settings: Optimisation,
         seed: int,
         ranks: Ranks,
         device: torch.device,
@@ -30,6 +34,7 @@ class Engine:
         compiled: bool,
         *,
         has_one_shape: bool = False,
+        rate_share: Callable[[str], float] = lambda _name: 1.0,
     ) -> None:
         self.master = master.to(device).train()
         self.precision = apply_precision(self.master, device, dtype)
@@ -37,9 +42,9 @@ class Engine:
         if compiled:
             is_one_operator = device.type == "cuda" and dtype != torch.float32
             compile_layers(self.compute, attention_too=is_one_operator, dynamic=not has_one_shape)
-        self.optimiser = make_optimiser(self.master)
+        self.optimiser = make_optimiser(self.master, settings, rate_share)
         self.device, self.ranks = device, ranks
-        self._seed, self._max_gradient_norm = seed, max_gradient_norm
+        self._seed, self._max_gradient_norm = seed, settings.max_gradient_norm
 
     def accumulate(self, step: int, place: int, loss: Callable[[], Tensor]) -> Tensor:
         """Add the gradients of a loss, the one at ``place`` of the step's on this rank, and return its value.
@@ -63,15 +68,16 @@ class Engine:
         return norm.item()
 
     def update(self, rate: float) -> None:
-        """Make the optimiser's step at a learning rate, of which each group of parameters takes its share."""
+        """Make the optimiser's step at a learning rate; each group of parameters takes its share of it."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["share"]
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.precision.publish()
 
-    def publish(self) -> None:
-        """Bring restored master weights to the computing model."""
+    def load(self, path: Path) -> None:
+        """Take the weights of a model directory."""
+        self.master.load_state_dict(load_model(path, self.master.heads).state_dict())
         self.precision.publish()
 
 
@@ -83,8 +89,7 @@ def compile_layers(model: Bert, *, attention_too: bool, **options: Any) -> None:
     """
     for layer in model.encoder.layers:
         if not attention_too:
-            attention = layer.get_submodule("attention")
-            attention.forward = torch.compiler.disable(attention.forward)  # type: ignore[no-untyped-call]
+            layer.attention.forward = torch.compiler.disable(layer.attention.forward)  # type: ignore[no-untyped-call, method-assign]
         layer.compile(**options)
     if model.masked_token is not None:
         model.masked_token.compile(**options)

@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pydantic
-import torch
 
 from bertsmith.artifacts.directory import load_model
 from bertsmith.charts.curves import Series, curve_svg
 from bertsmith.config import Config
-from bertsmith.engine.engine import Engine
+from bertsmith.engine.engine import make_engine
 from bertsmith.errors import InputError
 from bertsmith.files import atomic_directory, refuse_existing, write_manifest
 from bertsmith.inference.features import FeaturePipeline, Layers
@@ -89,7 +88,7 @@ def compare_words(config: CompareWordsConfig, progress: Progress = SILENT) -> li
         raise InputError("two files of --pairs have the same name, which their plots would share; rename one")
     model, tokenizer = load_model(config.model), Tokenizer.load(config.model)
     layers = Layers(tuple(range(model.config.n_layers + 1)))
-    pipeline = FeaturePipeline(Engine(model, torch.device("cpu"), "float32"), tokenizer, layers)
+    pipeline = FeaturePipeline(make_engine(model), tokenizer, layers)
     words = list(dict.fromkeys(word for pairs in files for pair in pairs.words for word in pair))
     finder = WordFinder(tokenizer, words)
     alone = _averaged(pipeline, [Occurrence(word, word, 0, len(word), "") for word in words], progress)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Blocks
 from bertsmith.inspection.figures.attention_maps import attention_of_layer, head_summaries, overview, query_key, rollout
-from bertsmith.inspection.refusal import Refusal
 from bertsmith.inspection.subject import Reading, Subject
 
 TEXT, PAIR = "the cats sees the red house.", "a small child likes the moon."
@@ -120,6 +120,95 @@ def test_heads_are_named_by_what_they_mostly_do(subject: Subject) -> None:
     }
     made = dataclasses.replace(reading, attention=np.stack(list(expected.values()))[None])
     assert [head.pattern for head in head_summaries(made).heads[0]] == list(expected)
+
+
+WORDS = "cats dogs birds teachers sailors brothers kings trees rivers moons letters"
+
+
+def _relations(reading: Reading) -> dict[str, np.ndarray]:
+    """Return by name of a pattern the tokens, by column, that a head of it looks at from each token, by row."""
+    tokens, word_ids = np.array(reading.encoding.tokens), np.array(reading.encoding.word_ids, float)
+    is_word, segments = ~np.array(reading.is_special), np.array(reading.encoding.segment_ids)
+    steps = np.arange(len(tokens)) - np.arange(len(tokens))[:, None]
+    pairs = is_word & is_word[:, None] & (steps != 0)
+    return {
+        "previous-token": steps == -1,
+        "next-token": steps == 1,
+        "itself": steps == 0,
+        "first-token": np.tile(np.arange(len(tokens)) == 0, (len(tokens), 1)),
+        "separator": np.tile(tokens == "[SEP]", (len(tokens), 1)),
+        "same-word": (word_ids == word_ids[:, None]) & (segments == segments[:, None]) & pairs,
+        "same-token": (tokens == tokens[:, None]) & pairs,
+        "neighbourhood": (abs(steps) <= 2) & (steps != 0),
+        "other-text": (segments != segments[:, None]) & is_word,
+    }
+
+
+def _even(allowed: np.ndarray) -> np.ndarray:
+    return allowed / np.maximum(allowed.sum(1, keepdims=True), 1)
+
+
+def _elsewhere(reading: Reading) -> np.ndarray:
+    """Return attention spread evenly over tokens that stand in no relation."""
+    return _even(~np.any(list(_relations(reading).values()), axis=0))
+
+
+def _pattern(reading: Reading, weights: np.ndarray) -> str:
+    """Return the name of a head's pattern, given its attention."""
+    np.testing.assert_allclose(weights.sum(1), 1)
+    heads = weights.astype(np.float32)[None, None]
+    return head_summaries(dataclasses.replace(reading, attention=heads)).heads[0][0].pattern
+
+
+@pytest.mark.parametrize(
+    ("text", "pair", "name", "threshold"),
+    [
+        *((WORDS, None, name, 0.4) for name in ("previous-token", "next-token", "itself", "first-token", "separator")),
+        *((WORDS, None, name, 0.4) for name in ("same-word", "same-token")),
+        (WORDS, None, "neighbourhood", 0.6),
+        # Of ten tokens, twice what would be near by chance.
+        ("cat dog bird teacher sailor king tree river", None, "neighbourhood", 0.8),
+        ("cat dog bird teacher sailor king", "tree river moon letter road song", "other-text", 0.6),
+    ],
+)
+def test_a_pattern_is_named_from_its_threshold_on(
+    make_subject: Callable[..., Subject], text: str, pair: str | None, name: str, threshold: float
+) -> None:
+    reading = make_subject().read(text, pair)
+    relation, elsewhere = _relations(reading)[name], _elsewhere(reading)
+    # All of the attention, from tokens that have one to look at.
+    towards = np.where(relation.any(1, keepdims=True), _even(relation), elsewhere)
+    most = (towards * relation).sum() / reading.n_tokens
+
+    def named(share: float) -> str:
+        return _pattern(reading, (1 - share / most) * elsewhere + share / most * towards)
+
+    assert named(threshold + 0.005) == name
+    assert named(threshold - 0.005) in ("mixed", "broad")
+
+
+def test_the_token_itself_is_not_in_its_neighbourhood(subject: Subject) -> None:
+    reading = subject.read(WORDS)
+    itself, near = (_even(_relations(reading)[name]) for name in ("itself", "neighbourhood"))
+    assert _pattern(reading, 0.35 * itself + 0.35 * near + 0.3 * _elsewhere(reading)) == "mixed"
+
+
+@pytest.mark.parametrize(
+    ("threshold", "below", "above"), [(0.35, "focused", "mixed"), (0.85, "mixed", "broad")], ids=["focused", "broad"]
+)
+def test_what_has_no_pattern_is_named_by_how_far_it_is_spread(
+    subject: Subject, threshold: float, below: str, above: str
+) -> None:
+    reading = subject.read(WORDS)
+    n = reading.n_tokens
+    pointed = np.eye(n)[_elsewhere(reading).argmax(1)]
+    shares = np.linspace(0, 1, 2001)
+    # Of attention to all tokens alike but for a share that goes to one of them.
+    one, others = shares + (1 - shares) / n, (1 - shares) / n
+    spreads = (-one * np.log2(one) - (n - 1) * others * np.log2(np.maximum(others, 1e-30))) / np.log2(n)
+    for spread, name in ((threshold - 0.005, below), (threshold + 0.005, above)):
+        share = shares[np.abs(spreads - spread).argmin()]
+        assert _pattern(reading, (1 - share) / n + share * pointed) == name
 
 
 def test_rollout_multiplies_what_the_layers_mix(reading: Reading) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cosine, jensenshannon
 
+from bertsmith.errors import Refusal
 from bertsmith.inspection.figures.comparison import alignment, cka, compare
-from bertsmith.inspection.refusal import Refusal
 from bertsmith.inspection.subject import Subject
 from bertsmith.text.tokenizer import Tokenizer
 

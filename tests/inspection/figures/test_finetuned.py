@@ -2,20 +2,26 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 import bertsmith
+from bertsmith.errors import Refusal
+from bertsmith.inspection.figures.attribution import attribution
 from bertsmith.inspection.figures.finetuned import task_answer
-from bertsmith.inspection.refusal import Refusal
+from bertsmith.inspection.gallery import Gallery, Start, TaskDescription
 from bertsmith.inspection.subject import Subject
+from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.choose import Choose
 from bertsmith.tasks.classify import Classify
+from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.multilabel import Multilabel
 from bertsmith.tasks.rank import Rank
 from bertsmith.tasks.regress import Regress
+from bertsmith.tasks.sentence_task import SentenceTask
 from bertsmith.tasks.tag import Tag
 from bertsmith.tasks.task import Task
 
@@ -85,6 +91,67 @@ def test_choices(save_task: SaveTask) -> None:
     (expected,) = bertsmith.pipeline(path)([(TEXT, choices)])
     assert found.number == expected.number and [one.text for one in found.choices] == choices
     assert [one.probability for one in found.choices] == pytest.approx(expected.probabilities)
+
+
+class Mood(SentenceTask[str]):
+    """A task that bertsmith does not have; it says no word of pages."""
+
+    kind: ClassVar[str] = "mood"
+    usual_metric: ClassVar[str] = "accuracy"
+    labels: tuple[str, ...] = ("glad", "sad", "neither")
+
+    def head(self) -> SequenceScores:
+        return SequenceScores(self.labels)
+
+    def target(self, example: TextExample) -> int:
+        return self.labels.index(example.label)
+
+    def loss(self, logits, batch, head):
+        raise NotImplementedError
+
+    def predicted(self, logits_C) -> str:
+        return self.labels[int(logits_C.argmax())]
+
+    def outcomes(self, examples, predictions):
+        raise NotImplementedError
+
+    def scores(self, outcomes):
+        raise NotImplementedError
+
+
+class Verse(Mood):
+    """One whose predictions are neither numbers nor of labels."""
+
+    kind: ClassVar[str] = "verse"
+    labels: tuple[str, ...] = ()
+
+    def head(self) -> SequenceScores:
+        return SequenceScores(("one", "other"))
+
+    def decode(self, examples, samples, logits, head) -> list[str]:  # noqa: ARG002
+        return ["" for _ in examples]
+
+
+def test_a_task_of_ones_own_is_shown_and_explained(save_task: SaveTask) -> None:
+    path = save_task(Mood())
+    reading = Subject.load(path, Mood).read(TEXT)
+    (expected,) = bertsmith.pipeline(path, task=Mood)([TEXT])
+    logits = reading.subject.model(reading.batch()).task_logits[0]
+    found = task_answer(reading)
+    assert (found.kind, found.label, found.labels) == ("classify", expected, ["glad", "sad", "neither"])
+    assert found.probabilities == pytest.approx(logits.softmax(0).tolist(), abs=1e-5)
+    traced = attribution(reading, "erasure", "sad")
+    assert traced.value == pytest.approx(float(logits[1]), abs=1e-4) and np.abs(traced.scores).max() > 0
+    (described,) = Gallery([("mine", reading.subject)], [], Start(TEXT, None)).describe().models
+    assert described.task == TaskDescription("mood", ["glad", "sad", "neither"], "sequence")
+    assert not described.missing.keys() & {"task", "attribution"}
+
+
+def test_what_cannot_be_shown_can_still_be_explained(save_task: SaveTask) -> None:
+    reading = Subject.load(save_task(Verse()), Verse).read(TEXT)
+    with pytest.raises(Refusal, match="the task 'verse' is not one that this view knows"):
+        task_answer(reading)
+    assert attribution(reading, "erasure").target in ("1", "2")
 
 
 def test_what_is_needed_is_said(save_task: SaveTask, subject: Subject) -> None:

@@ -7,18 +7,20 @@ import numpy as np
 import pytest
 import torch
 
+from bertsmith.engine.engine import make_engine
+from bertsmith.errors import Refusal
+from bertsmith.inference.pipelines import FillPipeline
+from bertsmith.inspection.cancelling import Cancelled
 from bertsmith.inspection.figures.prediction import next_sentence, predict, pseudo_perplexity
-from bertsmith.inspection.refusal import Cancelled, Refusal
 from bertsmith.inspection.subject import Subject
 from bertsmith.model.bert import MASKED_TOKEN, Heads
-from bertsmith.tasks.fill import fill
 
 TEXT, PAIR = "the cats sees the red house.", "a small child likes the moon."
 
 
 def test_candidates_are_those_of_fill(subject: Subject) -> None:
     found = predict(subject.read("the cat sees the red house."), 2, masked=True)
-    (filled,) = fill(subject.model, subject.tokenizer, ["the [MASK] sees the red house."], top=10)
+    (filled,) = FillPipeline(make_engine(subject.model), subject.tokenizer)(["the [MASK] sees the red house."], top=10)
     assert [one.token for one in found.candidates] == [one.token for one in filled.blanks[0]]
     np.testing.assert_allclose(
         [one.probability for one in found.candidates], [one.probability for one in filled.blanks[0]], rtol=1e-5
@@ -79,7 +81,7 @@ def test_pseudo_perplexity_masks_one_token_at_a_time(subject: Subject) -> None:
 
 def test_pseudo_perplexity_in_several_parts_is_the_same(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = pseudo_perplexity(subject.read(TEXT))
-    monkeypatch.setattr("bertsmith.inspection.figures.interventions.TOKENS_AT_ONCE", 30)
+    monkeypatch.setattr("bertsmith.inspection.figures.score_probes.TOKENS_AT_ONCE", 30)
     in_parts = pseudo_perplexity(subject.read(TEXT))
     np.testing.assert_allclose(
         [one.log_probability for one in in_parts.tokens], [one.log_probability for one in whole.tokens], atol=1e-5

@@ -7,9 +7,10 @@ import pytest
 from scipy.spatial.distance import cosine
 from sklearn.decomposition import PCA
 
+from bertsmith.errors import Refusal
+from bertsmith.inspection.cancelling import Cancelled
 from bertsmith.inspection.figures.comparison import alignment
 from bertsmith.inspection.figures.similarity import context, neighbours, projection, similarity
-from bertsmith.inspection.refusal import Cancelled, Refusal
 from bertsmith.inspection.subject import Subject
 
 TEXT, PAIR = "the cats sees the red house.", "a small child likes the moon."

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from bertsmith.batches.masking import Masking
+from bertsmith.errors import Refusal
 from bertsmith.inspection import subject as subject_module
 from bertsmith.inspection.figures.tokens import input_of, masking, tokens_of
-from bertsmith.inspection.refusal import Refusal
 from bertsmith.inspection.subject import Subject
 from bertsmith.text.tokenizer import Tokenizer
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from bertsmith.errors import Refusal
+from bertsmith.inspection.cancelling import Cancelled
 from bertsmith.inspection.figures.ablation import ablate, ablation
 from bertsmith.inspection.figures.attribution import attribution
-from bertsmith.inspection.refusal import Cancelled, Refusal
 from bertsmith.inspection.subject import Reading, Subject
 from bertsmith.model.bert import Heads
 from bertsmith.tasks.answer import Answer
@@ -172,7 +173,7 @@ def test_heads_off_together_for_a_masked_token_and_next_sentences(subject: Subje
 
 def test_a_part_at_a_time_is_the_same(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = ablation(subject.read(TEXT), "token", 2)
-    monkeypatch.setattr("bertsmith.inspection.figures.interventions.TOKENS_AT_ONCE", 40)
+    monkeypatch.setattr("bertsmith.inspection.figures.score_probes.TOKENS_AT_ONCE", 40)
     parts = ablation(subject.read(TEXT), "token", 2)
     assert parts.labels == whole.labels
     np.testing.assert_allclose(parts.change, whole.change, atol=1e-5)

@@ -14,7 +14,7 @@ import pyarrow
 import pytest
 
 from bertsmith.errors import InputError, UsageError
-from bertsmith.tasks.files.questions import Answer, Question, read_questions
+from bertsmith.tasks.files.questions import GoldAnswer, Question, read_questions
 
 CONTEXT = "北京 is the capital of China."
 ANSWER = {"text": "China", "answer_start": 21}
@@ -55,7 +55,7 @@ Read = Callable[..., list[Question]]
 def test_squad(read: Read, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     impossible = record(id="q2", answers=[], is_impossible=True, plausible_answers=[ANSWER])
     found = read(squad(record(is_impossible=False), impossible))
-    answers = (Answer("China", 21),)
+    answers = (GoldAnswer("China", 21),)
     path = tmp_path / "dev.json"
     assert found == [
         Question("q1", "Where is it?", CONTEXT, answers, "Capitals", f"{path}: question q1", (CONTEXT,)),
@@ -75,7 +75,7 @@ def test_json_lines(read: Read, tmp_path: Path) -> None:
         ("q1", "Capitals", f"{path}:3"),
         ("7", "", f"{path}:4"),
     ]
-    assert [one.answers for one in found] == [(Answer("China", 21),), (Answer("China", 21), Answer("北京", 0)), ()]
+    assert [one.answers for one in found] == [(GoldAnswer("China", 21),), (GoldAnswer("China", 21), GoldAnswer("北京", 0)), ()]
 
 
 def test_questions_without_ids_stand_beside_those_with_numbers(read: Read) -> None:
@@ -87,15 +87,15 @@ def test_questions_without_ids_stand_beside_those_with_numbers(read: Read) -> No
     [(".gz", gzip.compress), (".xz", lzma.compress), (".zst", lambda data: pyarrow.compress(data, "zstd", asbytes=True))],
 )
 def test_compressed(read: Read, suffix: str, compress: Callable[[bytes], bytes]) -> None:
-    assert read(compress(squad(record()).encode()), f"dev.json{suffix}")[0].answers == (Answer("China", 21),)
-    assert read(compress(lines(record()).encode()), f"dev.jsonl{suffix}")[0].answers == (Answer("China", 21),)
+    assert read(compress(squad(record()).encode()), f"dev.json{suffix}")[0].answers == (GoldAnswer("China", 21),)
+    assert read(compress(lines(record()).encode()), f"dev.jsonl{suffix}")[0].answers == (GoldAnswer("China", 21),)
 
 
 @pytest.mark.parametrize(("format", "content"), [(None, lines(record())), ("squad", "\ufeff" + squad(record()))])
 def test_standard_input(monkeypatch: pytest.MonkeyPatch, format: str | None, content: str) -> None:  # noqa: A002
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content.encode()), "ascii"))
     (question,) = read_questions("-", labelled=True, format=format)
-    assert question.answers == (Answer("China", 21),)
+    assert question.answers == (GoldAnswer("China", 21),)
     assert question.context == CONTEXT
     assert question.source.startswith("standard input:")
 
@@ -138,7 +138,7 @@ def test_blank_answers_mean_none(read: Read) -> None:
 def test_lone_surrogates_are_replaced_in_place(read: Read) -> None:
     (question,) = read(squad(record(answers=[{"text": "b\ud800", "answer_start": 2}]), context="a\udc00b\ud800"))
     assert question.context == "a\ufffdb\ufffd"
-    assert question.trainable == (Answer("b\ufffd", 2),)
+    assert question.trainable == (GoldAnswer("b\ufffd", 2),)
 
 
 # Answers that do not stand where they should.
@@ -160,8 +160,8 @@ def test_misplaced_answers_are_kept_for_scores_alone(
     read: Read, caplog: pytest.LogCaptureFixture, answer: dict[str, Any]
 ) -> None:
     (question,) = read(squad(record(answers=[answer, ANSWER])))
-    assert question.answers == (Answer(answer["text"], -1), Answer("China", 21))
-    assert question.trainable == (Answer("China", 21),)
+    assert question.answers == (GoldAnswer(answer["text"], -1), GoldAnswer("China", 21))
+    assert question.trainable == (GoldAnswer("China", 21),)
     (warning,) = caplog.records
     assert (warning.name, warning.levelno) == ("bertsmith", logging.WARNING)
     assert "dev.json: answers that do not stand where their offset says" in warning.message

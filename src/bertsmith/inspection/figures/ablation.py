@@ -2,7 +2,7 @@
 
 A head that is off adds nothing to the output projection of its layer.
 
-Dimensions: T tokens, B copies, L layers, N heads, C labels, K of them shown.
+Dimensions: T tokens of all copies, B copies, L layers, N heads, C labels, K of them shown.
 """
 
 from dataclasses import dataclass
@@ -12,10 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Floats, Grid, Listed, Number
-from bertsmith.inspection.figures.interventions import Probe, in_parts, next_sentence_probe, run, task_probe, token_probe
-from bertsmith.inspection.refusal import IsCancelled, Refusal, never
+from bertsmith.inspection.cancelling import IsCancelled, never
+from bertsmith.inspection.figures.score_probes import ScoreProbe, in_parts, next_sentence_probe, task_probe, token_probe
 from bertsmith.inspection.subject import Reading
+from bertsmith.model.attention import plan_attention
+from bertsmith.model.attention_plan import Attended, AttentionPlan
+from bertsmith.model.encoder import TextEncoder
+from bertsmith.types import PackedBatch
 
 MOST_ABLATED = 128
 _SHOWN = 10
@@ -76,7 +81,7 @@ def ablate(
     return Ablated(found.labels, found.shares[0], found.shares[1], float(found.changes[1]))
 
 
-def _probe(reading: Reading, target: Target, position: int | None) -> Probe:
+def _probe(reading: Reading, target: Target, position: int | None) -> ScoreProbe:
     if reading.n_tokens > MOST_ABLATED:
         raise Refusal(
             "too_many_tokens",
@@ -102,13 +107,14 @@ class _Compared:
     changes: Floats
 
 
-def _compare(probe: Probe, reading: Reading, kept_LBN: Tensor, is_cancelled: IsCancelled) -> _Compared:
+def _compare(probe: ScoreProbe, reading: Reading, kept_LBN: Tensor, is_cancelled: IsCancelled) -> _Compared:
+    encoder = reading.subject.model.encoder
     shares, changes = [], []
     first_C: Tensor | None = None
     for part in in_parts(kept_LBN.shape[1], reading.n_tokens, is_cancelled):
         batch = probe.batch(np.tile(probe.token_ids, (part.stop - part.start, 1)))
         with torch.inference_mode():
-            hidden = run(reading.subject.model, batch, kept_LBN=kept_LBN[:, part])
+            hidden = encoder(batch, _without_heads(encoder, batch, kept_LBN[:, part])).hidden
             shares_BC = probe.to_shares(probe.logits(hidden, batch).float())
         if first_C is None:
             first_C = shares_BC[0]
@@ -118,3 +124,21 @@ def _compare(probe: Probe, reading: Reading, kept_LBN: Tensor, is_cancelled: IsC
         shares.append(shares_BC[:, best_K])
     labels = [probe.labels[number] for number in best_K.tolist()]
     return _Compared(labels, torch.cat(shares).numpy(), torch.cat(changes).numpy())
+
+
+class _HeadsKept:
+    """Attention in which some heads of some sequences say nothing: their contexts are 0."""
+
+    def __init__(self, plan: AttentionPlan, kept_TN: Tensor) -> None:
+        self._plan, self._kept_TN = plan, kept_TN
+
+    def attend(self, query_key_value: Tensor, dropout: float) -> Attended:
+        """Return the context vectors (T, N, H)."""
+        return Attended(self._plan.attend(query_key_value, dropout).context * self._kept_TN[:, :, None])
+
+
+def _without_heads(encoder: TextEncoder, batch: PackedBatch, kept_LBN: Tensor) -> list[AttentionPlan]:
+    """Return each layer's plan, in which the heads that are 0, by layer and sequence, are off; the others are 1."""
+    plan = plan_attention(batch, encoder.embeddings.token.weight.dtype, 0.0, want_probabilities=False)
+    kept_LTN = kept_LBN.repeat_interleave(batch.cu_seqlens.diff().long(), dim=1)
+    return [_HeadsKept(plan, kept_TN) for kept_TN in kept_LTN]

@@ -15,7 +15,6 @@ import torch
 
 from bertsmith.inspection.arrays import Blocks, Grid, Number, Reduction
 from bertsmith.inspection.subject import Reading
-from bertsmith.model.layer import SelfAttention
 
 _THUMBNAIL_SIDE = 32
 
@@ -97,8 +96,7 @@ def rollout(reading: Reading, layer: int) -> Rollout:
 def query_key(reading: Reading, layer: int) -> QueryKey:
     """Return the queries and keys of ``layer``, from 1."""
     reading.check_layer(layer)
-    attention = reading.subject.model.encoder.layers[layer - 1].get_submodule("attention")
-    assert isinstance(attention, SelfAttention)
+    attention = reading.subject.model.encoder.layers[layer - 1].attention
     with torch.inference_mode():
         projected = attention.query_key_value(torch.from_numpy(reading.layers[layer - 1]))
     query_NTH, key_NTH, _ = projected.view(reading.n_tokens, 3, attention.n_heads, -1).permute(1, 2, 0, 3).numpy()
@@ -138,13 +136,13 @@ class HeadSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Heads:
+class HeadSummaries:
     """A summary of each head, by layer."""
 
     heads: list[list[HeadSummary]]
 
 
-def head_summaries(reading: Reading) -> Heads:
+def head_summaries(reading: Reading) -> HeadSummaries:
     """Return what each head does with the text."""
     n_tokens = reading.n_tokens
     relations = _relations(reading)
@@ -159,7 +157,7 @@ def head_summaries(reading: Reading) -> Heads:
             for shares, entropy in zip(shares_NR, entropies_N.tolist(), strict=True)
         ]
         found.append(layer)
-    return Heads(found)
+    return HeadSummaries(found)
 
 
 def _relations(reading: Reading) -> dict[str, npt.NDArray[np.floating]]:

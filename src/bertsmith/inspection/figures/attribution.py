@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Floats, Listed, Number
-from bertsmith.inspection.figures.interventions import Probe, in_parts, run, task_probe, token_probe
-from bertsmith.inspection.refusal import Cancelled, IsCancelled, Refusal, never
+from bertsmith.inspection.cancelling import Cancelled, IsCancelled, never
+from bertsmith.inspection.figures.score_probes import ScoreProbe, in_parts, task_probe, token_probe
 from bertsmith.inspection.subject import Reading
 
 MOST_ATTRIBUTED = 256
@@ -81,17 +82,17 @@ def attribution(
     return _integrated(probe, reading, number, position, is_cancelled)
 
 
-def _number(probe: Probe, reading: Reading, target: str | None) -> int:
+def _number(probe: ScoreProbe, reading: Reading, target: str | None) -> int:
     if target is None:
         batch = probe.batch(probe.token_ids[None])
         with torch.inference_mode():
-            return int(probe.logits(run(reading.subject.model, batch), batch)[0].argmax())
+            return int(probe.logits(reading.subject.model.encoder(batch).hidden, batch)[0].argmax())
     if target not in probe.labels:
         raise Refusal("invalid", f"{target!r} is no label or token of this model", field="target")
     return list(probe.labels).index(target)
 
 
-def _erased(probe: Probe, reading: Reading, number: int, position: int | None, is_cancelled: IsCancelled) -> Attribution:
+def _erased(probe: ScoreProbe, reading: Reading, number: int, position: int | None, is_cancelled: IsCancelled) -> Attribution:
     """Return the score less that with the token replaced by ``[MASK]``, for each token in turn."""
     n_tokens = reading.n_tokens
     token_ids_BT = np.tile(probe.token_ids, (1 + n_tokens, 1))
@@ -100,7 +101,7 @@ def _erased(probe: Probe, reading: Reading, number: int, position: int | None, i
     for part in in_parts(len(token_ids_BT), n_tokens, is_cancelled):
         batch = probe.batch(token_ids_BT[part])
         with torch.inference_mode():
-            scores.append(probe.logits(run(reading.subject.model, batch), batch)[:, number])
+            scores.append(probe.logits(reading.subject.model.encoder(batch).hidden, batch)[:, number])
     value, *without = torch.cat(scores).tolist()
     differences = np.array(
         [0.0 if special else value - score for special, score in zip(reading.is_special, without, strict=True)]
@@ -114,20 +115,22 @@ def _nothing(reading: Reading) -> int:
     return tokenizer.unk_id if tokenizer.mask_id is None else tokenizer.mask_id
 
 
-def _integrated(probe: Probe, reading: Reading, number: int, position: int | None, is_cancelled: IsCancelled) -> Attribution:
+def _integrated(
+    probe: ScoreProbe, reading: Reading, number: int, position: int | None, is_cancelled: IsCancelled
+) -> Attribution:
     """Return integrated gradients along the line from the text of nothing but ``[MASK]`` to the text, in token embeddings."""
     from captum.attr import IntegratedGradients  # with matplotlib, so slow to import
 
-    model, n_tokens = reading.subject.model, reading.n_tokens
+    encoder, n_tokens = reading.subject.model.encoder, reading.n_tokens
 
     def score(embedded_BTD: Tensor) -> Tensor:
         if is_cancelled():
             raise Cancelled
         batch = probe.batch(np.tile(probe.token_ids, (len(embedded_BTD), 1)))
-        return probe.logits(run(model, batch, token_embeddings=embedded_BTD.flatten(0, 1)), batch)[:, number]
+        return probe.logits(encoder(batch, token_vectors_TD=embedded_BTD.flatten(0, 1)).hidden, batch)[:, number]
 
     nothing = np.where(reading.is_special, probe.token_ids, _nothing(reading))
-    embed = model.encoder.embeddings.token
+    embed = encoder.embeddings.token
     embedded_1TD, nothing_1TD = (embed(torch.from_numpy(token_ids))[None] for token_ids in (probe.token_ids, nothing))
     parts_1TD = IntegratedGradients(score).attribute(
         embedded_1TD, nothing_1TD, n_steps=_STEPS, internal_batch_size=max(1, 1024 // n_tokens)

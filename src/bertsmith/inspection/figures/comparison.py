@@ -11,8 +11,9 @@ from typing import Literal
 
 import numpy as np
 
+from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Floats, Grid
-from bertsmith.inspection.refusal import IsCancelled, Refusal, never
+from bertsmith.inspection.cancelling import IsCancelled, never
 from bertsmith.inspection.subject import Reading, Subject
 
 _MOST_TOKENS, _FEWEST_TOKENS = 512, 8

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Number
-from bertsmith.inspection.figures.interventions import in_parts, masked_ids, next_sentence_probe
-from bertsmith.inspection.refusal import IsCancelled, Refusal, never
+from bertsmith.inspection.cancelling import IsCancelled, never
+from bertsmith.inspection.figures.score_probes import in_parts, masked_ids, next_sentence_probe
 from bertsmith.inspection.subject import Reading
 from bertsmith.types import PackedBatch
 
@@ -27,7 +28,7 @@ _MOST_SURPRISE = 700.0
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class TokenCandidate:
     """A token and its probability."""
 
     token: str
@@ -42,7 +43,7 @@ class Readout:
     layer: int
     entropy: Number
     original_probability: Number
-    candidates: list[Candidate]
+    candidates: list[TokenCandidate]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Prediction:
     entropy: Number
     original_probability: Number
     original_rank: int
-    candidates: list[Candidate]
+    candidates: list[TokenCandidate]
     layers: list[Readout]
 
 
@@ -91,28 +92,28 @@ def predict(reading: Reading, position: int, masked: bool) -> Prediction:
     )
 
 
-def _best(probabilities_V: Tensor, tokens: list[str], top: int) -> list[Candidate]:
+def _best(probabilities_V: Tensor, tokens: list[str], top: int) -> list[TokenCandidate]:
     best, token_ids = probabilities_V.topk(min(top, len(probabilities_V)))
     return [
-        Candidate(tokens[token_id], token_id, probability)
+        TokenCandidate(tokens[token_id], token_id, probability)
         for token_id, probability in zip(token_ids.tolist(), best.tolist(), strict=True)
     ]
 
 
 @dataclass(frozen=True, slots=True)
-class NextSentence:
+class NextSentencePrediction:
     """How probable it is that the second text follows the first, or is from elsewhere."""
 
     follows: Number
     elsewhere: Number
 
 
-def next_sentence(reading: Reading) -> NextSentence:
+def next_sentence(reading: Reading) -> NextSentencePrediction:
     """Return what the next-sentence head says of a pair."""
     probe = next_sentence_probe(reading)
     with torch.inference_mode():
         shares_12 = probe.to_shares(probe.logits(torch.from_numpy(reading.layers[-1]), reading.batch()).float())
-    return NextSentence(*shares_12[0].tolist())
+    return NextSentencePrediction(*shares_12[0].tolist())
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Blocks, Floats, Grid, Listed, Number, Reduction
-from bertsmith.inspection.refusal import IsCancelled, Refusal, never
+from bertsmith.inspection.cancelling import IsCancelled, never
 from bertsmith.inspection.subject import Reading, Subject
 from bertsmith.text.words import is_chinese
 
@@ -21,7 +22,7 @@ _NEIGHBOURS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TextToken:
     """A token of the first (0) or the second (1) text."""
 
     token: str
@@ -39,7 +40,7 @@ class Similarity:
     edges: list[int]
     cosines: Grid
     mean: Number
-    tokens: list[Row]
+    tokens: list[TextToken]
 
 
 def similarity(readings: list[Reading], layer: int) -> Similarity:
@@ -63,7 +64,7 @@ def similarity(readings: list[Reading], layer: int) -> Similarity:
         edges=blocks.edges,
         cosines=blocks.means(cosines_TT),
         mean=float(mean),
-        tokens=[Row(token, text) for token, text in zip(tokens, texts, strict=True)],
+        tokens=[TextToken(token, text) for token, text in zip(tokens, texts, strict=True)],
     )
 
 
@@ -75,7 +76,7 @@ def _units(vectors: Floats) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class Occurrence:
+class WordOccurrence:
     """A word in a text: characters ``start`` to ``end``, and its pieces."""
 
     text: str
@@ -90,7 +91,7 @@ class Context:
     of these texts, (L+1,)."""
 
     word: str
-    occurrences: list[Occurrence]
+    occurrences: list[WordOccurrence]
     layers: Grid
     baseline: Listed
 
@@ -110,7 +111,7 @@ def context(subject: Subject, word: str, texts: list[str], is_cancelled: IsCance
     )
     units_L1nD = _units(vectors_L1nD)
     occurrences = [
-        Occurrence(reading.text, start, end, [reading.encoding.tokens[row] for row in rows])
+        WordOccurrence(reading.text, start, end, [reading.encoding.tokens[row] for row in rows])
         for reading, (start, end, rows) in zip(readings, found, strict=True)
     ]
     return Context(word, occurrences, units_L1nD @ units_L1nD.transpose(0, 2, 1), _baseline(readings))

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from bertsmith.batches.masking import Masking, Sequences
+from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Listed
-from bertsmith.inspection.refusal import Refusal
 from bertsmith.inspection.subject import Reading
 from bertsmith.pretraining.run import special_ids
 
@@ -98,7 +98,7 @@ def input_of(reading: Reading) -> Input:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenToken:
     """A token that pre-training would have the model predict, and what stands in its place: ``[MASK]`` in eight of ten cases,
     a random token in one, itself in one."""
 
@@ -114,7 +114,7 @@ class Masked:
 
     seed: int
     epoch: int
-    chosen: list[Chosen]
+    chosen: list[ChosenToken]
     quota: int
 
 
@@ -133,7 +133,7 @@ def masking(reading: Reading, seed: int, epoch: int, whole_words: bool) -> Maske
     drawing = Masking(whole_words=whole_words)
     after, rows, _ = drawing.apply(sequences, ids, ids.ordinary(), seed, epoch)
     chosen = [
-        Chosen(row, _kind(before[row], after[row], ids.mask), tokenizer.tokens[after[row]], encoding.tokens[row])
+        ChosenToken(row, _kind(before[row], after[row], ids.mask), tokenizer.tokens[after[row]], encoding.tokens[row])
         for row in rows.tolist()
     ]
     return Masked(seed, epoch, chosen, int(drawing.quotas(sequences.lengths)[0]))

@@ -184,7 +184,7 @@
   const targetsOf = ({ model, pair }) => [
     ...(model.missing.predict ? [] : ["token"]),
     ...(model.missing["next-sentence"] || !pair ? [] : ["next-sentence"]),
-    ...(model.task && ["classify", "multilabel", "regress"].includes(model.task.kind) ? ["task"] : []),
+    ...(model.task && model.task.explains === "sequence" ? ["task"] : []),
   ];
   const headsOff = (model) => state.get("off").split(".").map((text) => text.split("-").map(Number))
     .filter(([layer, head]) => layer >= 1 && layer <= model.n_layers && head >= 1 && head <= model.n_heads);

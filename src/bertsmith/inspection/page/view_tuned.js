@@ -10,11 +10,10 @@
   async function answer(context) {
     const { model } = context;
     if (model.missing.task) throw bertsmith.refusal(model.missing.task.code, model.missing.task.message);
-    if (model.task.kind === "answer" && !context.pair) throw bertsmith.refusal("needs_pair");
     const choices = lines(state.get("choices"));
     if (model.task.kind === "choose" && choices.length < 2) throw bertsmith.refusal("needs_choices");
     const found = await context.ask("task", model.task.kind === "choose" ? { choices } : {});
-    return KINDS[model.task.kind](found, context);
+    return KINDS[found.kind](found, context);
   }
 
   const labelled = (title, name, labels, values, context, more = {}) => {
@@ -86,8 +85,8 @@
   };
 
   // A tagger's and a masked-token model's attributions are of one token, the others' of the whole text.
-  const ofToken = (model) => !model.task || model.task.kind === "tag";
-  const labelsOf = (model) => (model.task && ["classify", "multilabel", "tag"].includes(model.task.kind) ? model.task.labels : []);
+  const ofToken = (model) => !model.task || model.task.explains === "token";
+  const labelsOf = (model) => (model.task ? model.task.labels : []);
 
   async function attribution(context) {
     const { model } = context;

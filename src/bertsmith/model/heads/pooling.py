@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bertsmith.model.heads.scoring_head import ScoringHead
 from bertsmith.model.model_config import ModelConfig
 from bertsmith.types import PackedBatch
 
@@ -41,18 +42,20 @@ class SentenceVectors:
     pooling: Pooling = "mean"
     normalised: bool = False
 
-    def build(self, config: ModelConfig) -> nn.Module:  # noqa: ARG002
+    def build(self, config: ModelConfig) -> ScoringHead:  # noqa: ARG002
         """Return the head."""
         return VectorHead(self)
 
 
-class VectorHead(nn.Module):
+class VectorHead(ScoringHead):
     """The hidden states of a sequence as one vector."""
+
+    scores = "sequences"
 
     def __init__(self, vectors: SentenceVectors) -> None:
         super().__init__()
         self.vectors = vectors
-        self.reads_first_token_only = vectors.pooling == "cls"
+        self.reads = "first tokens" if vectors.pooling == "cls" else "all tokens"
 
     def forward(self, hidden_TD: Float[Tensor, "T D"], batch: PackedBatch) -> Float[Tensor, "B D"]:
         """Return the vector of each sequence."""

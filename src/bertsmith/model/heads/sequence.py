@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bertsmith.model.dropout import Dropout
 from bertsmith.model.heads.pooling import Pooler
+from bertsmith.model.heads.scoring_head import ScoringHead
 from bertsmith.model.model_config import ModelConfig
 from bertsmith.types import PackedBatch
 
@@ -25,7 +26,7 @@ class SequenceScores:
     labels: tuple[str, ...]
     problem: Problem = "single_label_classification"
 
-    def build(self, config: ModelConfig) -> nn.Module:
+    def build(self, config: ModelConfig) -> ScoringHead:
         """Return the head, its weights not yet set."""
         return SequenceHead(config, len(self.labels))
 
@@ -34,15 +35,16 @@ class SequenceScores:
 class ChoiceScores:
     """One score a sequence, to be compared with those of the other choices of the same question."""
 
-    def build(self, config: ModelConfig) -> nn.Module:
+    def build(self, config: ModelConfig) -> ScoringHead:
         """Return the head, its weights not yet set."""
         return SequenceHead(config, 1)
 
 
-class SequenceHead(nn.Module):
+class SequenceHead(ScoringHead):
     """The pooled ``[CLS]`` token, with dropout, through a linear layer."""
 
-    reads_first_token_only = True
+    reads = "first tokens"
+    scores = "sequences"
 
     def __init__(self, config: ModelConfig, n_scores: int) -> None:
         super().__init__()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from bertsmith.model.heads.scoring_head import ScoringHead
 from bertsmith.model.model_config import ModelConfig
 from bertsmith.types import PackedBatch
 
@@ -16,13 +17,16 @@ from bertsmith.types import PackedBatch
 class SpanScores:
     """Two scores a token: the answer begins here, the answer ends here."""
 
-    def build(self, config: ModelConfig) -> nn.Module:
+    def build(self, config: ModelConfig) -> ScoringHead:
         """Return the head, its weights not yet set."""
         return SpanHead(config)
 
 
-class SpanHead(nn.Module):
+class SpanHead(ScoringHead):
     """A linear layer on every token."""
+
+    reads = "all tokens"
+    scores = "tokens"
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

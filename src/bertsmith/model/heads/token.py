@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pack_sequence, unpack_sequence
 
 from bertsmith.model.dropout import Dropout
 from bertsmith.model.heads.crf import ConditionalRandomField
+from bertsmith.model.heads.scoring_head import ScoringHead
 from bertsmith.model.model_config import ModelConfig
 from bertsmith.types import PackedBatch
 
@@ -35,13 +36,16 @@ class TokenScores:
     decoder: Decoder = "linear"
     moves: Moves = ()
 
-    def build(self, config: ModelConfig) -> nn.Module:
+    def build(self, config: ModelConfig) -> ScoringHead:
         """Return the head, its weights not yet set."""
         return TokenHead(config, self)
 
 
-class TokenHead(nn.Module):
+class TokenHead(ScoringHead):
     """Dropout and a linear layer on every token; ``crf`` judges the labels of a sentence together where there is one."""
+
+    reads = "all tokens"
+    scores = "tokens"
 
     def __init__(self, config: ModelConfig, scores: TokenScores) -> None:
         super().__init__()

@@ -29,7 +29,7 @@ _log = logging.getLogger("bertsmith")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class GoldAnswer:
     """A gold answer and the character of the context at which it begins; -1 when it does not stand where the file says."""
 
     text: str
@@ -50,14 +50,14 @@ class Question:
     id: str
     question: str
     context: str
-    answers: tuple[Answer, ...]
+    answers: tuple[GoldAnswer, ...]
     title: str
     source: str
     article: tuple[str, ...] = ()
     candidates: tuple[int, ...] = ()
 
     @property
-    def trainable(self) -> tuple[Answer, ...]:
+    def trainable(self) -> tuple[GoldAnswer, ...]:
         """The answers that stand in the context where their offset says."""
         return tuple(answer for answer in self.answers if answer.start >= 0)
 
@@ -199,18 +199,18 @@ def _field(record: Mapping[str, Any], key: str, where: str, *kinds: type, defaul
     return _LONE_SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
 
 
-def _answers(record: Mapping[str, Any], context: str, where: str) -> tuple[Answer, ...]:
+def _answers(record: Mapping[str, Any], context: str, where: str) -> tuple[GoldAnswer, ...]:
     """Return the answers of a labelled record; blank ones, with which some files say that there is none, are left out."""
     impossible = _field(record, "is_impossible", where, bool, default=False)
     listed = _field(record, "answers", where, list, dict, default=[] if impossible else None)
     if isinstance(listed, dict):
         listed = _paired(listed, where)
-    found: list[Answer] = []
+    found: list[GoldAnswer] = []
     for here, answer in _objects({"answers": listed}, "answers", "answer", where):
         text = _field(answer, "text", here, str)
         start = _field(answer, "answer_start", here, int, default=-1)
         if text.strip():
-            found.append(Answer(text, start if start >= 0 and context.startswith(text, start) else -1))
+            found.append(GoldAnswer(text, start if start >= 0 and context.startswith(text, start) else -1))
     if impossible and found:
         raise InputError(
             f"{where} is marked is_impossible and yet has the answer {found[0].text!r:.60}; remove one or the other"

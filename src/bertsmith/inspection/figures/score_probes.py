@@ -1,7 +1,6 @@
-"""What can be asked of a model as scores that change when something inside it changes; and running a model with its insides
-changed, without touching it, so that others may use it at the same time.
+"""What can be asked of a model as scores that change when something inside it changes.
 
-Dimensions: T tokens of one sequence, B copies of it, N heads, H head width, D width, C scores.
+Dimensions: T tokens of one sequence, B copies of it, D width, C scores.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,27 +8,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
-from bertsmith.inspection.refusal import Cancelled, IsCancelled, Refusal
+from bertsmith.errors import Refusal
+from bertsmith.inspection.cancelling import Cancelled, IsCancelled
+from bertsmith.inspection.figures.finetuned import task_answer
 from bertsmith.inspection.subject import TOKENS_AT_ONCE, Reading
-from bertsmith.model.attention import Attended, AttentionPlan, plan_attention
-from bertsmith.model.bert import Bert
-from bertsmith.tasks.answer import Answer
-from bertsmith.tasks.choose import Choose
-from bertsmith.tasks.multilabel import Multilabel
-from bertsmith.tasks.rank import Rank
-from bertsmith.tasks.regress import Regress
-from bertsmith.tasks.spans import Answered
-from bertsmith.tasks.tag import Tag
+from bertsmith.tasks.shown import SpanAnswer
 from bertsmith.types import PackedBatch
 
 Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class ScoreProbe:
     """Scores of copies of a sequence.
 
     token_ids   (T,)  the sequence, with the token to predict masked
@@ -54,7 +46,7 @@ def _softmax(scores: Tensor) -> Tensor:
     return scores.softmax(-1)
 
 
-def token_probe(reading: Reading, position: int) -> Probe:
+def token_probe(reading: Reading, position: int) -> ScoreProbe:
     """Ask which token stands at ``position``, where the model reads ``[MASK]``."""
     token_ids = masked_ids(reading, position)
     head = reading.subject.model.masked_token
@@ -64,7 +56,7 @@ def token_probe(reading: Reading, position: int) -> Probe:
         scores: Tensor = head(hidden[batch.cu_seqlens[:-1].long() + position])
         return scores
 
-    return Probe(token_ids, _segments(reading), reading.subject.tokenizer.tokens, logits, _softmax)
+    return ScoreProbe(token_ids, _segments(reading), reading.subject.tokenizer.tokens, logits, _softmax)
 
 
 def masked_ids(reading: Reading, position: int) -> Integers:
@@ -79,70 +71,62 @@ def masked_ids(reading: Reading, position: int) -> Integers:
     return token_ids
 
 
-def next_sentence_probe(reading: Reading) -> Probe:
+def next_sentence_probe(reading: Reading) -> ScoreProbe:
     """Ask whether the second text follows the first."""
     head = reading.subject.model.next_sentence
     if head is None:
         raise Refusal("missing", "this model has no next-sentence head", view="next-sentence")
     if reading.pair is None:
         raise Refusal("needs_pair", "whether one text follows another takes two texts: give a pair")
-    return Probe(_ids(reading), _segments(reading), ("follows", "elsewhere"), head, _softmax)
+    return ScoreProbe(_ids(reading), _segments(reading), ("follows", "elsewhere"), head, _softmax)
 
 
-def task_probe(reading: Reading, position: int | None) -> Probe:
+def task_probe(reading: Reading, position: int | None) -> ScoreProbe:
     """Ask what the model was fine-tuned for: a class, a number, the tag at ``position``, the best span's score."""
-    subject = reading.subject
-    if subject.pipeline is None:
-        raise Refusal("missing", "this model was not fine-tuned for a task", view="task")
-    task = subject.pipeline.task
-    labels = getattr(task, "labels", ())
-    match task:
-        case Tag():
+    task = reading.subject.tuned.task
+    match task.explains:
+        case None:
+            message = "a model that chooses compares several texts, so it has no score of one"
+            raise Refusal("missing", message, view="attribution")
+        case "token":
             if position is None:
                 raise Refusal("invalid", "of which token? give its position", field="position")
             reading.check_position(position)
-            return _task_probe(reading, labels, _softmax, lambda scores, starts: scores[starts + position])
-        case Answer():
+            return _task_probe(reading, _names(reading), lambda scores, starts: scores[starts + position])
+        case "span":
             first, last, text = best_span(reading)
 
             def span(scores: Tensor, starts: Tensor) -> Tensor:
                 return (scores[starts + first, 0] + scores[starts + last, 1])[:, None]
 
-            return _task_probe(reading, (text,), torch.Tensor.clone, span)
-        case Multilabel():
-            return _task_probe(reading, labels, torch.sigmoid)
-        case Regress() | Rank():
-            return _task_probe(reading, ("value",), torch.Tensor.clone)
-        case Choose():
-            message = "a model that chooses compares several texts, so it has no score of one"
-            raise Refusal("missing", message, view="attribution")
-    return _task_probe(reading, labels, _softmax)
+            return _task_probe(reading, (text,), span)
+    return _task_probe(reading, _names(reading), lambda scores, _: scores)
 
 
-def _task_probe(
-    reading: Reading,
-    labels: Sequence[str],
-    to_shares: Callable[[Tensor], Tensor],
-    select: Callable[[Tensor, Tensor], Tensor] = lambda scores, _: scores,
-) -> Probe:
+def _names(reading: Reading) -> Sequence[str]:
+    """Return what the scores of the task's head are of: classes, a value, or what has but a number."""
+    classes, n_scores = reading.subject.tuned.task.classes, reading.scores().shape[1]
+    if len(classes) == n_scores:
+        return classes
+    return ("value",) if n_scores == 1 else [str(number) for number in range(1, n_scores + 1)]
+
+
+def _task_probe(reading: Reading, labels: Sequence[str], select: Callable[[Tensor, Tensor], Tensor]) -> ScoreProbe:
     """Return the probe of what ``select`` takes of the head's scores, given these and the row where each copy begins."""
-    head = reading.subject.model.task
+    subject = reading.subject
+    head = subject.model.task
     assert head is not None
 
     def logits(hidden: Tensor, batch: PackedBatch) -> Tensor:
         return select(head(hidden.float(), batch), batch.cu_seqlens[:-1].long())
 
-    return Probe(_ids(reading), _segments(reading), labels, logits, to_shares)
+    return ScoreProbe(_ids(reading), _segments(reading), labels, logits, subject.tuned.task.probabilities)
 
 
 def best_span(reading: Reading) -> tuple[int, int, str]:
     """Return the rows of the first and last token of the likeliest answer in the second text, and its text."""
-    if reading.pair is None:
-        raise Refusal("needs_pair", "a question needs a text to be answered from: give it as the pair")
-    pipeline = reading.subject.pipeline
-    assert pipeline is not None
-    (found,) = pipeline([(reading.text, reading.pair)])
-    assert isinstance(found, Answered)
+    found = task_answer(reading)
+    assert isinstance(found, SpanAnswer)
     for span in found.spans:
         rows = [
             row
@@ -160,40 +144,6 @@ def _ids(reading: Reading) -> Integers:
 
 def _segments(reading: Reading) -> Integers:
     return np.array(reading.encoding.segment_ids, np.int64)
-
-
-class _HeadsKept:
-    """Attention in which some heads of some sequences say nothing: their contexts are 0."""
-
-    def __init__(self, plan: AttentionPlan, kept_TN1: Tensor) -> None:
-        self._plan, self._kept_TN1 = plan, kept_TN1
-
-    def attend(self, query_key_value: Tensor, dropout: float) -> Attended:
-        """Return the context vectors (T, N, H)."""
-        return Attended(self._plan.attend(query_key_value, dropout).context * self._kept_TN1)
-
-
-def run(model: Bert, batch: PackedBatch, *, token_embeddings: Tensor | None = None, kept_LBN: Tensor | None = None) -> Tensor:
-    """Return the last layer's output (B T, D) with the model's insides changed.
-
-    Args:
-        model: The model.
-        batch: Its input.
-        token_embeddings: (B T, D) in the place of the tokens' own.
-        kept_LBN: 1 for heads that work as usual, 0 for those that are switched off, by layer, sequence and head.
-    """
-    embeddings = model.encoder.embeddings
-    tokens_TD = embeddings.token(batch.token_ids) if token_embeddings is None else token_embeddings
-    hidden_TD = embeddings.norm(tokens_TD + embeddings.segment(batch.segment_ids) + embeddings.position(batch.position_ids))
-    plan = plan_attention(batch, hidden_TD.dtype, 0.0, want_probabilities=False)
-    lengths_B = batch.cu_seqlens.diff().long()
-    for number, layer in enumerate(model.encoder.layers):
-        own = plan
-        if kept_LBN is not None:
-            own = _HeadsKept(plan, kept_LBN[number].repeat_interleave(lengths_B, dim=0)[:, :, None])
-        hidden_TD = layer(hidden_TD, own).context
-    result: Tensor = hidden_TD
-    return result
 
 
 def in_parts(n_copies: int, n_tokens: int, is_cancelled: IsCancelled) -> Iterator[slice]:

@@ -1,0 +1,70 @@
+"""What every pipeline is: any number of inputs in, one typed prediction for each, in order."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+from bertsmith.engine.engine import Engine
+from bertsmith.errors import InputError, UsageError
+from bertsmith.text.tokenizer import Tokenizer
+
+InputT = TypeVar("InputT")
+PredictionT = TypeVar("PredictionT")
+
+
+class Pipeline(ABC, Generic[InputT, PredictionT]):
+    """Answers for inputs with a model.
+
+    Args:
+        engine: Runs the model.
+        tokenizer: The model's tokenizer.
+    """
+
+    def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
+        self.engine, self.tokenizer = engine, tokenizer
+
+    def __call__(self, inputs: Iterable[InputT]) -> list[PredictionT]:
+        """Return a prediction for each input, in order.
+
+        Raises:
+            InputError: an input is not what the pipeline takes.
+        """
+        return list(self.stream(inputs))
+
+    @abstractmethod
+    def stream(self, inputs: Iterable[InputT]) -> Iterator[PredictionT]:
+        """Yield the predictions in order; any number of inputs in bounded memory."""
+
+    @abstractmethod
+    def check(self, value: Any) -> None:
+        """Raise :class:`InputError` for what is no input of this pipeline."""
+
+    @abstractmethod
+    def record(self, value: InputT, prediction: PredictionT) -> Mapping[str, Any]:
+        """Return a prediction as one JSON object."""
+
+
+def check_text(value: Any) -> None:
+    """Raise :class:`InputError` for what is no text."""
+    if not isinstance(value, str):
+        raise InputError(f"a text is needed here, not {value!r:.80}")
+
+
+def refuse_single(inputs: Iterable[Any]) -> None:
+    """Raise :class:`InputError` for one text where a list or a generator of them is meant, which would be its letters."""
+    if isinstance(inputs, str):
+        raise InputError(f"a pipeline takes a list or a generator of texts, not one text: write pipe([{inputs!r:.40}])")
+
+
+def check_length(engine: Engine, max_length: int | None) -> int:
+    """Return how many tokens are read at a time: ``max_length``, or as many as the model has positions.
+
+    Raises:
+        UsageError: the model has fewer positions, or no token fits between ``[CLS]`` and ``[SEP]``.
+    """
+    positions = engine.model.config.max_positions
+    if max_length is None:
+        return positions
+    if not 2 < max_length <= positions:
+        raise UsageError(f"max_length {max_length} is not between 3 and the {positions} positions that the model has")
+    return max_length
