@@ -151,7 +151,7 @@ def _found(test: Path) -> float:
 def _read(model: Path, questions: Sequence[Any]) -> tuple[Any, list[tuple[Any, list[Any]]]]:
     """Return a model's task, and for each question the answer from all paragraphs and that from each alone."""
     from bertsmith.inference.pipelines import TaskPipeline
-    from bertsmith.tasks.answer import Answer
+    from bertsmith.tasks.kinds.answer import Answer
 
     class BothWays(Answer):
         """Says of the same scores what they mean together and for each paragraph by itself."""

@@ -24,7 +24,7 @@ from bertsmith.corpus.build import CorpusConfig, build_corpus  # noqa: E402
 from bertsmith.model.bert import PRETRAINING, Bert, Heads, initialise, uninitialised  # noqa: E402
 from bertsmith.model.model_config import ModelConfig  # noqa: E402
 from bertsmith.pretraining.options import PretrainConfig  # noqa: E402
-from bertsmith.progress import Task  # noqa: E402
+from bertsmith.progress import ProgressTask  # noqa: E402
 from bertsmith.text.tokenizer import Tokenizer  # noqa: E402
 from bertsmith.types import PackedBatch  # noqa: E402
 
@@ -197,7 +197,7 @@ class At:
         self.step, self.action, self.done = step, action, 0.0
 
     @contextmanager
-    def task(self, description: str, total: float | None, unit: str) -> Iterator[Task]:  # noqa: ARG002
+    def task(self, description: str, total: float | None, unit: str) -> Iterator[ProgressTask]:  # noqa: ARG002
         yield self if unit == "steps" else At(-1, self.action)
 
     def advance(self, amount: float) -> None:

@@ -14,9 +14,9 @@ from bertsmith.engine.engine import Precision
 from bertsmith.errors import BertsmithError
 from bertsmith.measure import Job, measure_here
 from bertsmith.model.bert import Bert, Heads
-from bertsmith.tasks.classify import Classify
+from bertsmith.tasks.kinds.classify import Classify
+from bertsmith.tasks.kinds.tag import Tag
 from bertsmith.tasks.saved import task_values
-from bertsmith.tasks.tag import Tag
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
 

@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from bertsmith.inspection.notebook import inspect
     from bertsmith.machine import keep_pages
     from bertsmith.model.bert import Bert, BertOutput
-    from bertsmith.tasks.answer import Answer
-    from bertsmith.tasks.choose import Choose, Chosen
-    from bertsmith.tasks.classify import Classified, Classify
-    from bertsmith.tasks.embed import Embed
     from bertsmith.tasks.fill import Candidate, Filled
-    from bertsmith.tasks.multilabel import Labelled, Multilabel
-    from bertsmith.tasks.rank import Rank, RankedCandidate, Ranking
-    from bertsmith.tasks.regress import Estimated, Regress
+    from bertsmith.tasks.kinds.answer import Answer
+    from bertsmith.tasks.kinds.choose import Choose, Chosen
+    from bertsmith.tasks.kinds.classify import Classified, Classify
+    from bertsmith.tasks.kinds.embed import Embed
+    from bertsmith.tasks.kinds.multilabel import Labelled, Multilabel
+    from bertsmith.tasks.kinds.rank import Rank, RankedCandidate, Ranking
+    from bertsmith.tasks.kinds.regress import Estimated, Regress
+    from bertsmith.tasks.kinds.tag import Tag, Tagged
     from bertsmith.tasks.shown import Entity
     from bertsmith.tasks.spans import Answered, Span
-    from bertsmith.tasks.tag import Tag, Tagged
     from bertsmith.tasks.task import Task
     from bertsmith.text.tokenizer import Tokenizer
     from bertsmith.types import Encoding, PackedBatch
@@ -47,17 +47,17 @@ _HOMES = {
     "inspection.notebook": ("inspect",),
     "machine": ("keep_pages",),
     "model.bert": ("Bert", "BertOutput"),
-    "tasks.answer": ("Answer",),
-    "tasks.choose": ("Choose", "Chosen"),
-    "tasks.classify": ("Classified", "Classify"),
-    "tasks.embed": ("Embed",),
+    "tasks.kinds.answer": ("Answer",),
+    "tasks.kinds.choose": ("Choose", "Chosen"),
+    "tasks.kinds.classify": ("Classified", "Classify"),
+    "tasks.kinds.embed": ("Embed",),
     "tasks.fill": ("Candidate", "Filled"),
-    "tasks.multilabel": ("Labelled", "Multilabel"),
-    "tasks.rank": ("Rank", "RankedCandidate", "Ranking"),
-    "tasks.regress": ("Estimated", "Regress"),
+    "tasks.kinds.multilabel": ("Labelled", "Multilabel"),
+    "tasks.kinds.rank": ("Rank", "RankedCandidate", "Ranking"),
+    "tasks.kinds.regress": ("Estimated", "Regress"),
     "tasks.shown": ("Entity",),
     "tasks.spans": ("Answered", "Span"),
-    "tasks.tag": ("Tag", "Tagged"),
+    "tasks.kinds.tag": ("Tag", "Tagged"),
     "tasks.task": ("Task",),
     "text.tokenizer": ("Tokenizer",),
     "types": ("Encoding", "PackedBatch"),

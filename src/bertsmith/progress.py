@@ -13,7 +13,7 @@ from typing import Protocol
 _SECONDS_BETWEEN_LINES = 10.0
 
 
-class Task(Protocol):
+class ProgressTask(Protocol):
     """One piece of work under way."""
 
     def advance(self, amount: float) -> None:
@@ -26,7 +26,7 @@ class Task(Protocol):
 class Progress(Protocol):
     """Shows tasks."""
 
-    def task(self, description: str, total: float | None, unit: str) -> AbstractContextManager[Task]:
+    def task(self, description: str, total: float | None, unit: str) -> AbstractContextManager[ProgressTask]:
         """Begin a task; ``unit`` is ``"bytes"`` or a plural noun such as ``"steps"``."""
 
 
@@ -45,7 +45,7 @@ class SilentProgress:
     """Shows nothing."""
 
     @contextmanager
-    def task(self, description: str, total: float | None, unit: str) -> Iterator[Task]:  # noqa: ARG002
+    def task(self, description: str, total: float | None, unit: str) -> Iterator[ProgressTask]:  # noqa: ARG002
         yield SILENT_TASK
 
 
@@ -56,7 +56,7 @@ class TerminalProgress:
     """Shows a bar with rate and remaining time on stderr, or lines where stderr is no terminal."""
 
     @contextmanager
-    def task(self, description: str, total: float | None, unit: str) -> Iterator[Task]:
+    def task(self, description: str, total: float | None, unit: str) -> Iterator[ProgressTask]:
         task = _BarTask(description, total, unit) if sys.stderr.isatty() else _LineTask(description, total, unit)
         with task:
             yield task

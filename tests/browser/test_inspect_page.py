@@ -13,14 +13,14 @@ import bertsmith
 from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.inspection.figures.comparison import alignment
 from bertsmith.inspection.gallery import Gallery, Start
-from bertsmith.tasks.answer import Answer
-from bertsmith.tasks.choose import Choose
-from bertsmith.tasks.classify import Classify
 from bertsmith.tasks.fill import blanks_at
-from bertsmith.tasks.multilabel import Multilabel
-from bertsmith.tasks.rank import Rank
-from bertsmith.tasks.regress import Regress
-from bertsmith.tasks.tag import Tag
+from bertsmith.tasks.kinds.answer import Answer
+from bertsmith.tasks.kinds.choose import Choose
+from bertsmith.tasks.kinds.classify import Classify
+from bertsmith.tasks.kinds.multilabel import Multilabel
+from bertsmith.tasks.kinds.rank import Rank
+from bertsmith.tasks.kinds.regress import Regress
+from bertsmith.tasks.kinds.tag import Tag
 from bertsmith.text.tokenizer import Tokenizer
 
 TEXT, PAIR = "The cats see the river today.", "A bird likes the red house."

@@ -18,8 +18,8 @@ from bertsmith.model.bert import Bert, Heads, initialise, uninitialised
 from bertsmith.model.model_config import ModelConfig
 from bertsmith.retrieval.passages import Passage
 from bertsmith.retrieval.reading import DocumentReader
-from bertsmith.tasks.answer import Answer
-from bertsmith.tasks.rank import Rank
+from bertsmith.tasks.kinds.answer import Answer
+from bertsmith.tasks.kinds.rank import Rank
 from bertsmith.tasks.saved import task_values
 from bertsmith.tasks.task import Task
 from bertsmith.text.bm25 import WordIndex

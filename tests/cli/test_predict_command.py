@@ -12,10 +12,10 @@ import torch
 
 from bertsmith.artifacts.directory import WEIGHTS, load_model, save_model
 from bertsmith.model.bert import Heads
-from bertsmith.tasks.classify import Classify
-from bertsmith.tasks.regress import Regress
+from bertsmith.tasks.kinds.classify import Classify
+from bertsmith.tasks.kinds.regress import Regress
+from bertsmith.tasks.kinds.tag import Tag
 from bertsmith.tasks.saved import task_values
-from bertsmith.tasks.tag import Tag
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
 

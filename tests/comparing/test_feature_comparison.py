@@ -22,7 +22,7 @@ from bertsmith.inference.features import FeaturePipeline
 from bertsmith.model.mixing import Layers
 from bertsmith.progress import SILENT
 from bertsmith.tasks.files.columns import TagColumns
-from bertsmith.tasks.tag import Tag
+from bertsmith.tasks.kinds.tag import Tag
 from bertsmith.text.tokenizer import Tokenizer
 
 CPU = torch.device("cpu")

@@ -9,9 +9,9 @@ import pytest
 from bertsmith.cli.flags import parse
 from bertsmith.errors import ConfigError
 from bertsmith.finetuning.grid import Trial, config_of
-from bertsmith.tasks.classify import Classify
+from bertsmith.tasks.kinds.classify import Classify
+from bertsmith.tasks.kinds.tag import Tag
 from bertsmith.tasks.saved import TASKS
-from bertsmith.tasks.tag import Tag
 
 REQUIRED = ["--model", "bert", "--train", "train.tsv", "--out", "run"]
 

@@ -23,7 +23,7 @@ from bertsmith.finetuning.run import _prepare, finetune
 from bertsmith.finetuning.trial import TrialRun
 from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.progress import SILENT
-from bertsmith.tasks.classify import Classify
+from bertsmith.tasks.kinds.classify import Classify
 from bertsmith.tasks.saved import TASKS
 from bertsmith.training.run_directory import RunDirectory
 

@@ -18,7 +18,7 @@ from bertsmith.finetuning import trial as trial_module
 from bertsmith.finetuning.grid import FinetuneConfig, config_of
 from bertsmith.finetuning.run import finetune
 from bertsmith.progress import SILENT
-from bertsmith.tasks.classify import Classify
+from bertsmith.tasks.kinds.classify import Classify
 
 Make = Callable[..., FinetuneConfig]
 Records = Callable[[Path], list[dict[str, Any]]]

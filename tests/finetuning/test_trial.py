@@ -22,9 +22,9 @@ from bertsmith.finetuning.trial_loss import make_loss
 from bertsmith.finetuning.used_embedding import UsedEmbedding
 from bertsmith.model.bert import Bert, Heads, set_dropout
 from bertsmith.progress import SILENT
-from bertsmith.tasks.classify import Classify
 from bertsmith.tasks.files.texts import TextExample
-from bertsmith.tasks.regress import Regress
+from bertsmith.tasks.kinds.classify import Classify
+from bertsmith.tasks.kinds.regress import Regress
 from bertsmith.tasks.task import SampleBatch
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.run_directory import RunDirectory

@@ -13,9 +13,9 @@ from bertsmith.finetuning.grid import Recipe
 from bertsmith.finetuning.trial_loss import AdversarialLoss, Loss, PlainLoss, RDropLoss, StepBatch, make_loss
 from bertsmith.model.bert import Bert, Heads, set_dropout, uninitialised
 from bertsmith.randomness import key
-from bertsmith.tasks.classify import Classify
-from bertsmith.tasks.embed import Embed
 from bertsmith.tasks.files.texts import TextExample
+from bertsmith.tasks.kinds.classify import Classify
+from bertsmith.tasks.kinds.embed import Embed
 from bertsmith.tasks.task import Sample, SampleBatch
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.parallel import Ranks

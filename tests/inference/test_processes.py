@@ -23,7 +23,7 @@ from bertsmith.inference.pipelines import FillPipeline, TaskPipeline, VectorPipe
 from bertsmith.machine import has_int8
 from bertsmith.model.bert import Bert, Heads
 from bertsmith.model.mixing import Layers
-from bertsmith.tasks.classify import Classify
+from bertsmith.tasks.kinds.classify import Classify
 from bertsmith.tasks.saved import task_values
 from bertsmith.text.tokenizer import Tokenizer
 

@@ -12,10 +12,10 @@ from bertsmith.artifacts.directory import load_model, save_model
 from bertsmith.errors import ArtifactError
 from bertsmith.inference.pipelines import pipelines
 from bertsmith.model.bert import Bert, Heads, with_task
-from bertsmith.tasks.classify import Classify
-from bertsmith.tasks.embed import Embed
+from bertsmith.tasks.kinds.classify import Classify
+from bertsmith.tasks.kinds.embed import Embed
+from bertsmith.tasks.kinds.tag import Tag
 from bertsmith.tasks.saved import save_task_models, task_values
-from bertsmith.tasks.tag import Tag
 from bertsmith.text.tokenizer import Tokenizer
 
 TEXTS = ["the cat sees a song", "my teacher", "the old sailor finds the river at night"]

@@ -18,14 +18,14 @@ from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.model.bert import Bert, Heads, initialise, uninitialised
 from bertsmith.model.model_config import ModelConfig
 from bertsmith.tasks import predictor
-from bertsmith.tasks.answer import Answer
-from bertsmith.tasks.choose import Choose
-from bertsmith.tasks.classify import Classified, Classify
-from bertsmith.tasks.multilabel import Labelled, Multilabel
-from bertsmith.tasks.rank import Rank
-from bertsmith.tasks.regress import Estimated, Regress
+from bertsmith.tasks.kinds.answer import Answer
+from bertsmith.tasks.kinds.choose import Choose
+from bertsmith.tasks.kinds.classify import Classified, Classify
+from bertsmith.tasks.kinds.multilabel import Labelled, Multilabel
+from bertsmith.tasks.kinds.rank import Rank
+from bertsmith.tasks.kinds.regress import Estimated, Regress
+from bertsmith.tasks.kinds.tag import Entity, Tag
 from bertsmith.tasks.saved import task_values
-from bertsmith.tasks.tag import Entity, Tag
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
 

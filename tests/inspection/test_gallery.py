@@ -16,9 +16,9 @@ from bertsmith.inspection.gallery import Gallery, Start
 from bertsmith.inspection.requests import PredictRequest, TextRequest, checked
 from bertsmith.inspection.subject import Subject
 from bertsmith.model.bert import MASKED_TOKEN, Heads
-from bertsmith.tasks.choose import Choose
-from bertsmith.tasks.classify import Classify
-from bertsmith.tasks.embed import Embed
+from bertsmith.tasks.kinds.choose import Choose
+from bertsmith.tasks.kinds.classify import Classify
+from bertsmith.tasks.kinds.embed import Embed
 from bertsmith.tasks.saved import load_task_model, save_task_models
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer

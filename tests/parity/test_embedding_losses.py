@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bertsmith.batches.windows import Window
-from bertsmith.tasks.embed import Embed
+from bertsmith.tasks.kinds.embed import Embed
 from bertsmith.tasks.task import Sample, SampleBatch
 
 with warnings.catch_warnings():

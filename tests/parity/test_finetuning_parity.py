@@ -12,16 +12,16 @@ from torch.nn import functional as F
 
 from bertsmith.artifacts.directory import save_model
 from bertsmith.model.bert import Bert, Heads, initialise, set_dropout, uninitialised
-from bertsmith.tasks.answer import Answer
-from bertsmith.tasks.choose import ChoiceExample, Choose
-from bertsmith.tasks.classify import Classify
 from bertsmith.tasks.files.questions import GoldAnswer as Gold
 from bertsmith.tasks.files.questions import Question
 from bertsmith.tasks.files.texts import TextExample
-from bertsmith.tasks.multilabel import Multilabel
-from bertsmith.tasks.regress import Regress
+from bertsmith.tasks.kinds.answer import Answer
+from bertsmith.tasks.kinds.choose import ChoiceExample, Choose
+from bertsmith.tasks.kinds.classify import Classify
+from bertsmith.tasks.kinds.multilabel import Multilabel
+from bertsmith.tasks.kinds.regress import Regress
+from bertsmith.tasks.kinds.tag import Tag, TagExample
 from bertsmith.tasks.saved import task_values
-from bertsmith.tasks.tag import Tag, TagExample
 from bertsmith.tasks.task import SampleBatch, Task
 
 N_STEPS, BATCH_SIZE, IGNORED = 25, 6, -100

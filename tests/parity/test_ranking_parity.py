@@ -10,7 +10,7 @@ import torch
 import bertsmith
 from bertsmith.artifacts.directory import load_model, save_model
 from bertsmith.model.bert import Heads
-from bertsmith.tasks.rank import Rank
+from bertsmith.tasks.kinds.rank import Rank
 from bertsmith.tasks.saved import task_values
 from bertsmith.text.tokenizer import Tokenizer
 

@@ -12,7 +12,7 @@ from bertsmith.artifacts.sentence_modules import read_sentence_modules
 from bertsmith.inference.pipelines import VectorPipeline
 from bertsmith.model.bert import Bert, Heads
 from bertsmith.model.heads.pooling import SentenceVectors
-from bertsmith.tasks.embed import Embed
+from bertsmith.tasks.kinds.embed import Embed
 from bertsmith.tasks.saved import task_values
 from bertsmith.text.tokenizer import Tokenizer
 

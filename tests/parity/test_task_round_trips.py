@@ -16,14 +16,14 @@ from bertsmith.model.bert import PRETRAINING, Bert, Heads
 from bertsmith.model.heads.sequence import ChoiceScores, SequenceScores
 from bertsmith.model.heads.span import SpanScores
 from bertsmith.model.heads.token import TokenScores
-from bertsmith.tasks.answer import Answer
-from bertsmith.tasks.choose import Choose
-from bertsmith.tasks.classify import Classify
-from bertsmith.tasks.multilabel import Multilabel
-from bertsmith.tasks.rank import Rank
-from bertsmith.tasks.regress import Regress
+from bertsmith.tasks.kinds.answer import Answer
+from bertsmith.tasks.kinds.choose import Choose
+from bertsmith.tasks.kinds.classify import Classify
+from bertsmith.tasks.kinds.multilabel import Multilabel
+from bertsmith.tasks.kinds.rank import Rank
+from bertsmith.tasks.kinds.regress import Regress
+from bertsmith.tasks.kinds.tag import Tag
 from bertsmith.tasks.saved import task_values
-from bertsmith.tasks.tag import Tag
 
 LENGTHS = [7, 2, 12, 3, 3, 20]  # three questions of two choices each, for multiple choice
 TOLERANCE = {"rtol": 0, "atol": 1e-5}

@@ -17,16 +17,16 @@ from bertsmith.model.heads.scoring_head import ScoringHead
 from bertsmith.model.heads.sequence import ChoiceScores, SequenceScores
 from bertsmith.model.heads.span import SpanScores
 from bertsmith.model.heads.token import TokenScores
-from bertsmith.tasks.answer import Answer
-from bertsmith.tasks.choose import Choose
-from bertsmith.tasks.classify import Classify
-from bertsmith.tasks.embed import Embed
 from bertsmith.tasks.files.texts import Columns
-from bertsmith.tasks.multilabel import Multilabel
-from bertsmith.tasks.rank import Rank
-from bertsmith.tasks.regress import Regress
+from bertsmith.tasks.kinds.answer import Answer
+from bertsmith.tasks.kinds.choose import Choose
+from bertsmith.tasks.kinds.classify import Classify
+from bertsmith.tasks.kinds.embed import Embed
+from bertsmith.tasks.kinds.multilabel import Multilabel
+from bertsmith.tasks.kinds.rank import Rank
+from bertsmith.tasks.kinds.regress import Regress
+from bertsmith.tasks.kinds.tag import Tag
 from bertsmith.tasks.saved import TASKS, load_task_model, task_values
-from bertsmith.tasks.tag import Tag
 from bertsmith.tasks.task import Task
 
 TAGS = ("O", "B-PER", "I-PER")

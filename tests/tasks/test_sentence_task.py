@@ -6,9 +6,9 @@ from torch import nn
 
 from bertsmith.batches.windows import Window
 from bertsmith.errors import InputError
-from bertsmith.tasks.classify import Classify
 from bertsmith.tasks.files.texts import TextExample
-from bertsmith.tasks.regress import Regress
+from bertsmith.tasks.kinds.classify import Classify
+from bertsmith.tasks.kinds.regress import Regress
 from bertsmith.tasks.sentence_task import PairCutter
 from bertsmith.text.tokenizer import Tokenizer
 

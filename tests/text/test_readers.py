@@ -127,7 +127,7 @@ def test_pieces_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     path = write(tmp_path / "a.txt", content)
     expected = read(path)
     for size in (1, 2, 3, 7):
-        monkeypatch.setattr("bertsmith.text.streams._BLOCK_BYTES", size)
+        monkeypatch.setattr("bertsmith.sources.streams._BLOCK_BYTES", size)
         assert read(path) == expected
     assert len(expected) == 51
 
@@ -191,7 +191,7 @@ def test_binary_file(tmp_path: Path) -> None:
 def test_invalid_utf8(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / f"a.txt{suffix}", COMPRESSORS[suffix]("é\n中".encode() + b"x\xffy"))
     for size in (1, 4, 1 << 20):
-        monkeypatch.setattr("bertsmith.text.streams._BLOCK_BYTES", size)
+        monkeypatch.setattr("bertsmith.sources.streams._BLOCK_BYTES", size)
         with pytest.raises(InputError, match=r"a\.txt.*:2: invalid UTF-8 at byte 4 of the line \(0xff\); .*--errors replace"):
             read(path)
     assert texts(read(path, errors="replace")) == ["é\n中x\ufffdy"]

@@ -14,7 +14,7 @@ from bertsmith.cli.screen import visible
 from bertsmith.config import Config
 from bertsmith.errors import UsageError
 from bertsmith.progress import TerminalProgress
-from bertsmith.text.streams import typed_lines
+from bertsmith.sources.streams import typed_lines
 
 if TYPE_CHECKING:
     from bertsmith.retrieval.passages import Finder
@@ -64,7 +64,7 @@ def run(arguments: Sequence[str]) -> None:
     from bertsmith.machine import keep_pages
     from bertsmith.retrieval.passages import read_passages
     from bertsmith.retrieval.reading import DocumentReader, ranker
-    from bertsmith.tasks.answer import Answer
+    from bertsmith.tasks.kinds.answer import Answer
 
     keep_pages()
     pipe = TaskPipeline.load(config.model, Answer, device=config.device, precision=config.precision)

@@ -13,7 +13,7 @@ from bertsmith.cli.flags import parse
 from bertsmith.cli.screen import visible
 from bertsmith.config import Config
 from bertsmith.errors import ArtifactError
-from bertsmith.text.streams import typed_lines
+from bertsmith.sources.streams import typed_lines
 
 if TYPE_CHECKING:
     from bertsmith.tasks.fill import Filled

@@ -13,7 +13,7 @@ from bertsmith.cli.flags import parse
 from bertsmith.cli.screen import visible
 from bertsmith.config import Config
 from bertsmith.errors import UsageError
-from bertsmith.progress import Task, TerminalProgress
+from bertsmith.progress import ProgressTask, TerminalProgress
 
 
 class RankConfig(Config):
@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> None:
     from bertsmith.inference.pipelines import TaskPipeline
     from bertsmith.machine import keep_pages
     from bertsmith.retrieval.ranking import best_candidates
-    from bertsmith.tasks.rank import Rank
+    from bertsmith.tasks.kinds.rank import Rank
 
     keep_pages()
     pipe = TaskPipeline.load(config.model, Rank, device=config.device, precision=config.precision)
@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> None:
         )
 
 
-def _candidates(config: RankConfig, shown: Task) -> Iterator[tuple[str, str]]:
+def _candidates(config: RankConfig, shown: ProgressTask) -> Iterator[tuple[str, str]]:
     """Yield each candidate and the line that it stands on."""
     from bertsmith.tasks.files.records import read_table
 

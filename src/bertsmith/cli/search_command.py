@@ -18,7 +18,7 @@ from bertsmith.config import Config
 from bertsmith.errors import UsageError
 from bertsmith.files import is_taken
 from bertsmith.progress import TerminalProgress
-from bertsmith.text.streams import typed_lines
+from bertsmith.sources.streams import typed_lines
 
 if TYPE_CHECKING:
     from bertsmith.inference.pipelines import VectorPipeline

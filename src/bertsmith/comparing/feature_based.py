@@ -21,7 +21,7 @@ from bertsmith.model.heads.recurrent import RecurrentTagger
 from bertsmith.model.mixing import Layers
 from bertsmith.progress import Progress
 from bertsmith.randomness import key
-from bertsmith.tasks.tag import Tag, TagExample, Tagged
+from bertsmith.tasks.kinds.tag import Tag, TagExample, Tagged
 from bertsmith.training.settings import Share
 
 _SENTENCES_AT_ONCE = 256

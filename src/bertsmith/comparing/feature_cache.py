@@ -29,8 +29,8 @@ from bertsmith.files import (
     write_manifest,
 )
 from bertsmith.progress import Progress
+from bertsmith.tasks.kinds.tag import Tag, TagExample
 from bertsmith.tasks.predictor import TOKEN_BUDGET, in_batches
-from bertsmith.tasks.tag import Tag, TagExample
 from bertsmith.tasks.task import Sample, SampleBatch
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.precision import Precision, apply_precision

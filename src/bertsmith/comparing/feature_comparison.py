@@ -26,7 +26,7 @@ from bertsmith.machine import choose_device, choose_dtype, environment, keep_pag
 from bertsmith.model.mixing import Layers
 from bertsmith.progress import SILENT, Progress
 from bertsmith.signals import interruptible
-from bertsmith.tasks.tag import Tag
+from bertsmith.tasks.kinds.tag import Tag
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.run_directory import RunDirectory

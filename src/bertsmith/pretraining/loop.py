@@ -19,7 +19,7 @@ from bertsmith.pretraining.options import PretrainConfig
 from bertsmith.pretraining.probes import ProbeSentence, fill_probes
 from bertsmith.pretraining.report import write_report
 from bertsmith.pretraining.trainer import Trainer
-from bertsmith.progress import Progress, Task
+from bertsmith.progress import Progress, ProgressTask
 from bertsmith.signals import collected
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.checkpoints import RunState, newest_whole, save_checkpoint
@@ -136,7 +136,7 @@ class Loop:
         group: list[tuple[int, PretrainingBatch]],
         agreed: _Agreed,
         started: float,
-        task: Task,
+        task: ProgressTask,
     ) -> PretrainState:
         number = state.step + 1
         rate = self.schedule.rate(self.clock.fraction(state.step + 0.5, agreed.elapsed))
@@ -160,7 +160,7 @@ class Loop:
         start = f"begin a new run from it (--model {good})" if good else "begin a new run"
         return f"{kept}; {start} with a lower --learning-rate or a longer --warmup"
 
-    def _record(self, state: PretrainState, tally: Tally, rate: float, norm: float, task: Task) -> None:
+    def _record(self, state: PretrainState, tally: Tally, rate: float, norm: float, task: ProgressTask) -> None:
         means, speeds = tally.means(), self.meter.read()
         values = {
             "step": state.step,

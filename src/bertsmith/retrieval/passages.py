@@ -17,9 +17,9 @@ from bertsmith.errors import InputError
 from bertsmith.inference.pipelines import VectorPipeline
 from bertsmith.neighbours import unit
 from bertsmith.progress import SILENT, Progress
+from bertsmith.sources.streams import COMPRESSIONS, extension
 from bertsmith.text.readers import WHOLE_FORMATS, Document, read_whole
 from bertsmith.text.sentences import sentence_pieces
-from bertsmith.text.streams import COMPRESSIONS, extension
 from bertsmith.text.words import word_spans
 
 LONGEST_PASSAGE = 200

@@ -9,7 +9,7 @@ from bertsmith.engine.engine import Wanted
 from bertsmith.errors import DivergedError, InputError
 from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.retrieval.passages import Finder, Passage
-from bertsmith.tasks.rank import Rank
+from bertsmith.tasks.kinds.rank import Rank
 from bertsmith.tasks.spans import Answered
 
 Scorer = Callable[[str, Sequence[str]], Sequence[float]]

@@ -23,7 +23,7 @@ from bertsmith.files import atomic_directory, read_manifest, sha256, verify_mani
 from bertsmith.inference.pipelines import Floats, VectorPipeline
 from bertsmith.neighbours import unit
 from bertsmith.progress import SILENT, Progress
-from bertsmith.text.tables import open_table
+from bertsmith.sources.tables import open_table
 
 KIND = "text-index"
 _VECTORS, _PLACES, _TEXTS = "vectors.float32", "places.int64", "texts.txt"

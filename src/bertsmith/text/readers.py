@@ -11,9 +11,9 @@ from typing import Literal
 
 from bertsmith.config import Config
 from bertsmith.errors import InputError
-from bertsmith.progress import SILENT_TASK, Task
-from bertsmith.text.streams import COMPRESSIONS, UTF8, Decoding, extension, known_extension, read_text
-from bertsmith.text.tables import Layout, Record, open_table
+from bertsmith.progress import SILENT_TASK, ProgressTask
+from bertsmith.sources.streams import COMPRESSIONS, UTF8, Decoding, extension, known_extension, read_text
+from bertsmith.sources.tables import Layout, Record, open_table
 
 FORMATS = (".txt", ".jsonl", ".csv", ".tsv", ".parquet", ".arrow", ".feather")
 WHOLE_FORMATS = (*FORMATS, ".md")
@@ -90,7 +90,7 @@ def _expand(pattern: str) -> list[Path]:
     return files
 
 
-def read_documents(files: Sequence[Path], config: ReaderConfig, progress: Task = SILENT_TASK) -> Iterator[Document]:
+def read_documents(files: Sequence[Path], config: ReaderConfig, progress: ProgressTask = SILENT_TASK) -> Iterator[Document]:
     """Yield the documents of the files in order, in bounded memory; blank ones are left out.
 
     ``progress`` is told the bytes read of the files as they stand, so that the total is the sum of their sizes. A document
@@ -160,7 +160,7 @@ class _Parts:
             line += part.count("\n")
 
 
-def _read(path: Path, config: ReaderConfig, progress: Task, parts: _Parts) -> Iterator[Document]:
+def _read(path: Path, config: ReaderConfig, progress: ProgressTask, parts: _Parts) -> Iterator[Document]:
     decoding, field = Decoding(config.errors, _REMEDY), config.field
     if known_extension(path, FORMATS, _RENAME) == ".txt":
         yield from _from_text(read_text(path, decoding, progress), path, config, parts)
@@ -169,7 +169,7 @@ def _read(path: Path, config: ReaderConfig, progress: Task, parts: _Parts) -> It
         yield from parts.documents(record.text(field), path, record.line)
 
 
-def _records(path: Path, field: str, decoding: Decoding, progress: Task) -> Iterator[Record]:
+def _records(path: Path, field: str, decoding: Decoding, progress: ProgressTask) -> Iterator[Record]:
     """Return the rows of a table that has the column, or of an empty file."""
     table = open_table(path, layouts=_TABLES, decoding=decoding, progress=progress)
     if table.columns:

@@ -25,10 +25,10 @@ from bertsmith.errors import InputError
 from bertsmith.files import atomic_directory, refuse_existing, write_manifest
 from bertsmith.inference.features import FeaturePipeline, Layers
 from bertsmith.progress import SILENT, Progress
+from bertsmith.sources.streams import read_input, read_lines
 from bertsmith.tasks.scoring.scores import regression_scores
 from bertsmith.text.occurrences import EvenSample, Occurrence, WordFinder, occurrences
 from bertsmith.text.readers import ReaderConfig, find_files, read_documents
-from bertsmith.text.streams import read_input, read_lines
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.words.word_vectors import word_vectors
 

@@ -14,15 +14,15 @@ from bertsmith.inspection.figures.finetuned import task_answer
 from bertsmith.inspection.gallery import Gallery, Start, TaskDescription
 from bertsmith.inspection.subject import Subject
 from bertsmith.model.heads.sequence import SequenceScores
-from bertsmith.tasks.answer import Answer
-from bertsmith.tasks.choose import Choose
-from bertsmith.tasks.classify import Classify
 from bertsmith.tasks.files.texts import TextExample
-from bertsmith.tasks.multilabel import Multilabel
-from bertsmith.tasks.rank import Rank
-from bertsmith.tasks.regress import Regress
+from bertsmith.tasks.kinds.answer import Answer
+from bertsmith.tasks.kinds.choose import Choose
+from bertsmith.tasks.kinds.classify import Classify
+from bertsmith.tasks.kinds.multilabel import Multilabel
+from bertsmith.tasks.kinds.rank import Rank
+from bertsmith.tasks.kinds.regress import Regress
+from bertsmith.tasks.kinds.tag import Tag
 from bertsmith.tasks.sentence_task import SentenceTask
-from bertsmith.tasks.tag import Tag
 from bertsmith.tasks.task import Task
 
 SaveTask = Callable[[Task], Path]

@@ -13,14 +13,14 @@ from bertsmith.inspection.figures.ablation import ablate, ablation
 from bertsmith.inspection.figures.attribution import attribution
 from bertsmith.inspection.subject import Reading, Subject
 from bertsmith.model.bert import Heads
-from bertsmith.tasks.answer import Answer
-from bertsmith.tasks.choose import Choose
-from bertsmith.tasks.classify import Classify
-from bertsmith.tasks.embed import Embed
-from bertsmith.tasks.multilabel import Multilabel
-from bertsmith.tasks.rank import Rank
-from bertsmith.tasks.regress import Regress
-from bertsmith.tasks.tag import Tag
+from bertsmith.tasks.kinds.answer import Answer
+from bertsmith.tasks.kinds.choose import Choose
+from bertsmith.tasks.kinds.classify import Classify
+from bertsmith.tasks.kinds.embed import Embed
+from bertsmith.tasks.kinds.multilabel import Multilabel
+from bertsmith.tasks.kinds.rank import Rank
+from bertsmith.tasks.kinds.regress import Regress
+from bertsmith.tasks.kinds.tag import Tag
 from bertsmith.tasks.task import Task
 
 SaveTask = Callable[[Task], Path]

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from bertsmith.errors import UsageError
-from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.files.paragraphs import nearest
 from bertsmith.tasks.files.questions import GoldAnswer as Gold
 from bertsmith.tasks.files.questions import Question
+from bertsmith.tasks.kinds.answer import Answer
 from bertsmith.tasks.task import Logits, Sample, SampleBatch
 from bertsmith.text.tokenizer import Tokenizer
 

@@ -8,11 +8,11 @@ import pytest
 from pyarrow import parquet
 
 from bertsmith.errors import InputError, UsageError
+from bertsmith.sources.tables import Record, Table
 from bertsmith.tasks.files.candidates import RankColumns, read_queries
 from bertsmith.tasks.files.pairs import read_pairs
 from bertsmith.tasks.files.records import read_table
 from bertsmith.tasks.files.texts import Columns, read_texts
-from bertsmith.text.tables import Record, Table
 
 
 def write(path: Path, content: str | bytes) -> Path:

@@ -11,8 +11,8 @@ from typing import Any
 
 from bertsmith.config import Config
 from bertsmith.errors import InputError
+from bertsmith.sources.tables import Layout, Record, Table, quoted
 from bertsmith.tasks.files.records import read_table
-from bertsmith.text.tables import Layout, Record, Table, quoted
 
 # Names of columns, compared without capitals and underscores; the first that a table has is taken.
 _QUERIES = ("query", "question", "anchor")
@@ -81,7 +81,7 @@ def read_queries(
 
 
 @dataclass(frozen=True, slots=True)
-class _Chosen:
+class _ChosenColumns:
     """The columns to read: of candidates and their labels (None where these are not asked for), or of positives and
     negatives."""
 
@@ -94,7 +94,7 @@ class _Chosen:
     candidate_id: str | None
 
 
-def _choose(table: Table, columns: RankColumns, labelled: bool) -> _Chosen:
+def _choose(table: Table, columns: RankColumns, labelled: bool) -> _ChosenColumns:
     known = {name.lower().replace("_", ""): name for name in table.columns}
 
     def find(names: Sequence[str]) -> str | None:
@@ -110,8 +110,8 @@ def _choose(table: Table, columns: RankColumns, labelled: bool) -> _Chosen:
             "query, a positive and a negative; say which with --query, --candidate and --label"
         )
     if candidate:
-        return _Chosen(query, candidate, label, None, None, find(_QUERY_IDS), find(_CANDIDATE_IDS))
-    return _Chosen(query, None, None, positive, negative, find(_QUERY_IDS), None)
+        return _ChosenColumns(query, candidate, label, None, None, find(_QUERY_IDS), find(_CANDIDATE_IDS))
+    return _ChosenColumns(query, None, None, positive, negative, find(_QUERY_IDS), None)
 
 
 # Examples.
@@ -120,7 +120,7 @@ _Part = tuple[str, RankExample]
 """What a row says, and what it has in common with the other rows of its query."""
 
 
-def _part(record: Record, chosen: _Chosen) -> _Part:
+def _part(record: Record, chosen: _ChosenColumns) -> _Part:
     query = record.values.get(chosen.query)
     if not isinstance(query, str) or not query.strip():
         raise InputError(f"{record.source}: the query {chosen.query!r} is {query!r:.60}; write a text")
@@ -134,7 +134,7 @@ def _part(record: Record, chosen: _Chosen) -> _Part:
     return (query_id or query) if is_one else record.source, part
 
 
-def _candidates(record: Record, chosen: _Chosen) -> tuple[tuple[str, ...], tuple[float, ...] | None]:
+def _candidates(record: Record, chosen: _ChosenColumns) -> tuple[tuple[str, ...], tuple[float, ...] | None]:
     if chosen.candidate is not None:
         candidates = _texts(record, chosen.candidate)
         return candidates, None if chosen.label is None else _relevances(record, chosen.label, len(candidates))

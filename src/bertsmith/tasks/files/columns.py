@@ -12,8 +12,8 @@ import pydantic
 
 from bertsmith.config import Config
 from bertsmith.errors import InputError, UsageError
-from bertsmith.text.streams import extension, input_name, read_input, read_lines
-from bertsmith.text.tables import Record, open_table, unknown_column
+from bertsmith.sources.streams import extension, input_name, read_input, read_lines
+from bertsmith.sources.tables import Record, open_table, unknown_column
 
 _FORMAT_OF_SUFFIX = {".conllu": "conllu", ".jsonl": "json", ".json": "json"}
 _WORDS_KEYS = ("words", "tokens")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertsmith.errors import InputError
+from bertsmith.sources.tables import Record, Table
 from bertsmith.tasks.files.records import read_table
 from bertsmith.tasks.files.texts import IDS, LABELS, LAYOUTS, Columns, LeftOut, id_of, text_columns
-from bertsmith.text.tables import Record, Table
 
 # Before those of other tasks; the first that a table has are taken.
 _LAYOUTS = (("anchor", "positive"), ("query", "positive"), ("query", "passage"), *LAYOUTS)

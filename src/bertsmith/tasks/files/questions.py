@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from bertsmith.errors import InputError, UsageError
-from bertsmith.text.streams import input_name, known_extension, read_input
-from bertsmith.text.tables import open_table, quoted
+from bertsmith.sources.streams import input_name, known_extension, read_input
+from bertsmith.sources.tables import open_table, quoted
 
 Candidates = Annotated[int, pydantic.Field(ge=1)] | Literal["all"]
 """How many paragraphs of an article."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bertsmith.errors import InputError, UsageError
-from bertsmith.text.tables import Layout, Record, Table, open_table, table_of
+from bertsmith.sources.tables import Layout, Record, Table, open_table, table_of
 
 _RETRIEVED = r"\d+\t\d+\t[^\t]*[^\t\d][^\t]*\t[^\t]*"
 _QQP = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
@@ -29,7 +29,7 @@ _LAYOUTS = (
 
 
 def read_table(path: str | Path, format: str | None = None, *layouts: Layout) -> Table:  # noqa: A002
-    """Open a table that has rows, as :func:`~bertsmith.text.tables.open_table` does.
+    """Open a table that has rows, as :func:`~bertsmith.sources.tables.open_table` does.
 
     ``path`` may also be ``hub:NAME[@CONFIG]:SPLIT`` for a dataset that the ``datasets`` package opens, of the Hugging Face
     hub or in a local directory. ``layouts`` are looked out for besides those of the usual benchmarks.

@@ -9,8 +9,8 @@ from typing import Any
 
 from bertsmith.config import Config
 from bertsmith.errors import InputError
+from bertsmith.sources.tables import Record, Table, quoted
 from bertsmith.tasks.files.records import read_table
-from bertsmith.text.tables import Record, Table, quoted
 
 _log = logging.getLogger("bertsmith")
 

@@ -11,7 +11,7 @@ from torch import nn
 from bertsmith.batches.windows import Window
 from bertsmith.errors import DivergedError, InputError, UsageError
 from bertsmith.tasks.files.texts import TextExample
-from bertsmith.tasks.regress import Estimated, Regress
+from bertsmith.tasks.kinds.regress import Estimated, Regress
 from bertsmith.tasks.task import Sample, SampleBatch
 
 HEAD = nn.Identity()

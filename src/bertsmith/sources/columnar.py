@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bertsmith.errors import InputError
-from bertsmith.progress import Task
-from bertsmith.text.streams import COMPRESSIONS, Decoding, check_is_file, open_bytes
+from bertsmith.progress import ProgressTask
+from bertsmith.sources.streams import COMPRESSIONS, Decoding, check_is_file, open_bytes
 
 _N_ROWS = 256
 _Batches = tuple[list[str], int, Callable[[Sequence[str]], Iterable[Any]]]
@@ -19,7 +19,7 @@ Rows = Callable[[Sequence[str]], Iterator[tuple[int, dict[str, Any]]]]
 """Yields what stands in these columns of each row, with the row's number from 1."""
 
 
-def open_columnar(path: str | Path, format: str, decoding: Decoding, progress: Task) -> tuple[list[str], int, Rows]:  # noqa: A002
+def open_columnar(path: str | Path, format: str, decoding: Decoding, progress: ProgressTask) -> tuple[list[str], int, Rows]:  # noqa: A002
     """Open a file; return its columns, the number of its rows, and what reads them.
 
     Raises:
@@ -76,7 +76,7 @@ def _damage(path: Path, noun: str) -> Iterator[None]:
 
 
 @contextmanager
-def _unpacked(path: Path, progress: Task) -> Iterator[Path]:
+def _unpacked(path: Path, progress: ProgressTask) -> Iterator[Path]:
     """Give the file to open: where the file is compressed, what is in it, on the disk, since its end is read first."""
     if path.suffix not in COMPRESSIONS:
         yield path

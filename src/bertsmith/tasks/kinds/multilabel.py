@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from bertsmith.errors import InputError, UsageError
 from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import SequenceScores
-from bertsmith.tasks.classify import check_labels, sort_labels
 from bertsmith.tasks.files.texts import TextExample, read_texts
+from bertsmith.tasks.kinds.classify import check_labels, sort_labels
 from bertsmith.tasks.scoring.scores import multilabel_scores, tune_thresholds
 from bertsmith.tasks.sentence_task import SentenceTask, described
 from bertsmith.tasks.shown import LabelsAnswer

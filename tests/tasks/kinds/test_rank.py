@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from bertsmith.errors import DivergedError, InputError
 from bertsmith.tasks.files.candidates import RankExample
-from bertsmith.tasks.rank import Rank
+from bertsmith.tasks.kinds.rank import Rank
 from bertsmith.tasks.task import SampleBatch
 from bertsmith.text.tokenizer import Tokenizer
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bertsmith.errors import InputError, UsageError
-from bertsmith.progress import SILENT_TASK, Task
-from bertsmith.text.columnar import COLUMNAR, open_columnar
-from bertsmith.text.json_objects import json_objects
-from bertsmith.text.streams import LONGEST_LINE, UTF8, Decoding, input_name, known_extension, read_input, read_lines
+from bertsmith.progress import SILENT_TASK, ProgressTask
+from bertsmith.sources.columnar import COLUMNAR, open_columnar
+from bertsmith.sources.json_objects import json_objects
+from bertsmith.sources.streams import LONGEST_LINE, UTF8, Decoding, input_name, known_extension, read_input, read_lines
 
 _log = logging.getLogger("bertsmith")
 
@@ -119,7 +119,7 @@ def open_table(
     format: str | None = None,  # noqa: A002
     layouts: Sequence[Layout] = (),
     decoding: Decoding = UTF8,
-    progress: Task = SILENT_TASK,
+    progress: ProgressTask = SILENT_TASK,
 ) -> Table:
     """Open a table whose rows are read as they are asked for, in bounded memory.
 

@@ -18,12 +18,12 @@ from torch.nn import functional as F
 from bertsmith.errors import InputError, Refusal
 from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import ChoiceScores
+from bertsmith.sources.tables import Record
 from bertsmith.tasks.files.records import read_table
 from bertsmith.tasks.scoring.scores import check_predictions
 from bertsmith.tasks.sentence_task import PairCutter
 from bertsmith.tasks.shown import ChoiceAnswer, RatedChoice
 from bertsmith.tasks.task import Explains, Floats, Logits, Mistake, Review, Sample, SampleBatch, Seen, Submission, Task, worst
-from bertsmith.text.tables import Record
 from bertsmith.text.tokenizer import Tokenizer
 
 

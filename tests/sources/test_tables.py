@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from pyarrow import ipc, parquet
 
 from bertsmith.errors import InputError, UsageError
-from bertsmith.text.streams import Decoding
-from bertsmith.text.tables import Layout, Record, Table, open_table
+from bertsmith.sources.streams import Decoding
+from bertsmith.sources.tables import Layout, Record, Table, open_table
 
 Rows = Sequence[Mapping[str, Any]]
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {

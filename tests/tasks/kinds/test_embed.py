@@ -17,8 +17,8 @@ from bertsmith.batches.windows import Window
 from bertsmith.errors import DivergedError, InputError, UsageError
 from bertsmith.model.bert import Heads
 from bertsmith.model.heads.pooling import Pooling, SentenceVectors
-from bertsmith.tasks.embed import Embed, Embedded, cosent_loss, ranking_loss
 from bertsmith.tasks.files.pairs import PairExample
+from bertsmith.tasks.kinds.embed import Embed, Embedded, cosent_loss, ranking_loss
 from bertsmith.tasks.task import Sample, SampleBatch
 from bertsmith.text.tokenizer import Tokenizer
 

@@ -11,9 +11,9 @@ from torch import nn
 
 from bertsmith.batches.windows import Window
 from bertsmith.errors import DivergedError, InputError
-from bertsmith.tasks.answer import Answer
 from bertsmith.tasks.files.questions import GoldAnswer as Gold
 from bertsmith.tasks.files.questions import Question
+from bertsmith.tasks.kinds.answer import Answer
 from bertsmith.tasks.spans import Answered, Span
 from bertsmith.tasks.task import Logits, Sample, SampleBatch
 from bertsmith.text.tokenizer import Tokenizer

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 from bertsmith.errors import InputError
-from bertsmith.text.streams import LONGEST_LINE, read_lines, well_formed
+from bertsmith.sources.streams import LONGEST_LINE, read_lines, well_formed
 
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _NO_SPACE = re.compile(r"[^ \t\n\r]")

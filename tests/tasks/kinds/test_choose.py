@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bertsmith.errors import DivergedError, InputError
-from bertsmith.tasks.choose import ChoiceExample, Choose
+from bertsmith.tasks.kinds.choose import ChoiceExample, Choose
 from bertsmith.tasks.task import SampleBatch
 from bertsmith.text.tokenizer import Tokenizer
 

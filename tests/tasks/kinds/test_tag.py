@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from bertsmith.errors import ConfigError, DivergedError, InputError, UsageError
 from bertsmith.model.model_config import ModelConfig
+from bertsmith.tasks.kinds.tag import Entity, Tag, TagExample, Tagged
 from bertsmith.tasks.predictor import Predictor
-from bertsmith.tasks.tag import Entity, Tag, TagExample, Tagged
 from bertsmith.tasks.task import SampleBatch
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.types import PackedBatch

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bertsmith.errors import InputError
-from bertsmith.text import streams
-from bertsmith.text.streams import Decoding, extension, input_name, read_input, read_lines, well_formed
+from bertsmith.sources import streams
+from bertsmith.sources.streams import Decoding, extension, input_name, read_input, read_lines, well_formed
 
 
 @pytest.mark.parametrize("data", [b"\xef\xbb\xbfone\r\n\rtwo\xe4\xba\xac", b"one\n\ntwo\xe4\xba\xac"])

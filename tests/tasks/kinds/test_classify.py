@@ -10,8 +10,8 @@ from torch import nn
 
 from bertsmith.batches.windows import Window
 from bertsmith.errors import DivergedError, InputError, UsageError
-from bertsmith.tasks.classify import Classified, Classify
 from bertsmith.tasks.files.texts import TextExample
+from bertsmith.tasks.kinds.classify import Classified, Classify
 from bertsmith.tasks.task import Sample, SampleBatch
 
 HEAD = nn.Identity()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from bertsmith.errors import InputError
-from bertsmith.progress import SILENT_TASK, Task
+from bertsmith.progress import SILENT_TASK, ProgressTask
 
 COMPRESSIONS = (".gz", ".zst", ".xz")
 LONGEST_LINE = 1 << 28
@@ -45,7 +45,7 @@ class _Readable(Protocol):
 class _CountedFile(io.RawIOBase):
     """A file that reports every byte read from it to a task."""
 
-    def __init__(self, path: Path, progress: Task) -> None:
+    def __init__(self, path: Path, progress: ProgressTask) -> None:
         self._file = path.open("rb", buffering=0)
         self._progress = progress
 
@@ -63,7 +63,7 @@ class _CountedFile(io.RawIOBase):
 
 
 @contextmanager
-def open_bytes(path: Path, progress: Task) -> Iterator[_Readable]:
+def open_bytes(path: Path, progress: ProgressTask) -> Iterator[_Readable]:
     """Open a file as its decompressed bytes; ``progress`` is told the bytes of the file as it stands.
 
     Raises:
@@ -111,7 +111,7 @@ def input_name(path: str | Path) -> str:
     return "standard input" if str(path) == "-" else str(path)
 
 
-def read_input(path: str | Path, decoding: Decoding = UTF8, progress: Task = SILENT_TASK) -> Iterator[str]:
+def read_input(path: str | Path, decoding: Decoding = UTF8, progress: ProgressTask = SILENT_TASK) -> Iterator[str]:
     """Return the text of a file as :func:`read_text` does; of standard input for ``-``, line by line as they arrive.
 
     Raises:
@@ -180,7 +180,7 @@ def well_formed(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def read_text(path: Path, decoding: Decoding = UTF8, progress: Task = SILENT_TASK) -> Iterator[str]:
+def read_text(path: Path, decoding: Decoding = UTF8, progress: ProgressTask = SILENT_TASK) -> Iterator[str]:
     """Yield the text of a file in pieces of about a million characters, line ends as ``\\n``, a byte-order mark left out.
 
     ``progress`` is told the bytes of the file as it stands.

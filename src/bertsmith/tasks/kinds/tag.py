@@ -21,7 +21,8 @@ from bertsmith.batches.windows import Part, make_windows
 from bertsmith.errors import InputError, UsageError
 from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.token import Decoder, TokenHead, TokenScores
-from bertsmith.tasks.classify import check_labels
+from bertsmith.sources.streams import input_name
+from bertsmith.sources.tables import open_table
 from bertsmith.tasks.files.columns import TagColumns, TaggedSentence, read_tagged
 from bertsmith.tasks.files.tag_schemes import (
     Chunk,
@@ -36,6 +37,7 @@ from bertsmith.tasks.files.tag_schemes import (
     rewrite,
     scheme_of,
 )
+from bertsmith.tasks.kinds.classify import check_labels
 from bertsmith.tasks.scoring.scores import check_predictions
 from bertsmith.tasks.shown import Entity, TaggedWord, TagsAnswer
 from bertsmith.tasks.task import (
@@ -52,8 +54,6 @@ from bertsmith.tasks.task import (
     log,
     worst,
 )
-from bertsmith.text.streams import input_name
-from bertsmith.text.tables import open_table
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.text.words import is_chinese, word_spans
 
