@@ -39,9 +39,9 @@ class AnswerConfig(Config):
     passages: int = pydantic.Field(default=20, ge=1)
     """Passages read for each question."""
     retriever: str = "bm25"
-    """What finds them: bm25, or a model directory, by whose vectors they are found."""
+    """What finds the passages: bm25, or a model directory, whose vectors find them."""
     ranker: Path | None = None
-    """Directory of a ranker, which chooses the passages to read among those found."""
+    """Directory of a ranker, which chooses the passages to read from those found."""
     ranked: int | None = pydantic.Field(default=None, ge=1)
     """Passages found for the ranker to choose from; 100 unless given."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -25,15 +25,15 @@ class BenchConfig(Config):
     model: Positional[Path]
     """Model directory."""
     lengths: tuple[Annotated[int, pydantic.Field(gt=0)], ...] = ()
-    """Lengths of the texts in tokens, each measured alone; 32, 128 and 512, as far as the model reads, unless given."""
+    """Lengths of the texts in tokens, each measured alone; by default 32, 128 and 512, as far as the model reads."""
     file: Path | None = None
     """Text file whose lengths to measure as well: .txt with a text a line, .jsonl, .csv, .tsv or .parquet."""
     field: str = "text"
     """Key or column of the text in such a file."""
     precision: tuple[Literal["float32", "bf16", "int8"], ...] = ()
-    """Precisions to measure; all that the machine has instructions for unless given. There is no training in int8."""
+    """Precisions to measure; by default all that the machine has instructions for. Training has no int8."""
     threads: int | None = pydantic.Field(default=None, gt=0)
-    """Threads to compute with; as many as PyTorch would use unless given."""
+    """Threads to compute with; by default as many as PyTorch uses."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """A GPU where there is one, else the CPU."""
     train: bool = False

@@ -38,13 +38,13 @@ class FeaturesConfig(Config):
     pool: Literal["cls", "mean", "max", "none"] = "none"
     """One vector a text instead: that of [CLS], or the mean or the most over all tokens."""
     field: str = "text"
-    """Key or column that holds the text, of a file that is not plain text."""
+    """Key or column that holds the text, if the file is not plain text."""
     format: Literal["txt", "jsonl", "json", "csv", "tsv", "parquet", "arrow"] | None = None
-    """What the file is, whatever its extension says."""
+    """Format of the file, if its extension does not say it."""
     max_length: int | None = pydantic.Field(default=None, gt=2)
-    """Tokens that are read at a time, [CLS] and [SEP] included; all that the model has positions for unless given."""
+    """Tokens read at a time, [CLS] and [SEP] included; by default all that the model has positions for."""
     stride: int | None = pydantic.Field(default=None, gt=0)
-    """Of longer texts, tokens from the beginning of one window to that of the next; half of --max-length unless given."""
+    """Tokens from the beginning of one window of a longer text to the next; by default half of --max-length."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """A GPU where there is one, else the CPU."""
     precision: Literal["auto", "float32", "bf16", "int8"] = "auto"

@@ -22,13 +22,13 @@ class RankConfig(Config):
     model: Positional[Path]
     """Directory of a fine-tuned ranker, one of sentence-transformers' cross-encoders too."""
     query: Positional[str]
-    """What the candidates are to be relevant to."""
+    """The query that the candidates should be relevant to."""
     file: Positional[str]
     """Candidates: a line each, or a row each of CSV, TSV or JSON lines; - for standard input."""
     field: str | None = None
     """Column of the candidates, where there are several; text unless given."""
     format: str | None = None
-    """What the file is, whatever its extension says: txt, csv, tsv, jsonl, json."""
+    """Format of the file, if its extension does not say it: txt, csv, tsv, jsonl, json."""
     top: int = pydantic.Field(default=10, gt=0)
     """Candidates shown."""
     as_json: Annotated[bool, arg(name="json")] = False

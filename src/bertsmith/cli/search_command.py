@@ -35,7 +35,7 @@ class SearchConfig(Config):
     queries: Positional[tuple[str, ...]] = ()
     """What to search for; without any, lines of standard input, at a prompt where that is a terminal."""
     index: Path | None = None
-    """Directory to keep the lines' vectors in; made if it is not there, and used again. Without, they are made each time."""
+    """Directory for the lines' vectors; made if it is not there, then used again. Without it, they are made each time."""
     top: int = pydantic.Field(default=5, gt=0)
     """Lines shown for each query."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -43,7 +43,7 @@ class SearchConfig(Config):
     precision: Literal["auto", "float32", "bf16", "int8"] = "auto"
     """bf16 where the machine has instructions for it, else float32."""
     as_json: Annotated[bool, arg(name="json")] = False
-    """Print one JSON object a query, as is done for queries from standard input."""
+    """Print one JSON object a query; queries from standard input always get this."""
 
 
 def run(arguments: Sequence[str]) -> None:

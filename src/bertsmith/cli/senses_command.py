@@ -35,15 +35,15 @@ class SensesConfig(Config):
     files: Positional[tuple[str, ...]]
     """Text files, folders or globs: .txt .jsonl .csv .tsv .parquet, each also .gz .zst .xz."""
     word: str
-    """The word, or several as one, such as "New York". Case counts for nothing if it counts for nothing to the tokenizer."""
+    """The word, or several as one, such as "New York". Case counts only if the tokenizer keeps it."""
     layers: str = "-1"
     """Layer whose vectors are clustered, such as -2, or a combination: sum-last-4, concat-last-4, sum-all."""
     senses: Literal["auto"] | Annotated[int, pydantic.Field(ge=1)] = "auto"
-    """Number of senses; auto takes what separates best, which may be one."""
+    """Number of senses; auto takes the number that separates best, which may be one."""
     context: Literal["sentence", "line", "passage"] = "sentence"
-    """What the model reads around the word; a passage is what --documents parts."""
+    """What the model reads around the word; a passage is one of the documents of --documents."""
     max_occurrences: int = pydantic.Field(default=1000, ge=1)
-    """Occurrences read by the model; of more, as many are taken, evenly spread over the files."""
+    """Occurrences that the model reads; if there are more, this many are taken, evenly spread over the files."""
     plot: Path | None = None
     """SVG file to draw the occurrences into, on their first two principal components."""
     as_json: Annotated[bool, arg(name="json")] = False

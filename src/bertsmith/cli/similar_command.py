@@ -19,7 +19,7 @@ class SimilarConfig(Config):
     model: Positional[Path]
     """Model directory: one of sentence-transformers, or any other, whose mean over all tokens is taken."""
     texts: Positional[tuple[str, ...]] = ()
-    """Two texts, or more, each of which is compared with each."""
+    """Two texts or more; each is compared with each."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """A GPU where there is one, else the CPU."""
     precision: Literal["auto", "float32", "bf16", "int8"] = "float32"

@@ -54,7 +54,7 @@ class CompareFeaturesConfig(RunConfig):
     test: str | None = None
     """Another file to score on."""
     format: str | None = None
-    """What the files are, whatever their extensions say."""
+    """Format of the files, if their extensions do not say it."""
     variants: tuple[Variant, ...] = get_args(Variant)
     """What to compare."""
     seeds: int = pydantic.Field(default=3, gt=0)

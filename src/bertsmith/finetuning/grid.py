@@ -79,7 +79,7 @@ class LabelledFiles(Config):
     test: str | None = None
     """Labelled file that every trial is scored on, and that nothing is chosen by."""
     format: str | None = None
-    """What the files are, whatever their extensions say."""
+    """Format of the files, if their extensions do not say it."""
 
 
 class GridConfig(RunConfig, ABC):
@@ -104,7 +104,7 @@ class GridConfig(RunConfig, ABC):
     seed: int = pydantic.Field(default=0, ge=0)
     """The first seed."""
     patience: int | None = pydantic.Field(default=None, gt=0)
-    """Stop a trial after so many measurements without a better one, and keep its best; by default all epochs, the last."""
+    """Stop a trial after this many measurements without a better one, and keep its best model; by default, train all epochs."""
     recipe: Recipe = Recipe()
     machine: Machine = Machine()
     record: RecordSettings = RecordSettings()

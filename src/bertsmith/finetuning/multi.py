@@ -27,7 +27,7 @@ class MultiConfig(GridConfig):
     tasks: Annotated[dict[str, dict[str, Any]], Fixed, Suppress] = pydantic.Field(default={}, validate_default=True)
     """A table a task: its ``kind``, its files, and beside them its own settings. Settings left out have their defaults."""
     temperature: float = pydantic.Field(default=1.0, ge=1)
-    """Each step draws one task, at 1 by the sizes of their training files, at higher temperatures the more equally."""
+    """Each step draws one task: at 1 in proportion to the sizes of the training files, at higher temperatures more equally."""
 
     @pydantic.field_validator("tasks")
     @classmethod

@@ -47,9 +47,9 @@ class CompareWordsConfig(Config):
     out: Path
     """Directory to write table.md, scores.json and one plot a file into."""
     text: tuple[str, ...] = ()
-    """Text files, folders or globs, to average each word over where it occurs; pairs without both words are left out."""
+    """Text files, folders or globs; each word is averaged over its occurrences there. Pairs without both words are left out."""
     occurrences: int = pydantic.Field(default=20, ge=1)
-    """Occurrences of a word that are averaged at most, evenly spread over the text."""
+    """The most occurrences of a word that are averaged, evenly spread over the text."""
     reader: ReaderConfig = pydantic.Field(default_factory=ReaderConfig)
 
 

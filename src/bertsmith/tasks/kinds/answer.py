@@ -68,7 +68,7 @@ class Answer(Task[Question, Answered]):
     stride: int = pydantic.Field(default=128, gt=0)
     """Tokens from the beginning of one window to that of the next."""
     max_question: int = pydantic.Field(default=64, gt=0)
-    """The longest question in tokens; what is beyond is cut off, and said."""
+    """The longest question in tokens; the rest is cut off, with a warning."""
     max_answer: int = pydantic.Field(default=30, gt=0)
     """The longest answer in tokens."""
     scorer: Literal["squad", "chinese"] | None = None
@@ -78,9 +78,9 @@ class Answer(Task[Question, Answered]):
     threshold: float | None = None
     """No-answer score above which no answer is given; tuned on the dev file unless given."""
     paragraphs: int = pydantic.Field(default=1, ge=1)
-    """Paragraphs that a question is trained on together: its own and those of the article that share most words with it."""
+    """Paragraphs trained on together for a question: its own, and those of the article that share most words with it."""
     candidates: Candidates | None = None
-    """Paragraphs of the article to look for the answer in, its own among them, or all; as many as --paragraphs unless given."""
+    """Paragraphs of the article to look for the answer in, with the question's own, or all; by default as many as --paragraphs."""
 
     def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[Question]:  # noqa: A002
         """Yield the questions of a file, with the paragraphs to read where these are more than the question's own."""

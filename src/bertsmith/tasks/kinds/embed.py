@@ -57,9 +57,9 @@ class Embed(Task[PairExample, Embedded]):
 
     columns: Columns = Columns()
     pooling: Pooling | None = None
-    """How a text's vector comes from those of its tokens; as in the starting model, else the mean."""
+    """How the tokens' vectors become the text's; as in the starting model if it says so, else the mean."""
     normalised: bool | None = None
-    """Whether vectors have length 1; as in the starting model where it says so, else they have."""
+    """Whether vectors have length 1; as in the starting model if it says so, else yes."""
     loss_kind: Annotated[Literal["auto", "ranking", "cosine", "cosent"], arg(name="loss")] = "auto"
     """Of pairs and triplets ranking (the other texts of a batch as negatives); of scored pairs cosine (its squared error) or
     cosent (the order of the cosines)."""
@@ -68,7 +68,7 @@ class Embed(Task[PairExample, Embedded]):
     top_score: float | None = pydantic.Field(default=None, gt=0)
     """The score of two texts that mean the same; the highest of the training file unless given."""
     mine: int = pydantic.Field(default=0, ge=0)
-    """Hard negatives added to each pair: the texts of the training file that the starting model finds nearest to the anchor."""
+    """Hard negatives added to each pair: the training texts that the starting model finds nearest to the anchor."""
     mine_margin: float = pydantic.Field(default=0.05, ge=0)
     """Texts whose cosine is not this much below the positive's are not mined: they may belong to the anchor too."""
 

@@ -61,7 +61,7 @@ class Rank(Task[RankExample, Ranking]):
     loss_kind: Annotated[Literal["pointwise", "pairwise", "listwise"], arg(name="loss")] = "pointwise"
     """What is learnt: each candidate's relevance, which of two is better, or the distribution over all of a query."""
     negatives: int | None = pydantic.Field(default=None, gt=0)
-    """Irrelevant candidates that a query is trained with at most, drawn at random; all unless given."""
+    """The most irrelevant candidates that a query is trained with, drawn at random; by default all."""
     highest_relevance: float | None = pydantic.Field(default=None, gt=0)
     """The relevance of the best candidates; the highest of the training file unless given."""
 
