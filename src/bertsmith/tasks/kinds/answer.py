@@ -80,7 +80,7 @@ class Answer(Task[Question, Answered]):
     paragraphs: int = pydantic.Field(default=1, ge=1)
     """Paragraphs trained on together for a question: its own, and those of the article that share most words with it."""
     candidates: Candidates | None = None
-    """Paragraphs of the article to look for the answer in, with the question's own, or all; by default as many as --paragraphs."""
+    """Paragraphs of the article to look for the answer in, with its own, or all; by default as many as --paragraphs."""
 
     def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[Question]:  # noqa: A002
         """Yield the questions of a file, with the paragraphs to read where these are more than the question's own."""
