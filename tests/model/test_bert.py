@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from bertsmith.model.bert import MASKED_TOKEN, PRETRAINING, Bert, Heads, initialise, set_dropout, uninitialised
+from bertsmith.model.bert import MASKED_TOKEN, PRETRAINING, Bert, Heads, initialise, set_dropout, uninitialised, with_task
 from bertsmith.model.heads.pooling import Pooler
 from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.model.heads.token import TokenScores
@@ -185,3 +185,12 @@ def test_logits_without_what_no_head_reads_are_those_of_the_whole_model(heads, r
         assert (expected is None) == (found is None)
         if expected is not None:
             torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def test_a_model_without_a_task_takes_one(tiny_config: ModelConfig) -> None:
+    model, described = uninitialised(tiny_config, Heads()), SequenceScores(("no", "yes"))
+    head = described.build(tiny_config)
+    sibling = with_task(model, described, head)
+    assert sibling.task is head and sibling.heads == Heads(task=described) and sibling.encoder is model.encoder
+    assert sibling.pooler is sibling.masked_token is sibling.next_sentence is None
+    assert model.task is None and model.heads == Heads()

@@ -151,8 +151,8 @@ def uninitialised(config: ModelConfig, heads: Heads) -> Bert:
 
 def with_task(model: Bert, described: TaskHead, head: ScoringHead) -> Bert:
     """Return a model of the same encoder, whose weights it shares, with another task's head in place of its own."""
-    sibling = copy.deepcopy(model, memo={id(model.encoder): model.encoder, id(model.task): head})
-    sibling.heads = Heads(task=described)
+    sibling = copy.deepcopy(model, memo={id(part): part for part in (model.encoder, model.task)})
+    sibling.task, sibling.heads = head, Heads(task=described)
     return sibling
 
 
