@@ -14,17 +14,53 @@ from bertsmith.errors import Interrupted
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class Stopped(KeyboardInterrupt):
+    """A stop signal came; raised wherever the main thread is.
+
+    KeyboardInterrupt itself will not do: CPython notes where it passes through ``exec``, as in the making of a dataclass, and
+    kills itself with SIGINT at the end, whatever had caught it.
+    """
+
+
+def until_stopped(work: Callable[[], int], stopped: int) -> int:
+    """Return the exit code of the work of a whole process, or ``stopped`` if a stop signal ends it, wherever it is.
+
+    From then on, and once the work is done, such signals mean nothing: the process only has its end before it.
+    """
+    came: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        _interrupt(number, frame)
+
+    try:
+        for number in STOP_SIGNALS:
+            signal.signal(number, stop)
+        code = work()
+        _ignore_stop_signals()
+    except BaseException:
+        if not came:
+            raise
+        return stopped
+    # An interruption may have become another error on its way, as it does in the making of a class.
+    return stopped if came and code else code
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    _ignore_stop_signals()  # a second Ctrl-C must not cut the tidying up short
+    raise Stopped
+
+
+def _ignore_stop_signals() -> None:
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
 def interruptible(message: str) -> Iterator[None]:
     """Let a stop signal end the body, wherever it is, by raising :class:`Interrupted` with ``message``."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        for number in STOP_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not cut the tidying up short
-        raise KeyboardInterrupt
-
     try:
-        with _handled(interrupt):
+        with _handled(_interrupt):
             yield
     except KeyboardInterrupt:
         raise Interrupted(message) from None

@@ -94,7 +94,7 @@ def test_a_signal_is_exit_code_75_and_a_second_run_is_refused_meanwhile(toy_run:
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (75, "")
-    last = re.fullmatch(r"stopped: stopped after step (\d+); the same command resumes from there", err.splitlines()[-1])
+    last = re.fullmatch(r"stopped after step (\d+); the same command resumes from there", err.splitlines()[-1])
     assert last and "Traceback" not in err
     assert f"step-{last[1]}" in names(config.out / "checkpoints")
 

@@ -244,7 +244,7 @@ def test_a_signal_at_the_command_line_is_exit_code_75(
         patch.setattr("bertsmith.cli.finetune_command.TerminalProgress", lambda: interrupting)
         code, out, err = run_command("finetune", "classify", "--config", tmp_path / "run.toml")
     assert (code, out) == (75, "")
-    assert err.splitlines()[-1].startswith("stopped: stopped after step 7 of ") and "Traceback" not in err
+    assert err.splitlines()[-1].startswith("stopped after step 7 of ") and "Traceback" not in err
     code, out, err = run_command("finetune", "classify", "--config", tmp_path / "run.toml")
     assert (code, out) == (0, f"{config.out / 'final'}\n")
     assert "resuming from" in err

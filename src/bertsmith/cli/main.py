@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import bertsmith
 from bertsmith.cli.screen import visible
 from bertsmith.errors import BertsmithError, Interrupted, UsageError
+from bertsmith.signals import until_stopped
 
 # In the order in which one uses them; each is a module of this package with a function ``run(arguments)``.
 VERBS = {
@@ -39,7 +40,7 @@ _DONE, _FAILED, _USAGE = 0, 1, 2
 
 def main() -> None:
     """Run the command line and leave with its exit code: 0 done, 1 failed, 2 usage, 75 interrupted and resumable."""
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(until_stopped(lambda: run(sys.argv[1:]), Interrupted.exit_code))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -55,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
         _refuse_bytes(arguments)
         return _run_verb(arguments[0], arguments[1:])
     except BertsmithError as error:
-        print(f"{'stopped' if isinstance(error, Interrupted) else 'error'}: {visible(str(error))}", file=sys.stderr)
+        print(f"{'' if isinstance(error, Interrupted) else 'error: '}{visible(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

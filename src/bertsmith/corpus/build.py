@@ -74,7 +74,7 @@ def build_corpus(config: CorpusConfig, progress: Progress = SILENT) -> Corpus:
     work = out.with_name(f"{out.name}.partial")
     with (
         WorkerPool(config.workers, ShardWriter(tokenizer, config.sentences, config.words)) as pool,
-        interruptible(f"interrupted; what is finished is kept in {work}: the same command resumes"),
+        interruptible(f"stopped; what is finished is kept in {work}: the same command resumes"),
         files.exclusive(work),
     ):
         files.refuse_existing(out)
