@@ -133,7 +133,7 @@ def test_a_build_killed_while_its_workers_write_resumes(config: CorpusConfig, n_
 def test_a_signal_to_the_whole_group_is_an_orderly_end(config: CorpusConfig, number: signal.Signals) -> None:
     code, said = pause_and_signal(config, "5", lambda pid: os.killpg(pid, number))
     assert code == 75
-    assert said.startswith("interrupted") and said.count("\n") == 1
+    assert said.startswith("stopped; what is finished is kept") and said.count("\n") == 1
     assert_resumes(config, 5)
 
 
