@@ -39,6 +39,7 @@ from bertsmith.pretraining.losses import n_pairs
 from bertsmith.pretraining.options import PretrainOptimisation
 from bertsmith.pretraining.trainer import Trainer
 from bertsmith.tasks.saved import load_task_model
+from bertsmith.threads import set_up_threads
 from bertsmith.training.meter import encoder_operations, step_operations
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.settings import Optimisation
@@ -116,6 +117,7 @@ def measure(job: Job) -> Figures:
 def measure_here(job: Job) -> Figures:
     """Measure in this process; memory is that of all it has done."""
     keep_pages()
+    set_up_threads()
     if job.threads is not None:
         torch.set_num_threads(job.threads)
     device = choose_device(job.device, 0)

@@ -25,6 +25,7 @@ from bertsmith.model.encoder import Encoded, TextEncoder
 from bertsmith.model.heads.scoring_head import ScoringHead, TaskHead
 from bertsmith.model.layer import Layer
 from bertsmith.tasks.predictor import TOKEN_BUDGET
+from bertsmith.threads import set_up_threads
 from bertsmith.types import PackedBatch
 
 Wanted = Literal["auto", "float32", "bf16", "int8"]
@@ -87,6 +88,7 @@ class Engine:
         self.token_budget = TOKEN_BUDGET if device.type == "cpu" else _GPU_TOKEN_BUDGET
         self._unchecked = model if precision == "int8" else None
         _note_use()
+        set_up_threads()
         if device.type == "cpu":
             self.model = _rearranged(model, precision, torch.bfloat16 if has_bf16(device) else torch.float32)
         else:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bertsmith.artifacts.directory import load_model
 from bertsmith.model.bert import Bert
 from bertsmith.randomness import key
+from bertsmith.threads import set_up_threads
 from bertsmith.training.optimiser import make_optimiser
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.precision import apply_precision
@@ -36,6 +37,7 @@ class Stepper:
         has_one_shape: bool = False,
         rate_share: Callable[[str], float] = lambda _name: 1.0,
     ) -> None:
+        set_up_threads()
         self.master = master.to(device).train()
         self.precision = apply_precision(self.master, device, dtype)
         self.compute = self.precision.compute
