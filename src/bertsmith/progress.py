@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 _SECONDS_BETWEEN_LINES = 10.0
+_WIDTH_OF_FIGURES, _SHORTEST_BAR, _LONGEST_BAR = 46, 8, 24
 
 
 class ProgressTask(Protocol):
@@ -65,24 +66,36 @@ class TerminalProgress:
 class _BarTask:
     def __init__(self, description: str, total: float | None, unit: str) -> None:
         from rich import progress as rich
-        from rich.console import Console
+        from rich.console import Console, RenderableType
+        from rich.text import Text
 
-        amount: list[rich.ProgressColumn] = (
-            [rich.DownloadColumn(), rich.TransferSpeedColumn()]
-            if unit == "bytes"
-            else [rich.MofNCompleteColumn(), rich.TextColumn(unit)]
-        )
-        self._bars = rich.Progress(
-            rich.TextColumn("{task.description}"),
-            rich.BarColumn(bar_width=24),
-            *amount,
-            rich.TimeElapsedColumn(),
-            rich.TextColumn("eta"),
-            rich.TimeRemainingColumn(),
-            rich.TextColumn("{task.fields[note]}"),
-            console=Console(stderr=True),
-        )
-        self._id = self._bars.add_task(description, total=total, note="")
+        class Bars(rich.Progress):
+            """Bars with their notes on lines of their own, which a narrow terminal would else squeeze out or the bar."""
+
+            def get_renderables(self) -> Iterator[RenderableType]:
+                for task in self.tasks:
+                    yield self.make_tasks_table([task])
+                    if note := task.fields["note"]:
+                        yield Text(f"  {note}", overflow="ellipsis", no_wrap=True)
+
+        console = Console(stderr=True)
+        name = Text(description)
+        room = max(2 * _SHORTEST_BAR, console.width - _WIDTH_OF_FIGURES)
+        name.truncate(room - _SHORTEST_BAR, overflow="ellipsis")
+        columns: list[rich.ProgressColumn] = [rich.TextColumn("{task.description}", markup=False)]
+        if total is not None:
+            columns.append(rich.BarColumn(max(_SHORTEST_BAR, min(_LONGEST_BAR, room - name.cell_len))))
+        if unit == "bytes":
+            columns += [rich.DownloadColumn(), rich.TransferSpeedColumn()]
+        elif total is None:
+            columns.append(rich.TextColumn("{task.completed:,.0f} " + unit))
+        else:
+            columns += [rich.MofNCompleteColumn(), rich.TextColumn(unit)]
+        columns.append(rich.TimeElapsedColumn())
+        if total is not None:
+            columns += [rich.TextColumn("eta"), rich.TimeRemainingColumn()]
+        self._bars = Bars(*columns, console=console)
+        self._id = self._bars.add_task(str(name), total=total, note="")
 
     def __enter__(self) -> None:
         self._bars.start()
@@ -124,5 +137,6 @@ class _LineTask:
         eta = ""
         if self._total and self._done:
             eta = f", eta {max(0.0, elapsed * (self._total / self._done - 1)):.0f} s"
-        line = f"{self._description}: {self._done:,.0f}{share} {self._unit}, {elapsed:.0f} s{eta}"
+        unit = self._unit.removesuffix("s") if self._done == 1 and not share else self._unit
+        line = f"{self._description}: {self._done:,.0f}{share} {unit}, {elapsed:.0f} s{eta}"
         print(f"{line}  {self._note}".rstrip(), file=sys.stderr, flush=True)

@@ -49,9 +49,18 @@ def test_operations_are_those_of_each_layers_own_widths(model: Bert) -> None:
 
 
 def test_meter_reads_the_time_since_the_last_reading() -> None:
-    meter = Meter(machine_rate=1000.0)
+    meter = Meter(lambda: 1000.0)
     meter.add(tokens=60, operations=500, seconds=0.5)
     meter.add(tokens=40, operations=250, seconds=1.5)
     assert meter.read() == {"tokens_per_second": 50.0, "utilisation": 0.375}
     meter.add(tokens=10, operations=100, seconds=1.0)
     assert meter.read() == {"tokens_per_second": 10.0, "utilisation": 0.1}
+
+
+def test_a_rate_that_was_measured_too_low_is_measured_again() -> None:
+    measured = iter([100.0, 1000.0])
+    meter = Meter(lambda: next(measured))
+    meter.add(tokens=1, operations=50, seconds=1.0)
+    assert meter.read()["utilisation"] == 0.5
+    meter.add(tokens=1, operations=500, seconds=1.0)
+    assert meter.read()["utilisation"] == 0.5

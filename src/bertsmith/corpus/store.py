@@ -68,7 +68,7 @@ class Corpus:
         directory = Path(path)
         manifest = files.read_manifest(directory, KIND)
         if verify:
-            total = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
+            total = sum(entry["bytes"] for entry in manifest["files"].values())
             with progress.task(f"Checking {directory}", total, "bytes") as task:
                 files.verify_manifest(directory, manifest, task.advance)
         return cls(directory, manifest)

@@ -27,7 +27,7 @@ from bertsmith.training.loggers import Recorder
 from bertsmith.training.meter import Meter, step_operations
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.run_directory import RunDirectory
-from bertsmith.training.schedule import Clock, Schedule
+from bertsmith.training.schedule import Clock, Schedule, fraction
 from bertsmith.types import PretrainingBatch
 
 
@@ -94,14 +94,14 @@ class Loop:
         saved = state.step
         batches = self.loader.iterate(state.position, self.ranks.rank, self.ranks.world)
         per_rank = self.config.optimisation.accumulation // self.ranks.world
-        task = self.progress.task("Pre-training", self.clock.total_steps, "steps")
+        task = self.progress.task("Pre-training", self.clock.total, self.clock.unit)
         with collected() as signals, closing(batches), task as shown:
-            shown.advance(state.step)
+            shown.advance(self.clock.done(state.step, state.elapsed))
             while True:
-                started = time.monotonic()
+                started, before = time.monotonic(), self.clock.done(state.step, state.elapsed)
                 group = list(islice(batches, per_rank))
                 agreed = self._agree(group, state.elapsed, bool(signals))
-                finished = self.clock.fraction(state.step, agreed.elapsed) >= 1
+                finished = fraction(self.clock, state.step, agreed.elapsed) >= 1
                 if finished or agreed.stop:
                     break
                 state = self._step(state, group, agreed, started, shown)
@@ -111,6 +111,7 @@ class Loop:
                     saved = self._save(state)
                 # Measuring and saving count towards a time budget as well.
                 state = replace(state, elapsed=agreed.elapsed + time.monotonic() - started)
+                shown.advance(self.clock.done(state.step, state.elapsed) - before)
         if finished:
             return self._finish(state)
         if saved < state.step:
@@ -139,7 +140,7 @@ class Loop:
         task: ProgressTask,
     ) -> PretrainState:
         number = state.step + 1
-        rate = self.schedule.rate(self.clock.fraction(state.step + 0.5, agreed.elapsed))
+        rate = self.schedule.rate(fraction(self.clock, state.step + 0.5, agreed.elapsed))
         batches = [self.trainer.moved(batch) for _, batch in group]
         try:
             tally, norm = self.trainer.step(number, batches, agreed.masked, agreed.pairs, rate)
@@ -149,7 +150,6 @@ class Loop:
         operations = sum(step_operations(self.trainer.master, batch) for _, batch in group)
         self.meter.add(tally.tokens, operations * self.ranks.world, seconds)
         state = PretrainState(number, agreed.elapsed + seconds, group[-1][0], state.tokens + tally.tokens)
-        task.advance(1)
         if number % self.config.record.log_every == 0:
             self._record(state, tally, rate, norm, task)
         return state
@@ -173,9 +173,10 @@ class Loop:
             "seconds": state.elapsed,
         }
         task.note(
-            f"loss {values['loss']:.3f}  mlm {means['mlm_accuracy']:.1%}"
+            f"step {state.step:,}  loss {values['loss']:.3f}  mlm {means['mlm_accuracy']:.1%}"
             + (f"  nsp {means['nsp_accuracy']:.1%}" if "nsp_accuracy" in means else "")
-            + f"  {speeds['tokens_per_second']:,.0f} tokens/s  {speeds['utilisation']:.0%} of peak"
+            + f"  {speeds['tokens_per_second']:,.0f} tokens/s"
+            + (f"  {speeds['utilisation']:.0%} of peak" if speeds["utilisation"] <= 1 else "")
         )
         self.record("train", values)
 

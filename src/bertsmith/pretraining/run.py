@@ -85,7 +85,7 @@ def _pretrain(config: PretrainConfig, ranks: Ranks, device: torch.device, progre
                 trainer=trainer,
                 clock=_clock(config, loader, progress),
                 schedule=make_schedule(config.optimisation, config.optimisation.learning_rate),
-                meter=Meter(matrix_product_rate(device, dtype) * ranks.world),
+                meter=Meter(lambda: matrix_product_rate(device, dtype) * ranks.world),
                 record=record,
                 ranks=ranks,
                 progress=progress,

@@ -1,5 +1,7 @@
 """How fast training is, in tokens and as a share of what the machine can multiply."""
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from bertsmith.model.bert import Bert
@@ -36,10 +38,14 @@ def step_operations(model: Bert, batch: PretrainingBatch) -> float:
 
 
 class Meter:
-    """Sums tokens, operations and seconds between two records."""
+    """Sums tokens, operations and seconds between two records.
 
-    def __init__(self, machine_rate: float) -> None:
-        self._machine_rate = machine_rate
+    ``measure_rate`` measures the machine's matrix products in operations a second: now, and again when training turns out to be
+    faster, since other processes may have slowed the first measurement down.
+    """
+
+    def __init__(self, measure_rate: Callable[[], float]) -> None:
+        self._measure_rate, self._machine_rate = measure_rate, measure_rate()
         self._tokens = self._operations = self._seconds = 0.0
 
     def add(self, tokens: float, operations: float, seconds: float) -> None:
@@ -50,9 +56,9 @@ class Meter:
 
     def read(self) -> dict[str, float]:
         """Return tokens a second and the share of the machine's matrix-product rate, and begin anew."""
-        speeds = {
-            "tokens_per_second": self._tokens / self._seconds,
-            "utilisation": self._operations / self._seconds / self._machine_rate,
-        }
+        rate = self._operations / self._seconds
+        if rate > self._machine_rate:
+            self._machine_rate = max(self._machine_rate, self._measure_rate())
+        speeds = {"tokens_per_second": self._tokens / self._seconds, "utilisation": rate / self._machine_rate}
         self._tokens = self._operations = self._seconds = 0.0
         return speeds

@@ -7,37 +7,47 @@ from bertsmith.training.settings import Optimisation
 
 
 class Clock(Protocol):
-    """Measures a run from 0 to 1."""
+    """Measures a run, in steps or in seconds."""
 
     @property
-    def total_steps(self) -> int | None:
-        """Return the steps of the run where they are known beforehand."""
+    def total(self) -> float:
+        """Return the steps or seconds of the whole run."""
 
-    def fraction(self, step: float, elapsed: float) -> float:
-        """Return the share of the run done after ``step`` steps in ``elapsed`` seconds."""
+    @property
+    def unit(self) -> str:
+        """Return what the total counts."""
+
+    def done(self, step: float, elapsed: float) -> float:
+        """Return how much of the total is done after ``step`` steps in ``elapsed`` seconds."""
+
+
+def fraction(clock: Clock, step: float, elapsed: float) -> float:
+    """Return the share of the run, from 0 to 1, done after ``step`` steps in ``elapsed`` seconds."""
+    return clock.done(step, elapsed) / clock.total
 
 
 @dataclass(frozen=True, slots=True)
 class StepClock:
     """A run of a fixed number of steps."""
 
-    total_steps: int
+    total: int
+    unit: str = "steps"
 
-    def fraction(self, step: float, elapsed: float) -> float:  # noqa: ARG002
-        """Return the share of the steps."""
-        return step / self.total_steps
+    def done(self, step: float, elapsed: float) -> float:  # noqa: ARG002
+        """Return the steps."""
+        return step
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetClock:
     """A run of a fixed time. How many steps that is depends on the machine, so such a run is not repeatable bit for bit."""
 
-    seconds: float
-    total_steps: int | None = None
+    total: float
+    unit: str = "seconds"
 
-    def fraction(self, step: float, elapsed: float) -> float:  # noqa: ARG002
-        """Return the share of the time."""
-        return elapsed / self.seconds
+    def done(self, step: float, elapsed: float) -> float:  # noqa: ARG002
+        """Return the time."""
+        return elapsed
 
 
 class Schedule(Protocol):
