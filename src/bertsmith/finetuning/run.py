@@ -15,11 +15,12 @@ from bertsmith.artifacts.directory import save_model, verify_directory
 from bertsmith.errors import ArtifactError, DamagedError, DivergedError, InputError, UsageError
 from bertsmith.files import atomic_file, write_json
 from bertsmith.finetuning.grid import ALONE, GridConfig, LabelledFiles, Trial
+from bertsmith.finetuning.hints import hints
 from bertsmith.finetuning.labelled import LabelledData, digests, facts, read_data
 from bertsmith.finetuning.multi import MultiConfig
 from bertsmith.finetuning.objectives import Experiment, TaskData, check_settings
 from bertsmith.finetuning.report import results_table, write_finetune_report
-from bertsmith.finetuning.results import RESULT, Result, read_result
+from bertsmith.finetuning.results import RESULT, Result, read_histories, read_result
 from bertsmith.finetuning.task_order import shares
 from bertsmith.finetuning.trial import TrialRun
 from bertsmith.finetuning.trial_loss import make_loss
@@ -207,6 +208,8 @@ def _finish(
         )
         finished[name] = task, model, card
     write_finetune_report(directory.path, metric, reviews)
+    for hint in hints(reviews, read_histories(directory.path)):
+        log.warning("%s", hint)
     # The last of all, since a run that has it is finished.
     if ALONE in finished:
         task, model, card = finished[ALONE]

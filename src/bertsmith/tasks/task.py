@@ -118,6 +118,7 @@ class Review:
     confusion   (C, C) counts, rows what is right, of tasks with one class an example
     labels      of the confusion
     table       per-class figures, its first row the heading
+    used        by label, how many examples have it and how many predictions
     """
 
     mistakes: Sequence[Mistake] = ()
@@ -126,6 +127,7 @@ class Review:
     confusion: npt.NDArray[np.int64] | None = None
     labels: Sequence[str] = ()
     table: Sequence[Sequence[Any]] = ()
+    used: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
 
 
 MISTAKES_SHOWN = 30
@@ -135,6 +137,11 @@ log = logging.getLogger("bertsmith")
 def worst(mistakes: Sequence[Mistake]) -> list[Mistake]:
     """Return the mistakes to show, the worst first."""
     return sorted(mistakes, key=lambda mistake: -mistake.badness)[:MISTAKES_SHOWN]
+
+
+def counted(labels: Sequence[str], gold_C: npt.NDArray[Any], predicted_C: npt.NDArray[Any]) -> dict[str, tuple[int, int]]:
+    """Return for each label how many examples have it and how many predictions, as a :class:`Review` has it."""
+    return {label: (int(gold), int(predicted)) for label, gold, predicted in zip(labels, gold_C, predicted_C, strict=True)}
 
 
 class Task(Config, ABC, Generic[Example, Prediction]):

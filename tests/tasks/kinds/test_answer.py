@@ -267,6 +267,7 @@ def test_scores_and_review() -> None:
     assert [one.badness for one in review.mistakes] == pytest.approx([0.6, 0.45])
     assert review.is_right is not None
     assert review.is_right.tolist() == [True, False, False]
+    assert review.used == {"an answer": (3, 3), "no answer": (0, 0)}
 
 
 def test_chinese_answers_are_compared_as_cmrc_does() -> None:

@@ -150,6 +150,7 @@ def test_review() -> None:
     assert review.is_right.tolist() == [False, True, False, False]
     assert review.table[1][0] == "no"
     assert review.table[2][1:] == (pytest.approx(1 / 3), pytest.approx(1 / 2), pytest.approx(2 / 5), 2)
+    assert review.used == {"no": (2, 1), "yes": (2, 3)}
 
 
 def test_a_file_is_read_and_recorded(tmp_path: Path) -> None:

@@ -107,6 +107,7 @@ def test_scores_and_review() -> None:
     ]
     assert [row[0] for row in review.table] == ["label", "a", "b"]
     assert [row[2] for row in review.table[1:]] == [2, 1]
+    assert review.used == {"a": (2, 2), "b": (1, 1)}
 
 
 def test_a_model_that_says_nan_is_refused() -> None:

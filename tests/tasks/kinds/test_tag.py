@@ -415,6 +415,7 @@ def test_scores_and_review(names: Tag) -> None:
     assert review.is_right.tolist() == [True, True, True, False, True, False, False]
     assert [row[0] for row in review.table] == ["type", "LOC", "PER"]
     assert review.table[2][1:] == (pytest.approx(1 / 2), pytest.approx(1 / 3), pytest.approx(2 / 5), 3)
+    assert review.used == {"LOC": (1, 1), "PER": (3, 2)}
 
 
 def test_iob1_is_scored_as_iob2(names: Tag) -> None:

@@ -43,6 +43,7 @@ from bertsmith.tasks.task import (
     Seen,
     Submission,
     Task,
+    counted,
     log,
     worst,
 )
@@ -317,7 +318,9 @@ class Answer(Task[Question, Answered]):
             if shared < 1
         ]
         confidence = np.array([found.probability for found in predictions])
-        return Review(worst(mistakes), confidence, outcomes[:, 0] > 0)
+        has_answer, answered = outcomes[:, 2] > 0, np.array([bool(found.text) for found in predictions])
+        kinds = [np.array([of.sum(), (~of).sum()]) for of in (has_answer, answered)]
+        return Review(worst(mistakes), confidence, outcomes[:, 0] > 0, used=counted(("an answer", "no answer"), *kinds))
 
     def record(self, example: Question, prediction: Answered) -> Mapping[str, Any]:
         """Return a prediction as one JSON object; numbers of paragraphs stand in it where there were several."""

@@ -22,7 +22,7 @@ from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.scoring.scores import class_report, class_scores, confusion_matrix
 from bertsmith.tasks.sentence_task import SentenceTask, described
 from bertsmith.tasks.shown import ClassAnswer
-from bertsmith.tasks.task import Floats, Mistake, Review, SampleBatch, Seen, worst
+from bertsmith.tasks.task import Floats, Mistake, Review, SampleBatch, Seen, counted, worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +145,7 @@ class Classify(SentenceTask[Classified]):
             confusion=confusion,
             labels=self.labels,
             table=[("label", "precision", "recall", "F1", "examples"), *class_report(confusion, self.labels)],
+            used=counted(self.labels, confusion.sum(axis=1), confusion.sum(axis=0)),
         )
 
 

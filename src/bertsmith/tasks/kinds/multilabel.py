@@ -24,7 +24,7 @@ from bertsmith.tasks.kinds.classify import check_labels, sort_labels
 from bertsmith.tasks.scoring.scores import multilabel_scores, tune_thresholds
 from bertsmith.tasks.sentence_task import SentenceTask, described
 from bertsmith.tasks.shown import LabelsAnswer
-from bertsmith.tasks.task import Floats, Mistake, Review, SampleBatch, Seen, worst
+from bertsmith.tasks.task import Floats, Mistake, Review, SampleBatch, Seen, counted, worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Multilabel(SentenceTask[Labelled]):
 
     def review(self, examples: Sequence[TextExample], predictions: Sequence[Labelled]) -> Review:
         """Return the examples with the most unlikely labels, and the thresholds."""
-        gold_nC, _, probabilities_nC = np.hsplit(self.outcomes(examples, predictions), 3)
+        gold_nC, predicted_nC, probabilities_nC = np.hsplit(self.outcomes(examples, predictions), 3)
         distances_n = np.abs(gold_nC - probabilities_nC).sum(axis=1)
         mistakes = [
             Mistake(described(example), ", ".join(self._of(example)), ", ".join(found.labels), float(distance))
@@ -149,4 +149,8 @@ class Multilabel(SentenceTask[Labelled]):
             if set(self._of(example)) != set(found.labels)
         ]
         rows = zip(self.labels, self._thresholds, gold_nC.sum(axis=0).astype(int), strict=True)
-        return Review(mistakes=worst(mistakes), table=[("label", "threshold", "examples"), *rows])
+        return Review(
+            mistakes=worst(mistakes),
+            table=[("label", "threshold", "examples"), *rows],
+            used=counted(self.labels, gold_nC.sum(axis=0), predicted_nC.sum(axis=0)),
+        )

@@ -5,7 +5,8 @@ Words are read by their first WordPiece; a CRF, where there is one, sees whole s
 Dimensions: T tokens, M words, C classes, n examples.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -329,7 +330,16 @@ class Tag(Task[TagExample, Tagged]):
             for example, gold, found in zip(examples, gold_tags, predictions, strict=True)
             if (n_wrong := sum(one != other for one, other in _both(gold, found)))
         ]
-        return Review(worst(mistakes), confidence, np.array(flags), table=self._table(self.outcomes(examples, predictions)))
+        gold_counts, found_counts = self._counts(gold_tags), self._counts(found.tags for found in predictions)
+        used = {name: (gold_counts[name], found_counts[name]) for name in self._types() or self.labels}
+        table = self._table(self.outcomes(examples, predictions))
+        return Review(worst(mistakes), confidence, np.array(flags), table=table, used=used)
+
+    def _counts(self, tags: Iterable[Sequence[str]]) -> Counter[str]:
+        """Count entities by their type, or words by their tag where there are none."""
+        if self.scheme == "plain":
+            return Counter(tag for of_one in tags for tag in of_one)
+        return Counter(chunk.type for of_one in tags for chunk in chunks(of_one))
 
     def _table(self, outcomes: Floats) -> list[tuple[Any, ...]]:
         types = self._types()
