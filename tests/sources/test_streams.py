@@ -65,3 +65,41 @@ def test_only_flags_that_there_are_are_recommended(tmp_path: Path) -> None:
 def test_names_and_halves_of_characters() -> None:
     assert [extension(Path(name)) for name in ("a.csv", "a.csv.gz", "a.gz", "a")] == [".csv", ".csv", "", ""]
     assert well_formed("a\ud800b\U0001f600\ud83d\ude00") == "a\ufffdb\U0001f600\U0001f600"
+
+
+TEXT = "\ufefftext,n\r\n京 \U0001f600\r上,1\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_a_byte_order_mark_says_which_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(TEXT.encode(encoding))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
+    assert "".join(read_input(path)) == "".join(read_input("-")) == "text,n\n京 \U0001f600\n上,1\n"
+
+
+@pytest.mark.parametrize("text", ["text,n\r\nline,1\r\n", "京是,上一\n" * 3])
+@pytest.mark.parametrize("encoding", ["UTF-16LE", "UTF-16BE"])
+def test_utf16_without_a_mark_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, encoding: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(text.encode(encoding))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
+    for source in (path, "-"):
+        with pytest.raises(InputError, match=rf"not UTF-8: it looks like {encoding} without .* iconv -f {encoding} -t UTF-8$"):
+            list(read_input(source))
+
+
+@pytest.mark.parametrize("data", [b"text\0and more\n", "京\0".encode(), b"\0" * 9, "\ufeffa\0b".encode("utf-16-le")])
+def test_what_has_nul_bytes_is_no_text(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.txt").write_bytes(data)
+    with pytest.raises(
+        InputError, match=r"a\.txt is not text: it has a NUL byte at byte \d; convert it to UTF-8 text or leave"
+    ):
+        list(read_input(tmp_path / "a.txt"))
+
+
+def test_broken_utf16(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("\ufeffab\n".encode("utf-16-le") + b"\x00\xd8a\x00")
+    with pytest.raises(InputError, match=r"a\.txt:2: invalid UTF-16.* at byte \d of the line \(0x00\); convert it to UTF-8$"):
+        list(read_input(tmp_path / "a.txt"))
+    assert "".join(read_input(tmp_path / "a.txt", Decoding("replace"))) == "ab\n\ufffda"

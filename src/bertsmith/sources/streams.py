@@ -20,9 +20,18 @@ LONGEST_LINE = 1 << 28
 _BLOCK_BYTES = 1 << 20
 
 
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16's mark, which begins it
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_LONGEST_MARK = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How bytes are read as text."""
+    """How bytes are read as text: as UTF-8, or as UTF-16 or UTF-32 where a byte-order mark says so."""
 
     errors: Literal["strict", "replace"] = "strict"
     """What to do with bytes that are not UTF-8: stop, or read them as U+FFFD."""
@@ -31,11 +40,60 @@ class Decoding:
 
     def error(self, place: str, whole: str, at: int, error: UnicodeDecodeError) -> InputError:
         """Return the error for what is not UTF-8 from byte ``at`` of the ``whole``, such as "the line"."""
-        byte = error.object[error.start]
-        return InputError(f"{place}: invalid UTF-8 at byte {at} of {whole} ({byte:#04x}); {self.remedy}")
+        byte, encoding = error.object[error.start], error.encoding.upper()
+        return InputError(f"{place}: invalid {encoding} at byte {at} of {whole} ({byte:#04x}); {self.remedy}")
 
 
 UTF8 = Decoding()
+
+
+class _TextDecoder:
+    """Turns the blocks of bytes of one input into text: line ends as ``\\n``, the byte-order mark left out."""
+
+    def __init__(self, start: bytes, name: str, errors: str) -> None:
+        self.encoding = next((encoding for mark, encoding in _MARKS.items() if start.startswith(mark)), "utf-8")
+        codec = codecs.getincrementaldecoder("utf-8-sig" if self.encoding == "utf-8" else self.encoding)
+        self._codec = codec(errors)
+        self._lines = io.IncrementalNewlineDecoder(self._codec, translate=True)
+        self._name, self._offset = name, 0
+
+    def decode(self, block: bytes, *, final: bool) -> str:
+        """Return the text of the next block.
+
+        Raises:
+            UnicodeDecodeError: the bytes are not of the encoding.
+            InputError: a character is NUL, so that this is no text.
+        """
+        nul = block.find(b"\0") if self.encoding == "utf-8" else -1
+        text: str = "" if nul >= 0 else self._lines.decode(block, final=final)
+        if nul >= 0 or "\0" in text:
+            raise _not_text(self._name, block, self._offset + max(nul, 0))
+        self._offset += len(block)
+        return text
+
+    @property
+    def n_pending(self) -> int:
+        """Bytes of a character that is not whole yet."""
+        return len(self._codec.getstate()[0])
+
+
+def _not_text(name: str, block: bytes, offset: int) -> InputError:
+    """Return the error for what has a NUL byte: it may be UTF-16 that does not say so."""
+    for encoding in ("UTF-16LE", "UTF-16BE"):
+        if _may_be(encoding, block):
+            return InputError(
+                f"{name} is not UTF-8: it looks like {encoding} without a byte-order mark; convert it, such as with "
+                f"iconv -f {encoding} -t UTF-8"
+            )
+    return InputError(f"{name} is not text: it has a NUL byte at byte {offset}; convert it to UTF-8 text or leave it out")
+
+
+def _may_be(encoding: str, block: bytes) -> bool:
+    # Every other byte of Latin letters is NUL; what stands for Chinese is no UTF-8.
+    if block.count(b"\0") <= len(block) / 4 and "\ufffd" not in block.decode("utf-8", "replace"):
+        return False
+    text = block[: len(block) // 2 * 2].decode(encoding, "replace")
+    return "".join(text.split()).isprintable() and "\ufffd" not in text[:-1]
 
 
 class _Readable(Protocol):
@@ -134,13 +192,13 @@ def check_is_file(path: Path) -> None:
 
 
 def _standard_input(decoding: Decoding) -> Iterator[str]:
-    decoder = codecs.getincrementaldecoder("utf-8-sig")(decoding.errors)
+    name, decoder = input_name("-"), None
     for number, line in enumerate(sys.stdin.buffer, start=1):
+        decoder = decoder or _TextDecoder(line, name, decoding.errors)
         try:
-            text = decoder.decode(line, final=line[-1:] != b"\n")
+            yield decoder.decode(line, final=line[-1:] != b"\n")
         except UnicodeDecodeError as error:
-            raise decoding.error(f"{input_name('-')}:{number}", "the line", error.start, error) from None
-        yield text.replace("\r\n", "\n").replace("\r", "\n")
+            raise decoding.error(f"{name}:{number}", "the line", error.start, error) from None
 
 
 def read_lines(pieces: Iterable[str], name: str) -> Iterator[str]:
@@ -188,28 +246,22 @@ def read_text(path: Path, decoding: Decoding = UTF8, progress: ProgressTask = SI
     Raises:
         InputError: as :func:`open_bytes`; not UTF-8 where the ``decoding`` is strict; or binary (holds NUL bytes).
     """
-    decoder = codecs.getincrementaldecoder("utf-8")(decoding.errors)
-    lines = io.IncrementalNewlineDecoder(decoder, translate=True)
-    offset, first = 0, True
     with open_bytes(path, progress) as file:
+        block = file.read(_BLOCK_BYTES)
+        while 0 < len(block) < _LONGEST_MARK and (more := file.read(_BLOCK_BYTES)):
+            block += more
+        decoder, offset = _TextDecoder(block, str(path), decoding.errors), 0
         while True:
-            block = file.read(_BLOCK_BYTES)
-            if (nul := block.find(b"\0")) >= 0:
-                raise InputError(
-                    f"{path} is not text: it has a NUL byte at byte {offset + nul}; convert it to UTF-8 text or leave it out"
-                )
-            pending = len(decoder.getstate()[0])
+            n_pending = decoder.n_pending
             try:
-                text = lines.decode(block, final=not block)
+                yield decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
-                number, at = _line_at(path, offset - pending + error.start)
+                number, at = _line_at(path, offset - n_pending + error.start)
                 raise decoding.error(f"{path}:{number}", "the line", at, error) from None
-            offset += len(block)
-            if first and text:
-                text, first = text.removeprefix("\ufeff"), False
-            yield text
             if not block:
                 return
+            offset += len(block)
+            block = file.read(_BLOCK_BYTES)
 
 
 def _line_at(path: Path, offset: int) -> tuple[int, int]:
