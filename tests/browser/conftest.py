@@ -126,14 +126,14 @@ def read(browser: Any) -> Iterator[Callable[..., Reader]]:
 @pytest.fixture(scope="module")
 def serve() -> Iterator[Callable[[Gallery], str]]:
     """Serve a gallery until the module is done; return the page's address."""
-    uvicorn = pytest.importorskip("uvicorn", reason="uvicorn, which serves the page, is not installed")
-    from bertsmith.inspection.server import listen, make_app
+    pytest.importorskip("uvicorn", reason="uvicorn, which serves the page, is not installed")
+    from bertsmith.inspection.server import listen, make_server
 
     running = []
 
     def start(gallery: Gallery) -> str:
         listening = listen(0)
-        server = uvicorn.Server(uvicorn.Config(make_app(gallery), log_level="error", timeout_graceful_shutdown=1))
+        server = make_server(gallery)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         running.append((server, thread, listening))

@@ -25,7 +25,7 @@ pytest.importorskip("fastapi")
 from bertsmith.engine.engine import make_engine
 from bertsmith.errors import UsageError
 from bertsmith.inference.pipelines import FillPipeline
-from bertsmith.inspection import server
+from bertsmith.inspection import guard, server
 from bertsmith.inspection.cancelling import Cancelled, never
 from bertsmith.inspection.export_requests import all_questions
 from bertsmith.inspection.gallery import Gallery
@@ -74,6 +74,7 @@ class Client:
             "raw_path": path.encode(),
             "query_string": b"",
             "root_path": "",
+            "server": ("127.0.0.1", 8765),
             "headers": [(name.encode(), value.encode()) for name, value in fields.items() if value],
         }
         sent: list[Any] = []
@@ -138,10 +139,33 @@ def test_the_page_and_nothing_else_is_served(client: Client) -> None:
     assert page.status == 200 and b"<html" in page.body and page.headers["content-type"].startswith("text/html")
     script = page.body.decode().split('<script src="')[1].split('"')[0]
     assert client.send("GET", f"/{script}").headers["content-type"].startswith("text/javascript")
-    for path in ("/../server.py", "/server.py", "/page/index.html", "/docs", "/api/attention", "/%2e%2e/server.py"):
+    for path in ("/../server.py", "/server.py", "/page/index.html", "/docs", "/api/nothing", "/%2e%2e/server.py"):
         answer = client.send("GET", path)
         assert answer.status == 404 and answer.json["error"]["code"] == "not_found"
-    assert client.send("DELETE", "/").status == 422
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/api/attention", {"POST"}),
+        ("PUT", "/api/attention", {"POST"}),
+        ("HEAD", "/api/attention", {"POST"}),
+        ("TRACE", "/api/attention", {"POST"}),
+        ("POST", "/api/models", {"GET"}),
+        ("DELETE", "/", {"GET", "HEAD"}),
+        ("OPTIONS", "/base.js", {"GET", "HEAD"}),
+        ("PATCH", "/openapi.json", {"GET", "HEAD"}),
+    ],
+)
+def test_another_method_is_refused_with_those_that_are_taken(client: Client, method: str, path: str, allowed: set[str]) -> None:
+    answer = client.send(method, path)
+    assert answer.status == 405 and answer.json["error"]["code"] == "wrong_method"
+    assert set(answer.headers["allow"].split(", ")) == allowed
+
+
+@pytest.mark.parametrize("path", ["/", "/base.js", "/api/models", "/openapi.json"])
+def test_what_can_be_got_has_a_head(client: Client, path: str) -> None:
+    assert client.send("HEAD", path).status == 200
 
 
 def test_every_answer_has_the_strict_policy(client: Client) -> None:
@@ -155,13 +179,19 @@ def test_every_answer_has_the_strict_policy(client: Client) -> None:
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8765", "127.0.0.1.evil.example", "localhost.", ""])
+OTHERS = [
+    *("evil.example", "evil.example:8765", "127.0.0.1.evil.example", "localhost.", "", "localhost:", "localhost:1234"),
+    *("127.0.0.1:87650", "127.0.0.1:evil", "127.0.0.1:8765:8765", "localhost:8765@evil.example", "[::1]:80", "::1"),
+]
+
+
+@pytest.mark.parametrize("host", OTHERS)
 def test_other_hosts_are_kept_out(client: Client, host: str) -> None:
     answer = client.send("GET", "/api/models", host=host)
     assert answer.status == 421 and answer.json["error"]["code"] == "wrong_host"
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:1234", "127.0.0.1", "[::1]:8765", "[::1]"])
+@pytest.mark.parametrize("host", ["localhost", "LocalHost:8765", "127.0.0.1", "[::1]:8765", "[::1]"])
 def test_this_machine_is_let_in(client: Client, host: str) -> None:
     assert client.send("GET", "/api/models", host=host).status == 200
 
@@ -174,6 +204,7 @@ def test_requests_that_are_none(client: Client) -> None:
     assert code(body=b"{") == (422, "invalid")
     assert code(body=b"[]") == (422, "invalid")
     assert code(content_type="text/plain") == (422, "invalid")  # what another page may send without asking
+    assert code(content_type="application/jsonp") == (422, "invalid")
     assert code(content_length="") == (422, "invalid")
     assert code(transfer_encoding="chunked") == (422, "invalid")  # whose body may be longer than it says
     assert code(content_length="2000000") == (413, "too_large")
@@ -230,7 +261,68 @@ def test_openapi_describes_requests_and_answers(client: Client) -> None:
     assert schemas["AttentionRequest"]["properties"]["layer"]["minimum"] == 1
     assert schemas["TextRequest"]["properties"]["text"]["maxLength"] == 20_000
     assert schemas["Attention"]["properties"]["heads"]["required"] == ["shape", "low", "high", "data"]
+    assert schemas["ErrorAnswer"]["properties"]["error"] == {"$ref": "#/components/schemas/Problem"}
     assert schemas["HeadSummary"]["properties"]["entropy"] == {"type": "number", "title": "Entropy"}
+
+
+def test_openapi_has_every_status(client: Client) -> None:
+    source = Path(server.__file__).with_name("guard.py").read_text(encoding="utf-8")
+    given = set(re.findall(r'"\w+": (\d\d\d),', source)) | {"200", "422", "499"}
+    operations = client.send("GET", "/openapi.json").json["paths"]
+    for path, operation in operations.items():
+        (described,) = (one["responses"] for one in operation.values())
+        assert described.keys() == given - ({"404", "413", "422", "499", "503"} if path == "/api/models" else set())
+        for status, response in described.items():
+            schema = response["content"]["application/json"]["schema"]
+            assert (schema == {"$ref": "#/components/schemas/ErrorAnswer"}) == (status != "200")
+
+
+@pytest.fixture
+def address(gallery: Gallery) -> Iterator[tuple[str, int]]:
+    """Where a real server listens."""
+    with server.listen(0) as listening:
+        running = server.make_server(gallery)
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield listening.getsockname()
+        running.should_exit = True
+        thread.join()
+
+
+def _said(address: tuple[str, int], sent: bytes) -> bytes:
+    """Return everything that the server says to some bytes until it closes the connection."""
+    with socket.create_connection(address) as connection:
+        connection.sendall(sent.replace(b"PORT", str(address[1]).encode()))
+        return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"POST /api/heads HTTP/1.1\r\nHost: localhost:PORT\r\n",
+        b"POST /api/heads HTTP/1.1\r\nHost: localhost:PORT\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{",
+        b"GET /api/models HTTP/1.1\r\nHost: localhost:PORT\r\n\r\nGET /api/models HTTP/1.1\r\nHost: loc",
+        b"GET",
+        b"",
+    ],
+)
+def test_a_request_that_is_never_whole_is_given_up(
+    address: tuple[str, int], sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "SENDING_SECONDS", 0.05)
+    said = _said(address, sent)
+    n_whole = sent.count(b"GET /api/models HTTP/1.1\r\nHost: localhost:PORT\r\n\r\n")
+    assert said.count(b"HTTP/1.1 200 OK") == n_whole
+    if not sent:
+        assert said == b""
+    elif not n_whole:
+        assert said.startswith(b"HTTP/1.1 408 ") and json.loads(said.partition(b"\r\n\r\n")[2])["error"]["code"] == "too_slow"
+
+
+def test_what_is_no_http_is_refused_as_all_else_is(address: tuple[str, int]) -> None:
+    said = _said(address, b"\x16\x03\x01 nonsense\r\n\r\n")
+    assert said.startswith(b"HTTP/1.1 400 ") and b"content-security-policy" in said
+    assert json.loads(said.partition(b"\r\n\r\n")[2])["error"]["code"] == "not_http"
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import logging
 import socket
 import threading
 import webbrowser
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -25,37 +25,16 @@ from bertsmith.errors import BertsmithError, Refusal, UsageError
 from bertsmith.inspection.cache import Cache
 from bertsmith.inspection.cancelling import Cancelled, IsCancelled
 from bertsmith.inspection.gallery import Gallery, Models
+from bertsmith.inspection.guard import LEFT, Guard, TimedProtocol, json_response, refused, responses
 from bertsmith.inspection.page_files import MEDIA_TYPES, page_files
-from bertsmith.inspection.requests import refusal_of
 from bertsmith.inspection.views import VIEWS, View, as_json
 
 _LOOPBACK = "127.0.0.1"
-_HOSTS = ("127.0.0.1", "localhost", "[::1]")
-_MOST_BYTES = 1 << 20
 _CACHED_BYTES = 1 << 26
 _QUICK_WORKERS, _SLOW_WORKERS, _MOST_WAITING = 2, 1, 32
 _POLLING_SECONDS = 0.05
-_HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-resource-policy": "same-origin",
-    "cache-control": "no-store",
-}
-_STATUS = {
-    "unknown_model": 404,
-    "not_found": 404,
-    "too_long": 413,
-    "too_large": 413,
-    "wrong_host": 421,
-    "failed": 500,
-    "busy": 503,
-}
-_LEFT = 499
 
 log = logging.getLogger("bertsmith")
-_App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 
 
 def serve(gallery: Gallery, port: int, *, open_browser: bool, say: Callable[[str], None]) -> None:
@@ -76,9 +55,23 @@ def serve(gallery: Gallery, port: int, *, open_browser: bool, say: Callable[[str
     if open_browser:
         # The socket listens already, so the browser's first request waits until it is answered.
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-    config = uvicorn.Config(make_app(gallery), log_level="warning", server_header=False, timeout_graceful_shutdown=1)
     with listening, suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listening])
+        make_server(gallery).run(sockets=[listening])
+
+
+def make_server(gallery: Gallery) -> uvicorn.Server:
+    """Return what serves the page on the sockets that it is run with."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            make_app(gallery),
+            http=TimedProtocol,
+            ws="none",
+            proxy_headers=False,
+            server_header=False,
+            log_level="warning",
+            timeout_graceful_shutdown=1,
+        )
+    )
 
 
 def listen(port: int) -> socket.socket:
@@ -116,9 +109,9 @@ def make_app(gallery: Gallery) -> FastAPI:
         slow.close()
 
     app = FastAPI(title="bertsmith inspect", version=bertsmith.__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.add_middleware(_Guard)
+    app.add_middleware(Guard)
     for kind in (RequestValidationError, HTTPException, BertsmithError, Exception):
-        app.add_exception_handler(kind, _refused)
+        app.add_exception_handler(kind, refused)
     for name, view in VIEWS.items():
 
         def compute(asked: Any, is_cancelled: IsCancelled, name: str = name, view: View = view) -> bytes:
@@ -129,52 +122,35 @@ def make_app(gallery: Gallery) -> FastAPI:
             _endpoint(view.request, slow if view.is_slow else quick, compute),
             methods=["POST"],
             response_model=view.answer,
+            responses=responses(),
             summary=view.summary,
             operation_id=name,
         )
-    app.get("/api/models", response_model=Models, summary="Models, examples and limits", operation_id="models")(
-        lambda: _json(as_json(Models, gallery.describe()))
-    )
-    app.get("/{name:path}", include_in_schema=False)(_page_file)
+    app.get(
+        "/api/models",
+        response_model=Models,
+        responses=responses(400, 405, 408, 421, 500),
+        summary="Models, examples and limits",
+        operation_id="models",
+    )(lambda: json_response(as_json(Models, gallery.describe())))
+    for name, text in page_files().items():
+        app.add_route("/" if name == "index.html" else f"/{name}", _page_file(name, text))
     return app
+
+
+def _page_file(name: str, text: str) -> Callable[[Request], Response]:
+    return lambda _: Response(text, media_type=MEDIA_TYPES[name.rpartition(".")[2]])
 
 
 def _endpoint(asks: type, lane: "_Lane", compute: Callable[[Any, IsCancelled], bytes]) -> Callable[..., Awaitable[Response]]:
     async def endpoint(asked: Any, request: Request) -> Response:
         try:
-            return _json(await lane.answer(lambda is_cancelled: compute(asked, is_cancelled), request))
+            return json_response(await lane.answer(lambda is_cancelled: compute(asked, is_cancelled), request))
         except Cancelled:
-            return Response(status_code=_LEFT)
+            return Response(status_code=LEFT)
 
     endpoint.__annotations__["asked"] = asks  # what FastAPI reads the body as
     return endpoint
-
-
-def _page_file(name: str) -> Response:
-    files, wanted = page_files(), name or "index.html"
-    if wanted not in files:
-        raise Refusal("not_found", f"there is no {wanted} here")
-    return Response(files[wanted], media_type=MEDIA_TYPES[wanted.rpartition(".")[2]])
-
-
-def _json(content: bytes, status: int = 200) -> Response:
-    return Response(content, status, media_type="application/json")
-
-
-def _refused(_: Request, error: Exception) -> Response:
-    """Return what the page gets instead of an answer."""
-    match error:
-        case Refusal():
-            refusal = error
-        case RequestValidationError():
-            refusal = refusal_of(error.errors())
-        case HTTPException():
-            refusal = Refusal("not_found" if error.status_code == 404 else "invalid", str(error.detail))
-        case BertsmithError():
-            refusal = Refusal("failed", str(error))
-        case _:  # uvicorn shows the traceback in the terminal
-            refusal = Refusal("failed", "this is a fault of bertsmith's; its terminal says more")
-    return _json(as_json(dict[str, Any], refusal.as_json()), _STATUS.get(refusal.code, 422))
 
 
 class _Lane:
@@ -211,47 +187,3 @@ class _Lane:
         for departure in self._departures:
             departure.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-class _Guard:
-    """Lets in what comes from this machine's own pages alone, of bounded size, and sets the headers of every answer.
-
-    A page from elsewhere that has its name point to loopback sends that name as ``Host`` (DNS rebinding); one that posts here
-    cannot send JSON without asking first.
-    """
-
-    def __init__(self, app: _App) -> None:
-        self._app = app
-
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                added = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
-                message = {**message, "headers": [*message["headers"], *added]}
-            await send(message)
-
-        refusal = _objection(scope) if scope["type"] == "http" else None
-        if refusal is None:
-            await self._app(scope, receive, send_with_headers)
-        else:
-            await _refused(Request(scope), refusal)(scope, receive, send_with_headers)
-
-
-def _objection(scope: MutableMapping[str, Any]) -> Refusal | None:
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    host = headers.get("host", "")
-    if (host.rpartition(":")[0] or host) not in _HOSTS and host not in _HOSTS:
-        return Refusal(
-            "wrong_host", f"this page is for this machine alone, not for {host!r:.80}; open http://localhost instead"
-        )
-    if scope["method"] != "POST":
-        return None
-    if not headers.get("content-type", "").startswith("application/json"):
-        return Refusal("invalid", "a request is JSON: send Content-Type: application/json")
-    length = headers.get("content-length", "")
-    if not length.isdecimal() or "transfer-encoding" in headers:  # which would end elsewhere than it says
-        return Refusal("invalid", "a request says its length: send Content-Length, and no chunks")
-    if int(length) > _MOST_BYTES:
-        message = f"the request has {int(length):,} bytes; at most {_MOST_BYTES:,} are read: shorten the text"
-        return Refusal("too_large", message, limit=_MOST_BYTES, found=int(length))
-    return None

@@ -330,7 +330,10 @@
     "error.missing": ["{message}", "该模型在此没有可显示的内容：{message}"],
     "error.unknown_model": ["There is no model {model} here.", "这里没有模型 {model}。"],
     "error.not_found": ["There is nothing at this address.", "该地址没有内容。"],
-    "error.wrong_host": ["This page is for this machine alone: open http://localhost instead.", "本页面仅供本机使用：请打开 http://localhost。"],
+    "error.wrong_method": ["This address takes another kind of request.", "该地址不接受这种请求方法。"],
+    "error.not_http": ["The server could not read the request.", "服务器无法读取该请求。"],
+    "error.too_slow": ["The request did not reach the server in time. Try again.", "请求未能及时送达服务器，请重试。"],
+    "error.wrong_host": ["This page is for this machine alone: open http://localhost:{port} instead.", "本页面仅供本机使用：请打开 http://localhost:{port}。"],
     "error.failed": ["Something went wrong. The terminal of bertsmith inspect says more.", "出错了。详情见 bertsmith inspect 所在的终端。"],
   };
 })(window.bertsmith);
