@@ -361,7 +361,7 @@ def test_what_else_can_be_wrong_with_the_directory(source, tensors):
     (source / "config.json").write_text(json.dumps(config))
     vocabulary = (source / "vocab.txt").read_text()
     (source / "vocab.txt").write_text(vocabulary + "more\n")
-    with pytest.raises(MismatchError, match="the tokenizer has 32 tokens and its model 31"):
+    with pytest.raises(MismatchError, match="the tokenizer has 32 tokens and the model 31"):
         convert(source, new)
     (source / "vocab.txt").unlink()
     with pytest.raises(ArtifactError, match=r"tokenizer|vocab\.txt"):

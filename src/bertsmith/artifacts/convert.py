@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from bertsmith.artifacts import pickles
 from bertsmith.artifacts.directory import WEIGHTS, build_model, load_model, read_tensors, save_model
-from bertsmith.errors import ArtifactError, DamagedError, MismatchError, StorageError
+from bertsmith.errors import ArtifactError, DamagedError, StorageError
 from bertsmith.files import refuse_existing, sha256, storage_errors
 from bertsmith.model.bert import Bert
 from bertsmith.text.tokenizer import Tokenizer
@@ -40,9 +40,6 @@ def convert(source: Path, destination: Path) -> None:
         raise ArtifactError(f"{source} holds no weights: neither {WEIGHTS} nor {PICKLE}")
     tokenizer = Tokenizer.load(source)
     model = load_model(source) if weights.name == WEIGHTS else _load_pickled(weights, destination)
-    if tokenizer.vocabulary_size > model.config.vocabulary_size:
-        sizes = f"{tokenizer.vocabulary_size:,} tokens and its model {model.config.vocabulary_size:,}"
-        raise MismatchError(f"{source}: the tokenizer has {sizes}; they do not belong together")
     save_model(model, tokenizer, destination, _card(weights, destination.name))
 
 

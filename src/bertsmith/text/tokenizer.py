@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -16,17 +15,10 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from bertsmith.errors import ArtifactError, InputError
-from bertsmith.text.specification import (
-    AddedToken,
-    Specification,
-    canonical_vocabulary,
-    read_specification,
-    with_special_tokens,
-    write_specification,
-)
+from bertsmith.text.specification import SURROGATE, AddedToken, Specification, canonical_vocabulary, with_special_tokens
+from bertsmith.text.tokenizer_directory import read_specification, write_specification
 from bertsmith.types import Encoding, PackedBatch
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _Input = str | tuple[str, str]
 
 
@@ -42,8 +34,8 @@ class Tokenizer:
         self._ids = specification.ids() | added
         self._backend = _build_backend(specification, self._ids)
         self._model = self._backend.model
-        tokens = list(specification.vocabulary)
-        tokens += [""] * (max(added.values()) + 1 - len(tokens))
+        tokens = list(specification.vocabulary[: specification.size])
+        tokens += [""] * (specification.size - len(tokens))
         for content, index in added.items():
             tokens[index] = content
         self.tokens: list[str] = tokens
@@ -124,7 +116,7 @@ class Tokenizer:
         if text.isascii():  # many times faster
             return (text.lower() if self.lowercase else text).strip()
         with _panics_as_errors():
-            normalised: str = self._normalizer.normalize_str(_SURROGATE.sub("\ufffd", text))
+            normalised: str = self._normalizer.normalize_str(SURROGATE.sub("\ufffd", text))
         return normalised.strip()
 
     def decode(self, token_ids: Sequence[int]) -> str:
@@ -202,8 +194,8 @@ class Tokenizer:
 
 def _without_surrogates(text: _Input) -> _Input:
     if isinstance(text, tuple):
-        return _SURROGATE.sub("\ufffd", text[0]), _SURROGATE.sub("\ufffd", text[1])
-    return _SURROGATE.sub("\ufffd", text)
+        return SURROGATE.sub("\ufffd", text[0]), SURROGATE.sub("\ufffd", text[1])
+    return SURROGATE.sub("\ufffd", text)
 
 
 def _encoding(found: tokenizers.Encoding) -> Encoding:
