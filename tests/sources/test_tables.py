@@ -166,6 +166,27 @@ def test_quotes_are_for_csv_alone_and_white_space_is_kept(tmp_path: Path) -> Non
     assert texts(write(tmp_path / "a.txt", '"one\ttwo \n')) == ['"one\ttwo ']
 
 
+@pytest.mark.parametrize(
+    ("content", "delimiter", "expected"),
+    [
+        ("text;label\na, b;x\n\n'c';y\n", None, [("a, b", "x", 2), ("'c'", "y", 4)]),
+        ("text|label\na;b|x\n", None, [("a;b", "x", 2)]),
+        ('text\tlabel\n"a\tb"\tx\n', None, [("a\tb", "x", 2)]),
+        ("text,label\na;b,x\n", None, [("a;b", "x", 2)]),
+        ("sep=;\ntext;label\na;x\n", None, [("a", "x", 3)]),
+        ('\ufeff"sep=^"\r\n\r\ntext^label\r\n"a^\r\nb"^x\r\nc^y', None, [("a^\nb", "x", 4), ("c", "y", 6)]),
+        ("text^label\na^x\n", "^", [("a", "x", 2)]),
+        ("text,label\na^b,x\n", "^", [("a^b", "x", 2)]),  # what a model was trained on need not be what it is used on
+        (" text , label\n a,x \n", None, [(" a", "x ", 2)]),
+    ],
+)
+def test_what_stands_between_the_fields_of_csv(
+    content: str, delimiter: str | None, expected: list[tuple[str, str, int]], tmp_path: Path
+) -> None:
+    table = open_table(write(tmp_path / "a.csv", content), delimiter=delimiter)
+    assert [(row.text("text"), row.text("label"), row.line) for row in table.rows] == expected
+
+
 def test_a_cell_longer_than_a_page(tmp_path: Path) -> None:
     assert len(texts(write(tmp_path / "a.csv", "text\n" + "x" * 300_000))[0]) == 300_000
 
@@ -331,6 +352,12 @@ REFUSED: list[tuple[str, str | bytes, str]] = [
     # CSV and TSV.
     ("a.csv", 'text,b\n"x\ny",1\nz\n', ":4 has 1 fields where the header has 2: ['z']; is a quotation mark not closed, or a"),
     ("a.csv", "text\nx,1\n", ":2 has 2 fields where the header has 1: ['x', '1']; is a quotation mark not closed"),
+    (
+        "a.csv",
+        "text;b\nx;1;2\n",
+        ":2 has 3 fields where the header has 2: ['x', '1', '2']; is a quotation mark not closed, or a text with ';'",
+    ),
+    ("a.csv", 'sep=;\ntext;b\nx;1\n"z;2\nw;3\n', ":4: unexpected end of data; is a quotation mark not closed?"),
     ("a.csv", 'text,b\nx,1\n"z,2\nw,3\n', ":3: unexpected end of data; is a quotation mark not closed?"),
     ("a.csv", 'text,b\n"x"y,1\n', ":2: ',' expected after '\"'; is a quotation mark not closed?"),
     ("a.tsv", "text\tb\nx\t1\ny\t2\t3\n", ":3 has 3 fields where the header has 2: ['y', '2', '3']; is there a tab or a line"),

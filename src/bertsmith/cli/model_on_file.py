@@ -9,12 +9,13 @@ from tyro.conf import Positional
 from bertsmith.config import Config
 from bertsmith.errors import UsageError
 from bertsmith.tasks.files.questions import Candidates
+from bertsmith.tasks.files.records import TableConfig
 
 if TYPE_CHECKING:
     from bertsmith.inference.pipelines import TaskPipeline
 
 
-class ColumnFlags(Config):
+class ColumnFlags(TableConfig):
     """Where things stand in a file, if not where they stood in the training file."""
 
     text: str | None = None

@@ -120,6 +120,7 @@ def open_table(
     layouts: Sequence[Layout] = (),
     decoding: Decoding = UTF8,
     progress: ProgressTask = SILENT_TASK,
+    delimiter: str | None = None,
 ) -> Table:
     """Open a table whose rows are read as they are asked for, in bounded memory.
 
@@ -131,6 +132,8 @@ def open_table(
         layouts: kinds of CSV and TSV files to look out for; all others have a header and rows of its length.
         decoding: how bytes become text.
         progress: is told the bytes read of the file as it stands.
+        delimiter: what stands between the fields of a CSV whose header has it. Otherwise a first line such as ``sep=;`` says
+            it, or else it is the first of comma, semicolon, tab and ``|`` that the header has.
 
     Raises:
         InputError: a file that is missing or of an unknown kind, here; what cannot be read, here or from the rows.
@@ -140,7 +143,7 @@ def open_table(
     if kind is None:
         kind = _FORMATS[known_extension(Path(path), _FORMATS, "rename the file or give its --format")]
     if kind in _READERS:
-        return _READERS[kind](read_input(path, decoding, progress), name, layouts)
+        return _READERS[kind](read_input(path, decoding, progress), name, _Dialect(layouts, delimiter))
     if kind not in COLUMNAR:
         raise UsageError(f"unknown format {kind!r}; the formats are {', '.join((*_READERS, *COLUMNAR))}")
     columns, n_rows, rows = open_columnar(path, kind, decoding, progress)
@@ -152,6 +155,14 @@ def open_table(
 # Text and JSON.
 
 
+@dataclass(frozen=True, slots=True)
+class _Dialect:
+    """What is known before reading of how a CSV or TSV file is written."""
+
+    layouts: Sequence[Layout]
+    delimiter: str | None
+
+
 def table_of(records: Iterator[Record], path: str, format: str) -> Table:  # noqa: A002
     """Return the table of records as they come; the first has its columns."""
     first = next(records, None)
@@ -159,13 +170,13 @@ def table_of(records: Iterator[Record], path: str, format: str) -> Table:  # noq
     return Table(path, format, tuple(first.values) if first else (), first is None, lambda _: rows)
 
 
-def _from_text(pieces: Iterator[str], name: str, _: Sequence[Layout]) -> Table:
+def _from_text(pieces: Iterator[str], name: str, _: _Dialect) -> Table:
     lines = enumerate(read_lines(pieces, name), 1)
     rows = (Record({"text": line.removesuffix("\n")}, name, number) for number, line in lines if not line.isspace())
     return table_of(rows, name, "txt")
 
 
-def _from_json(pieces: Iterator[str], name: str, _: Sequence[Layout]) -> Table:
+def _from_json(pieces: Iterator[str], name: str, _: _Dialect) -> Table:
     return table_of((Record(values, name, line) for line, values in json_objects(pieces, name)), name, "json")
 
 
@@ -176,36 +187,49 @@ _Row = tuple[int, list[str]]
 """The line on which a row begins, and its fields."""
 
 
-def _from_csv(pieces: Iterator[str], name: str, layouts: Sequence[Layout]) -> Table:
-    hint = "is a quotation mark not closed, or a text with a comma not quoted?"
-    return _of_fields(_csv_rows(pieces, name), name, "csv", layouts, hint)
+_DELIMITERS = (",", ";", "\t", "|")
+_SEP_LINE = re.compile(r'"?sep=(?P<delimiter>.)"?\n?', re.IGNORECASE)  # Excel's own, which it hides
 
 
-def _csv_rows(pieces: Iterator[str], name: str) -> Iterator[_Row]:
+def _from_csv(pieces: Iterator[str], name: str, dialect: _Dialect) -> Table:
     csv.field_size_limit(LONGEST_LINE)
-    rows = csv.reader(read_lines(pieces, name), strict=True)
-    line = 1
+    lines = read_lines(pieces, name)
+    header, n_before = next(lines, ""), 0
+    if said := _SEP_LINE.fullmatch(header):
+        header, n_before = next(lines, ""), 1
+    while header == "\n":
+        header, n_before = next(lines, ""), n_before + 1
+    tried = (dialect.delimiter, said and said["delimiter"], *_DELIMITERS)
+    delimiter = next((one for one in tried if one and len(next(csv.reader([header], delimiter=one), [])) > 1), ",")
+    rows = _csv_rows(csv.reader(chain([header], lines), delimiter=delimiter, strict=True), name, n_before)
+    hint = f"is a quotation mark not closed, or a text with {delimiter!r} not quoted?"
+    return _of_fields(rows, name, "csv", dialect.layouts, hint)
+
+
+def _csv_rows(rows: Any, name: str, n_before: int) -> Iterator[_Row]:
+    """Yield what a CSV reader reads behind the first ``n_before`` lines; rows without a field are left out."""
+    line = 1 + n_before
     try:
         for row in rows:
             if row:
                 yield line, row
-            line = rows.line_num + 1
+            line = rows.line_num + 1 + n_before
     except csv.Error as error:
         raise InputError(f"{name}:{line}: {error}; is a quotation mark not closed?") from None
 
 
-def _from_tsv(pieces: Iterator[str], name: str, layouts: Sequence[Layout]) -> Table:
+def _from_tsv(pieces: Iterator[str], name: str, dialect: _Dialect) -> Table:
     lines = enumerate(read_lines(pieces, name), 1)
     rows = ((number, line.removesuffix("\n").split("\t")) for number, line in lines if line != "\n")
-    return _of_fields(rows, name, "tsv", layouts, "is there a tab or a line break in a text?")
+    return _of_fields(rows, name, "tsv", dialect.layouts, "is there a tab or a line break in a text?")
 
 
 def _of_fields(rows: Iterator[_Row], name: str, format: str, layouts: Sequence[Layout], hint: str) -> Table:  # noqa: A002
-    """Put rows under the header that is the first of them, or that their layout has."""
+    """Put rows under the header that is the first of them, or that their layout has; its names are without blanks around."""
     first = next(rows, (1, []))
     layout = next((one for one in layouts if one.first_row.fullmatch("\t".join(first[1]))), _HEADER)
     second = first if layout.columns else next(rows, None)
-    columns = layout.columns or tuple(first[1])
+    columns = layout.columns or tuple(map(str.strip, first[1]))
     rows = chain([second], rows) if second else rows
     return Table(name, format, columns, second is None, partial(_records, rows, columns, layout, name, hint))
 
@@ -228,7 +252,7 @@ def _records(
         _log.warning("%s: left out %d broken rows of %s, the first %s:%d", name, len(left_out), layout.name, name, left_out[0])
 
 
-_READERS: dict[str, Callable[[Iterator[str], str, Sequence[Layout]], Table]] = {
+_READERS: dict[str, Callable[[Iterator[str], str, _Dialect], Table]] = {
     "csv": _from_csv,
     "tsv": _from_tsv,
     "jsonl": _from_json,

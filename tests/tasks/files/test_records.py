@@ -11,7 +11,7 @@ from bertsmith.errors import InputError, UsageError
 from bertsmith.sources.tables import Record, Table
 from bertsmith.tasks.files.candidates import RankColumns, read_queries
 from bertsmith.tasks.files.pairs import read_pairs
-from bertsmith.tasks.files.records import read_table
+from bertsmith.tasks.files.records import TableConfig, read_table
 from bertsmith.tasks.files.texts import Columns, read_texts
 
 
@@ -60,6 +60,20 @@ def test_broken_rows_of_qqp_are_left_out(tmp_path: Path, caplog: pytest.LogCaptu
 
 def test_headers_of_spreadsheets(tmp_path: Path) -> None:
     assert values(read_table(write(tmp_path / "c.csv", "a,,\n1,,\n"))) == [{"a": "1", "": ""}]
+
+
+@pytest.mark.parametrize(("written", "separator"), [("^", "^"), ("tab", "\t"), ("\\t", "\t"), (None, ";")])
+def test_delimiters(tmp_path: Path, written: str | None, separator: str) -> None:
+    path = write(tmp_path / "a.csv", f"text{separator}label\na{separator}x\n")
+    assert values(read_table(path, config=TableConfig(delimiter=written))) == [{"text": "a", "label": "x"}]
+    (example,) = read_texts(path, Columns(delimiter=written), labelled=True)
+    assert (example.text, example.label) == ("a", "x")
+
+
+@pytest.mark.parametrize("delimiter", ["", "ab", '"', "\n"])
+def test_what_is_no_delimiter(delimiter: str) -> None:
+    with pytest.raises(ValueError, match="a delimiter is one character such as ; or the word tab"):
+        TableConfig(delimiter=delimiter)
 
 
 # What cannot be read; messages of all tables are tested with these.

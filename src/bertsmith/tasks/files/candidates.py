@@ -9,10 +9,9 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from bertsmith.config import Config
 from bertsmith.errors import InputError
 from bertsmith.sources.tables import Layout, Record, Table, quoted
-from bertsmith.tasks.files.records import read_table
+from bertsmith.tasks.files.records import TableConfig, read_table
 
 # Names of columns, compared without capitals and underscores; the first that a table has is taken.
 _QUERIES = ("query", "question", "anchor")
@@ -27,7 +26,7 @@ _SENTENCE = r"\t[^\S\t]*\S[^\t ]* [^\S\t]*\S[^\t]*"
 _TRIPLES = Layout("MS MARCO, triples.train", re.compile(rf"[^\t]*{_SENTENCE}{_SENTENCE}"), ("query", "positive", "negative"))
 
 
-class RankColumns(Config):
+class RankColumns(TableConfig):
     """Which columns of the data hold what."""
 
     query: str | None = None
@@ -70,7 +69,7 @@ def read_queries(
             impossible label, or rows of a query that do not stand together.
         UsageError: as ``read_table``.
     """
-    table = read_table(path, format, _TRIPLES)
+    table = read_table(path, format, [_TRIPLES], columns)
     chosen = _choose(table, columns, labelled)
     parts = (_part(record, chosen) for record in table.with_columns(*astuple(chosen), "id"))
     groups = _gathered(parts) if labelled else _standing_together(parts)

@@ -47,7 +47,7 @@ def read_pairs(
         InputError: as ``read_table``; a column is missing; a score is no number; nothing is left.
         UsageError: as ``read_table``.
     """
-    table = read_table(path, format)
+    table = read_table(path, format, config=columns)
     if table.format == "txt":
         columns = Columns()  # plain text has no names to choose from
     text, pair = text_columns(table, columns, _LAYOUTS)

@@ -3,10 +3,13 @@ datasets."""
 
 import importlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pydantic
+
+from bertsmith.config import Config
 from bertsmith.errors import InputError, UsageError
 from bertsmith.sources.tables import Layout, Record, Table, open_table, table_of
 
@@ -28,7 +31,29 @@ _LAYOUTS = (
 )
 
 
-def read_table(path: str | Path, format: str | None = None, *layouts: Layout) -> Table:  # noqa: A002
+_DELIMITER_NAMES = {"tab": "\t", "\\t": "\t"}
+
+
+class TableConfig(Config):
+    """How tables are written."""
+
+    delimiter: str | None = None
+    """What stands between the columns of CSV, a character or tab; found by itself where it is one of , ; | and tab."""
+
+    @pydantic.field_validator("delimiter")
+    @classmethod
+    def _is_one_character(cls, value: str | None) -> str | None:
+        if value is not None and (len(_DELIMITER_NAMES.get(value, value)) != 1 or value in '"\r\n'):
+            raise ValueError("a delimiter is one character such as ; or the word tab")
+        return value
+
+
+def read_table(
+    path: str | Path,
+    format: str | None = None,  # noqa: A002
+    layouts: Sequence[Layout] = (),
+    config: TableConfig = TableConfig(),  # noqa: B008 (it never changes)
+) -> Table:
     """Open a table that has rows, as :func:`~bertsmith.sources.tables.open_table` does.
 
     ``path`` may also be ``hub:NAME[@CONFIG]:SPLIT`` for a dataset that the ``datasets`` package opens, of the Hugging Face
@@ -41,7 +66,8 @@ def read_table(path: str | Path, format: str | None = None, *layouts: Layout) ->
     if str(path).startswith(_HUB_PREFIX):
         table = table_of(_from_hub(str(path)), str(path), "hub")
     else:
-        table = open_table(path, format, (*layouts, *_LAYOUTS))
+        delimiter = _DELIMITER_NAMES.get(config.delimiter or "", config.delimiter)
+        table = open_table(path, format, (*layouts, *_LAYOUTS), delimiter=delimiter)
     if table.is_empty:
         raise InputError(f"{table.path} holds no rows; give a file with at least one example")
     return table

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bertsmith.config import Config
 from bertsmith.errors import InputError
 from bertsmith.sources.tables import Record, Table, quoted
-from bertsmith.tasks.files.records import read_table
+from bertsmith.tasks.files.records import TableConfig, read_table
 
 _log = logging.getLogger("bertsmith")
 
@@ -35,7 +34,7 @@ LABELS = ("Quality", "is_duplicate", "gold_label", "label", "labels", "score", "
 IDS = ("id", "index", "idx", "guid", "pairID")
 
 
-class Columns(Config):
+class Columns(TableConfig):
     """Which columns of the data hold what."""
 
     text: str | None = None
@@ -81,7 +80,7 @@ def read_texts(
             missing or impossible label, or no example left.
         UsageError: as ``read_table``.
     """
-    table = read_table(path, format)
+    table = read_table(path, format, config=columns)
     if table.format == "txt":
         # Plain text has no names to choose from, whatever those of the training file were.
         columns = columns.model_copy(update={"text": "text"})
