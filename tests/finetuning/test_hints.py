@@ -39,7 +39,11 @@ def test_a_loss_that_never_fell(trials: list[list[float]], expected: list[str]) 
         ({"LOC": (5, 0), "PER": (3, 0)}, ["the best model finds nothing in the dev examples"]),
         (
             {"right": (1, 11), "left": (1, 1), **{str(number): (2, 0) for number in range(10)}},
-            ["the best model never predicts " + ", ".join(f"{name!r} (2 in the dev examples)" for name in "01234567") + " and 2 more"],
+            [
+                "the best model never predicts "
+                + ", ".join(f"{name!r} (2 in the dev examples)" for name in "01234567")
+                + " and 2 more"
+            ],
         ),
     ],
 )

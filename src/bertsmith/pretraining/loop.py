@@ -96,22 +96,23 @@ class Loop:
         per_rank = self.config.optimisation.accumulation // self.ranks.world
         task = self.progress.task("Pre-training", self.clock.total, self.clock.unit)
         with collected() as signals, closing(batches), task as shown:
-            shown.advance(self.clock.done(state.step, state.elapsed))
+            shown.advance(done := self.clock.done(state.step, state.elapsed))
             while True:
-                started, before = time.monotonic(), self.clock.done(state.step, state.elapsed)
+                started = time.monotonic()
                 group = list(islice(batches, per_rank))
                 agreed = self._agree(group, state.elapsed, bool(signals))
                 finished = fraction(self.clock, state.step, agreed.elapsed) >= 1
                 if finished or agreed.stop:
                     break
                 state = self._step(state, group, agreed, started, shown)
+                before, done = done, self.clock.done(state.step, state.elapsed)
+                shown.advance(done - before)
                 if state.step % self.config.record.evaluate_every == 0:
                     self._measure(state)
                 if state.step % self.config.record.save_every == 0:
                     saved = self._save(state)
                 # Measuring and saving count towards a time budget as well.
                 state = replace(state, elapsed=agreed.elapsed + time.monotonic() - started)
-                shown.advance(self.clock.done(state.step, state.elapsed) - before)
         if finished:
             return self._finish(state)
         if saved < state.step:
