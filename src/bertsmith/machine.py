@@ -18,6 +18,8 @@ import torch
 from bertsmith import __version__
 from bertsmith.errors import UsageError
 
+DEVICES = ("auto", "cpu", "cuda")
+
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 # What matters to matrix products, as the system names it, and as people do.
@@ -61,6 +63,10 @@ def can_keep_pages() -> bool:
 
 def choose_device(wanted: str, local_rank: int) -> torch.device:
     """Return the device for ``auto``, ``cpu`` or ``cuda``; :class:`UsageError` when there is no such device."""
+    if wanted not in DEVICES:
+        raise UsageError(
+            f"device {wanted!r} is not one of {', '.join(DEVICES)}; of several GPUs CUDA_VISIBLE_DEVICES says which is used"
+        )
     has_gpu = torch.cuda.is_available()
     if wanted == "cuda" and not has_gpu:
         raise UsageError("--device cuda: PyTorch finds no GPU here; use --device cpu")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import numpy.typing as npt
 
+from bertsmith.errors import InputError
+
 if TYPE_CHECKING:
     import torch
 
@@ -69,7 +71,9 @@ class PackedBatch:
 
     @classmethod
     def from_encodings(cls, encodings: Sequence[Encoding]) -> Self:
-        """Build a batch from at least one encoding."""
+        """Build a batch from at least one encoding; :class:`InputError` where there is none."""
+        if not encodings:
+            raise InputError("encodings: there is none; a batch has one or more")
         lengths = np.array([len(encoding.token_ids) for encoding in encodings])
         token_ids = np.concatenate([np.array(encoding.token_ids) for encoding in encodings])
         segment_ids = np.concatenate([np.array(encoding.segment_ids) for encoding in encodings])

@@ -140,7 +140,7 @@ def test_what_is_refused(engine, tiny_tokenizer):
     for length in (2, 33):
         with pytest.raises(UsageError, match=f"max_length {length} is not between 3 and the 32 positions"):
             FeaturePipeline(engine, tiny_tokenizer, Layers((3,)), max_length=length)
-    with pytest.raises(UsageError, match="stride 0 is less than one token"):
+    with pytest.raises(UsageError, match="stride 0 is less than 1"):
         FeaturePipeline(engine, tiny_tokenizer, Layers((3,)), stride=0)
     with pytest.raises(InputError, match="not one text"):
         FeaturePipeline(engine, tiny_tokenizer, Layers((3,)))("a text")

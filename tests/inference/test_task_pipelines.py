@@ -226,7 +226,7 @@ def test_a_single_text_is_refused_with_the_remedy(pipe):
     for call in (predict, lambda text: list(predict.stream(text))):
         with pytest.raises(InputError) as refusal:
             call("the cat")
-        assert str(refusal.value) == "a pipeline takes a list or a generator of texts, not one text: write pipe(['the cat'])"
+        assert str(refusal.value) == "inputs: a list or a generator is needed, not one text: write ['the cat']"
 
 
 @each_random

@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from bertsmith.arguments import instance, path_of
 from bertsmith.artifacts.configuration import configuration_values, read_configuration
 from bertsmith.artifacts.keymap import belongs_to_task, canonical, sources
 from bertsmith.artifacts.sentence_modules import write_sentence_modules
@@ -43,7 +44,7 @@ def load_model(path: str | Path, heads: Heads | None = None, seed: int = 0, *, m
         DamagedError: a file is truncated or altered.
         MismatchError: the weights have other sizes than ``config.json`` says.
     """
-    path = Path(path)
+    path = path_of(path)
     verify_directory(path)
     return build_model(path / WEIGHTS, read_tensors(path / WEIGHTS), heads, seed, may_be_new=may_be_new)
 
@@ -197,8 +198,13 @@ def save_model(
     Raises:
         ArtifactError: ``path`` exists and is not empty.
         StorageError: the disk is full or refuses.
+        UsageError: ``model`` is no model, ``tokenizer`` no tokenizer, or the card no text.
     """
-    path = Path(path)
+    path = path_of(path)
+    instance(model, Bert, "model", "load one: bertsmith.load(path)")
+    instance(tokenizer, Tokenizer, "tokenizer", "load one: bertsmith.Tokenizer.load(path)")
+    if card is not None:
+        instance(card, str, "card", "write its text")
     with atomic_directory(path) as directory:
         write_model_files(model, tokenizer, directory, f"# {path.name}\n" if card is None else card, task)
         write_manifest(directory, "model", {})

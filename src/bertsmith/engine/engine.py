@@ -9,18 +9,19 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Literal, Protocol, cast
+from typing import Literal, Protocol, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
+from bertsmith.arguments import one_of
 from bertsmith.engine import avx512
 from bertsmith.engine.kernels import Activation, Int8Linear, PackedLinear, PlainLinear, Precision
 from bertsmith.engine.rounding import smoothing
 from bertsmith.errors import UsageError
 from bertsmith.machine import choose_device, has_bf16, has_int8
 from bertsmith.model.attention_plan import Attended, AttentionPlan
-from bertsmith.model.bert import Bert, BertOutput, with_task
+from bertsmith.model.bert import Bert, BertOutput, check_batch, with_task
 from bertsmith.model.encoder import Encoded, TextEncoder
 from bertsmith.model.heads.scoring_head import ScoringHead, TaskHead
 from bertsmith.model.layer import Layer
@@ -52,7 +53,7 @@ def make_engine(model: Bert, device: str = "cpu", precision: Wanted = "float32")
             where the machine has instructions for it.
 
     Raises:
-        UsageError: the machine has no such device, or no instructions for int8.
+        UsageError: there is no such device or precision, or the machine has none of it.
     """
     chosen = choose_device(device, 0)
     return Engine(model, chosen, choose_precision(precision, chosen))
@@ -62,8 +63,9 @@ def choose_precision(wanted: Wanted, device: torch.device) -> Precision:
     """Return the precision for ``auto``: bf16 where the machine has instructions for it, else float32.
 
     Raises:
-        UsageError: int8 on a machine without instructions for it.
+        UsageError: there is no such precision, or it is int8 on a machine without instructions for it.
     """
+    one_of(wanted, get_args(Wanted), "precision")
     if wanted == "int8" and not has_int8(device):
         raise UsageError("--precision int8 needs a CPU with VNNI or AMX instructions, which is not here; use auto")
     if wanted == "auto":
@@ -135,8 +137,9 @@ class Engine:
         return other
 
     def _check(self, batch: PackedBatch) -> None:
-        """Refuse a process that cannot go on; say, at the first batch in int8, how much it changes what the model says."""
+        """Refuse what cannot be computed; say, at the first batch in int8, how much it changes what the model says."""
         _note_use()
+        check_batch(batch, self.model.config)
         exact, self._unchecked = self._unchecked, None  # at once, since another thread may come with a batch too
         if exact is None:
             return

@@ -6,17 +6,18 @@ Dimensions: T tokens of a batch, S tokens of a text, W words of it, L layers tha
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from bertsmith.arguments import check_text, one_of, texts, whole_number
 from bertsmith.artifacts.directory import load_model
 from bertsmith.batches.look_ahead import prepared_ahead
 from bertsmith.batches.windows import Part, Window, make_windows
 from bertsmith.engine.engine import Engine, Wanted, make_engine
-from bertsmith.errors import DivergedError, UsageError
-from bertsmith.inference.pipeline import Pipeline, check_length, check_text, refuse_single
+from bertsmith.errors import DivergedError
+from bertsmith.inference.pipeline import Pipeline, check_length
 from bertsmith.model.heads.pooling import Pooling
 from bertsmith.model.mixing import Layers as Layers
 from bertsmith.tasks.predictor import in_batches
@@ -56,7 +57,11 @@ class TextFeatures:
 
         Words are what BERT's tokenizer splits at blanks and marks; a Chinese character is one. Of what its clean-up deletes
         nothing is here.
+
+        Raises:
+            UsageError: there is no such ``which``.
         """
+        one_of(which, get_args(OfWords), "words")
         words = np.array(self.word_ids[1:-1], np.int64)
         firsts = np.flatnonzero(np.diff(words, prepend=-1))
         lasts = np.append(firsts[1:], len(words))[: len(firsts)] - 1
@@ -72,8 +77,12 @@ class TextFeatures:
         return spans, sums_LWD
 
     def pooled(self, pooling: Pooling) -> Floats:
-        """Return one vector a layer (L, D): [CLS]'s, or the mean or the most over all tokens, [CLS] and [SEP] too."""
-        if pooling == "cls":
+        """Return one vector a layer (L, D): [CLS]'s, or the mean or the most over all tokens, [CLS] and [SEP] too.
+
+        Raises:
+            UsageError: there is no such ``pooling``.
+        """
+        if one_of(pooling, get_args(Pooling), "pooled") == "cls":
             return self.layers_LSD[:, 0]
         pooled: Floats = self.layers_LSD.mean(axis=1) if pooling == "mean" else self.layers_LSD.max(axis=1)
         return pooled
@@ -96,12 +105,10 @@ class FeaturePipeline(Pipeline[str, TextFeatures]):
     def __init__(
         self, engine: Engine, tokenizer: Tokenizer, layers: Layers, max_length: int | None = None, stride: int | None = None
     ) -> None:
-        if stride is not None and stride < 1:
-            raise UsageError(f"stride {stride} is less than one token")
         super().__init__(engine, tokenizer)
         self.layers = layers
         self._max_length = check_length(engine, max_length)
-        self._stride = stride or max(1, self._max_length // 2)
+        self._stride = max(1, self._max_length // 2) if stride is None else whole_number(stride, "stride", 1)
 
     @classmethod
     def load(
@@ -128,9 +135,14 @@ class FeaturePipeline(Pipeline[str, TextFeatures]):
             ArtifactError: no model directory.
             UsageError: the model has no such layers, or fewer positions; the machine has no such device or precision.
         """
-        model, tokenizer = load_model(Path(path)), Tokenizer.load(path)
+        model, tokenizer = load_model(path), Tokenizer.load(path)
         chosen = Layers.parse(layers, model.config.n_layers)
         return cls(make_engine(model, device, precision), tokenizer, chosen, max_length, stride)
+
+    def _facts(self) -> Iterator[str]:
+        numbers = ", ".join(map(str, self.layers.numbers))
+        yield f"layers {numbers}, {self.layers.how}"
+        yield f"windows of {self._max_length} tokens"
 
     def check(self, value: Any) -> None:
         """Raise :class:`InputError` for what is no text."""
@@ -148,11 +160,10 @@ class FeaturePipeline(Pipeline[str, TextFeatures]):
         Raises:
             DivergedError: a vector is NaN or infinite.
         """
-        refuse_single(inputs)
         wanted = min(_BATCHES_AT_ONCE * self.engine.token_budget, _TOKENS_AT_ONCE)
         waiting: list[tuple[Window, _Filling]] = []
         n_tokens = 0
-        for _, encoded in prepared_ahead(_by_characters(inputs), 1, self._encoded):
+        for _, encoded in prepared_ahead(_by_characters(texts(inputs)), 1, self._encoded):
             for text, encoding, windows in encoded:
                 filling = _Filling.of(text, encoding, windows, self.layers.shape(self.engine.model.config.width))
                 for window in windows:

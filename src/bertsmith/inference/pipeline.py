@@ -4,8 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
+from bertsmith.arguments import whole_number
 from bertsmith.engine.engine import Engine
-from bertsmith.errors import InputError, UsageError
+from bertsmith.errors import UsageError
 from bertsmith.text.tokenizer import Tokenizer
 
 InputT = TypeVar("InputT")
@@ -31,6 +32,15 @@ class Pipeline(ABC, Generic[InputT, PredictionT]):
         """
         return list(self.stream(inputs))
 
+    def __repr__(self) -> str:
+        config, engine = self.engine.model.config, self.engine
+        facts = [*self._facts(), f"{config.n_layers} layers of {config.width}", f"{engine.precision} on {engine.device}"]
+        return f"<{type(self).__name__}: {'; '.join(facts)}>"
+
+    def _facts(self) -> Iterator[str]:
+        """Yield what is said of this pipeline before what is said of all."""
+        yield from ()
+
     @abstractmethod
     def stream(self, inputs: Iterable[InputT]) -> Iterator[PredictionT]:
         """Yield the predictions in order; any number of inputs in bounded memory."""
@@ -44,18 +54,6 @@ class Pipeline(ABC, Generic[InputT, PredictionT]):
         """Return a prediction as one JSON object."""
 
 
-def check_text(value: Any) -> None:
-    """Raise :class:`InputError` for what is no text."""
-    if not isinstance(value, str):
-        raise InputError(f"a text is needed here, not {value!r:.80}")
-
-
-def refuse_single(inputs: Iterable[Any]) -> None:
-    """Raise :class:`InputError` for one text where a list or a generator of them is meant, which would be its letters."""
-    if isinstance(inputs, str):
-        raise InputError(f"a pipeline takes a list or a generator of texts, not one text: write pipe([{inputs!r:.40}])")
-
-
 def check_length(engine: Engine, max_length: int | None) -> int:
     """Return how many tokens are read at a time: ``max_length``, or as many as the model has positions.
 
@@ -65,6 +63,6 @@ def check_length(engine: Engine, max_length: int | None) -> int:
     positions = engine.model.config.max_positions
     if max_length is None:
         return positions
-    if not 2 < max_length <= positions:
+    if not 2 < whole_number(max_length, "max_length", 0) <= positions:
         raise UsageError(f"max_length {max_length} is not between 3 and the {positions} positions that the model has")
     return max_length

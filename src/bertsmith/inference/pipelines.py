@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from bertsmith.arguments import check_text, converted, path_of, shown, texts, whole_number
 from bertsmith.artifacts.configuration import read_configuration
 from bertsmith.artifacts.directory import TASK, load_model, task_directories, verify_directory
 from bertsmith.artifacts.sentence_modules import MODULES, read_sentence_modules
 from bertsmith.batches.windows import Window
 from bertsmith.engine.engine import Engine, Wanted, make_engine
-from bertsmith.errors import ArtifactError
-from bertsmith.inference.pipeline import Pipeline, check_length, check_text, refuse_single
+from bertsmith.errors import ArtifactError, UsageError
+from bertsmith.inference.pipeline import Pipeline, check_length
 from bertsmith.model.bert import Bert, Heads
 from bertsmith.tasks.fill import BlankReader, Filled
 from bertsmith.tasks.predictor import Predictor, predictions
@@ -53,7 +54,7 @@ class FillPipeline(Pipeline[str, Filled]):
     @classmethod
     def load(cls, path: str | Path, *, device: str = "cpu", precision: Wanted = "float32") -> Self:
         """Open a model directory; arguments and errors as for :func:`pipeline`."""
-        return cls(make_engine(load_model(Path(path)), device, precision), Tokenizer.load(path))
+        return cls(make_engine(load_model(path), device, precision), Tokenizer.load(path))
 
     def __call__(self, inputs: Iterable[str], top: int = 5) -> list[Filled]:
         """Return each text with the ``top`` likeliest tokens for every ``[MASK]`` in it.
@@ -65,8 +66,8 @@ class FillPipeline(Pipeline[str, Filled]):
 
     def stream(self, inputs: Iterable[str], top: int = 5) -> Iterator[Filled]:
         """Yield results one after the other; any number of texts in bounded memory."""
-        refuse_single(inputs)
-        for _, filled in predictions(self._reader(top), inputs, self.engine.token_budget):
+        reader = self._reader(whole_number(top, "top", 1))
+        for _, filled in predictions(reader, texts(inputs), self.engine.token_budget):
             yield filled
 
     def _reader(self, top: int) -> BlankReader:
@@ -107,14 +108,19 @@ class TaskPipeline(Pipeline[Any, Prediction], Generic[Example, Prediction]):
         precision: Wanted = "float32",
     ) -> "TaskPipeline[Example, Prediction]":
         """Open the directory of a fine-tuned model; arguments and errors as for :func:`pipeline`."""
-        task, model = load_task_model(Path(path), kind)
+        path = path_of(path)
+        task, model = load_task_model(path, kind)
         return cls(task, Tokenizer.load(path), make_engine(model, device, precision))
 
     def stream(self, inputs: Iterable[Any]) -> Iterator[Prediction]:
         """Yield predictions in order; any number of inputs in bounded memory."""
-        refuse_single(inputs)
-        for _, prediction in self.predict(self.task.example(value) for value in inputs):
+        for _, prediction in self.predict(converted(inputs, self.task.example)):
             yield prediction
+
+    def _facts(self) -> Iterator[str]:
+        yield f"task {self.task.kind!r}"
+        if self.task.classes:
+            yield f"{len(self.task.classes)} labels {shown(self.task.classes)}"
 
     def predict(self, examples: Iterable[Example]) -> Iterator[tuple[Example, Prediction]]:
         """Yield the task's own examples, as it reads them from a file, each with its prediction."""
@@ -160,13 +166,16 @@ class VectorPipeline(Pipeline[str, Floats]):
         Raises:
             ArtifactError: the directory is of sentence-transformers, and has a part that bertsmith does not compute.
         """
-        path = Path(path)
+        path = path_of(path)
         verify_directory(path)
         vectors, own_length = read_sentence_modules(path)
         engine = make_engine(load_model(path, Heads(task=vectors)), device, precision)
-        pipe = cls(engine, Tokenizer.load(path), max_length or own_length)
+        pipe = cls(engine, Tokenizer.load(path), own_length if max_length is None else max_length)
         pipe.warns_of_cuts = max_length is None  # who chooses a length knows of it
         return pipe
+
+    def _facts(self) -> Iterator[str]:
+        yield f"at most {self.max_length} tokens"
 
     @property
     def width(self) -> int:
@@ -184,8 +193,7 @@ class VectorPipeline(Pipeline[str, Floats]):
         Raises:
             DivergedError: the model says what is no number.
         """
-        refuse_single(inputs)
-        for _, vector in predictions(self, inputs, self.engine.token_budget):
+        for _, vector in predictions(self, texts(inputs), self.engine.token_budget):
             yield vector
 
     def check(self, value: Any) -> None:
@@ -250,22 +258,35 @@ def pipeline(
 
     Raises:
         ArtifactError: no model directory, or one whose model has no head to predict with.
-        UsageError: the machine has no such device, or no instructions for int8.
+        UsageError: there is no such device or precision, the machine has none of it, or ``max_length`` is no length for
+            this model.
     """
-    path = Path(path)
+    path = path_of(path)
+    kind = _kind(path, task)
+    if kind is VectorPipeline:
+        return VectorPipeline.load(path, device=device, precision=precision, max_length=max_length)
+    if max_length is not None:
+        raise UsageError(f"max_length is for vectors of texts, and {path} gives none: leave it out")
+    if kind is FillPipeline:
+        return FillPipeline.load(path, device=device, precision=precision)
+    return TaskPipeline.load(path, task, device=device, precision=precision)
+
+
+def _kind(path: Path, task: type[Task] | None) -> type[Pipeline[Any, Any]]:
+    """Return the kind of pipeline that a model directory is for."""
     verify_directory(path)
     _, heads = read_configuration(path)
     has_task_head = heads is not None and heads.task is not None
     if task is None and not has_task_head and (path / MODULES).exists():
-        return VectorPipeline.load(path, device=device, precision=precision, max_length=max_length)
+        return VectorPipeline
     if task is not None or has_task_head or (path / TASK).exists():
-        return TaskPipeline.load(path, task, device=device, precision=precision)
+        return TaskPipeline
     heads = heads or load_model(path).heads  # where no architecture is named, the tensors tell
     if heads.masked_token:
-        return FillPipeline.load(path, device=device, precision=precision)
+        return FillPipeline
     if heads.next_sentence:
         raise ArtifactError(f"{path} holds a model with a next-sentence head alone, for which there is no pipeline")
-    return VectorPipeline.load(path, device=device, precision=precision, max_length=max_length)
+    return VectorPipeline
 
 
 def pipelines(
@@ -287,7 +308,7 @@ def pipelines(
     """
     found: dict[str, TaskPipeline | VectorPipeline] = {}
     engines: list[tuple[Bert, Engine]] = []
-    for name, directory in task_directories(Path(path)).items():
+    for name, directory in task_directories(path_of(path)).items():
         task, model = load_task_model(directory)
         assert model.task is not None and model.heads.task is not None
         shared = next((engine for other, engine in engines if _equal_encoders(other, model)), None)

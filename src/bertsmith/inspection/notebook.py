@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from bertsmith.arguments import check_text, instance, path_of, whole_number
 from bertsmith.errors import UsageError
 from bertsmith.files import atomic_file
 from bertsmith.inspection.export import exported
@@ -62,21 +63,26 @@ def inspect(
     Raises:
         ArtifactError: a directory holds no model.
         Refusal: the text is empty or too long.
-        UsageError: a loaded model comes without its tokenizer.
+        UsageError: a loaded model comes without its tokenizer, or an argument is not what it should be.
     """
+    check_text(text, "text")
+    if pair is not None:
+        check_text(pair, "pair")
+    whole_number(height, "height", 1)
     start, wanted = Start(text, pair), [model] if other is None else [model, other]
     if not any(isinstance(one, Bert) for one in wanted):
-        return Page(exported(Gallery.open([Path(str(one)) for one in wanted], start, task)), height)
+        return Page(exported(Gallery.open([path_of(one, "model") for one in wanted], start, task)), height)
     subjects: list[tuple[str, Subject]] = []
     runs: list[list[Path]] = []
     for letter, one in zip("AB", wanted, strict=False):
         if not isinstance(one, Bert):
-            path, checkpoints = model_and_checkpoints(Path(one))
+            path, checkpoints = model_and_checkpoints(path_of(one, "model"))
             subjects.append((Path(one).name, Subject.load(path, task)))
             runs.append(checkpoints)
         elif tokenizer is None:
             raise UsageError("a loaded model needs its tokenizer: inspect(model, text, tokenizer=tok)")
         else:
+            instance(tokenizer, Tokenizer, "tokenizer", "load it: bertsmith.Tokenizer.load(path)")
             # A copy, since whoever has the model may train it on.
             subjects.append((f"model {letter}", Subject.of(copy.deepcopy(one).cpu().float(), tokenizer)))
             runs.append([])

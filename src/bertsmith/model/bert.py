@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from bertsmith.arguments import instance
+from bertsmith.errors import InputError
 from bertsmith.model.dropout import Dropout
 from bertsmith.model.encoder import Encoder, TextEncoder
 from bertsmith.model.heads.crf import ConditionalRandomField
@@ -112,7 +114,15 @@ class Bert(nn.Module):
         want_layers: bool = False,
         want_attention: bool = False,
     ) -> BertOutput:
-        """Encode the batch and apply the heads; the masked-token head at ``positions`` (all T when None)."""
+        """Encode the batch and apply the heads; the masked-token head at ``positions`` (all T when None).
+
+        Raises:
+            InputError: the model cannot read the batch: a text is too long for it, or its vocabulary has not all tokens.
+            UsageError: what is given is no batch.
+        """
+        check_batch(batch, self.config)
+        if positions is not None:
+            instance(positions, Tensor, "positions", "give them as torch.tensor([3, 7])")
         encoded = self.encoder(batch, want_layers=want_layers, want_attention=want_attention)
         hidden_TD = encoded.hidden
         token_logits_MV = None
@@ -127,6 +137,24 @@ class Bert(nn.Module):
             next_sentence_logits=None if self.next_sentence is None else self.next_sentence(hidden_TD, batch),
             task_logits=None if self.task is None else self.task(hidden_TD.float(), batch),
         )
+
+
+def check_batch(batch: PackedBatch, config: ModelConfig) -> None:
+    """Raise an error for what a model of this shape cannot read; of a batch on a GPU token ids are not looked at.
+
+    Raises:
+        InputError: a sequence has more tokens than the model has positions, or there is a token that it does not know.
+        UsageError: it is no batch.
+    """
+    instance(batch, PackedBatch, "the model's input", "write model(tok.pack(texts))")
+    if batch.max_seqlen > config.max_positions:
+        raise InputError(f"a text has {batch.max_seqlen} tokens, and this model reads at most {config.max_positions}")
+    if batch.token_ids.device.type != "cpu":  # to look at them would make the GPU wait
+        return
+    least, most = (int(bound) for bound in batch.token_ids.aminmax())
+    if least < 0 or most >= config.vocabulary_size:
+        wrong = least if least < 0 else most
+        raise InputError(f"there is no token {wrong} in this model's vocabulary of {config.vocabulary_size:,} tokens")
 
 
 def _first_tokens(batch: PackedBatch, firsts_B: Tensor) -> PackedBatch:

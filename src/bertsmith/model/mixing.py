@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from bertsmith.arguments import check_text
 from bertsmith.errors import UsageError
 
 _LAST = re.compile(r"(concat|sum)-last-([1-9]\d{0,8})")
@@ -38,6 +39,7 @@ class Layers:
         Raises:
             UsageError: that means no layers, or some that the model does not have.
         """
+        check_text(text, "layers")
         if text in ("all", "sum-all"):
             return Layers(tuple(range(1, n_layers + 1)), "apart" if text == "all" else "summed")
         if found := _LAST.fullmatch(text):

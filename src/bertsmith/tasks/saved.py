@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bertsmith.arguments import subclass
 from bertsmith.artifacts.configuration import read_configuration
 from bertsmith.artifacts.directory import SEVERAL, TASK, load_model, save_model, verify_directory
 from bertsmith.errors import ArtifactError, ConfigError, DamagedError, InputError, MismatchError
@@ -65,7 +66,10 @@ def load_task_model(path: Path, kind: type[Task] | None = None) -> tuple[Task, B
         ArtifactError: the directory is of another task, or of one that is not known, or its model has no head of a task.
         DamagedError: ``task.json`` is not what bertsmith writes.
         MismatchError: ``task.json`` says another head, such as one of other labels, than the model has.
+        UsageError: ``kind`` is no class of a task.
     """
+    if kind is not None:
+        subclass(kind, Task, "task")
     verify_directory(path)
     if (path / TASK).exists():
         task = _check_kind(_read_task(path / TASK, kind), kind, path)

@@ -2,18 +2,21 @@
 
 import hashlib
 import json
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
+from bertsmith.arguments import check_text, converted, each, path_of, shown, whole_number
+from bertsmith.arguments import texts as texts_of
 from bertsmith.errors import ArtifactError, InputError
 from bertsmith.text.specification import SURROGATE, AddedToken, Specification, canonical_vocabulary, with_special_tokens
 from bertsmith.text.tokenizer_directory import read_specification, write_specification
@@ -47,6 +50,11 @@ class Tokenizer:
         self.sep_id: int = self._ids[special.sep]
         self.mask_id: int | None = None if special.mask is None else self._ids[special.mask]
 
+    def __repr__(self) -> str:
+        letters = "lower case" if self.lowercase else "cased"
+        added = len(self.specification.added) - len(self.special_ids)
+        return f"<{type(self).__name__}: {self.vocabulary_size:,} tokens, {letters}{f', {added} added' if added else ''}>"
+
     def __reduce__(self) -> tuple[type[Self], tuple[Specification]]:
         return type(self), (self.specification,)
 
@@ -57,7 +65,7 @@ class Tokenizer:
         Raises:
             ArtifactError: nothing there, not a BERT tokenizer, special tokens missing, or damaged.
         """
-        return cls(read_specification(Path(path)))
+        return cls(read_specification(path_of(path)))
 
     @classmethod
     def build(
@@ -67,19 +75,27 @@ class Tokenizer:
 
         Raises:
             ArtifactError: the vocabulary lacks a special token.
+            InputError: an entry is no text.
         """
-        entries = canonical_vocabulary(vocabulary)
+        entries = canonical_vocabulary(list(texts_of(vocabulary, "vocabulary")))
         return cls(with_special_tokens(Specification(entries, lowercase, strip_accents, split_chinese), "vocabulary"))
 
-    def save(self, directory: Path, max_length: int = 512) -> None:
+    def save(self, directory: str | Path, max_length: int = 512) -> None:
         """Write ``vocab.txt``, ``tokenizer.json`` and ``tokenizer_config.json``, which transformers opens as they are.
 
         ``max_length`` is the number of positions of the model, which transformers truncates to.
         """
-        write_specification(self.specification, directory, max_length)
+        write_specification(self.specification, path_of(directory), whole_number(max_length, "max_length", 1))
 
     def encode(self, text: str, pair: str | None = None) -> Encoding:
-        """Return ``[CLS] text [SEP]`` or ``[CLS] text [SEP] pair [SEP]``."""
+        """Return ``[CLS] text [SEP]`` or ``[CLS] text [SEP] pair [SEP]``.
+
+        Raises:
+            InputError: as of all methods that take texts, one is no text; names which.
+        """
+        check_text(text, "text")
+        if pair is not None:
+            check_text(pair, "pair")
         return _encoding(self._encode([text if pair is None else (text, pair)])[0])
 
     def encode_many(self, texts: Sequence[_Input]) -> list[Encoding]:
@@ -89,6 +105,8 @@ class Tokenizer:
     def pack(self, texts: Sequence[_Input]) -> PackedBatch:
         """Encode at least one text or pair into a batch laid end to end."""
         encodings = self._encode(texts, offsets=False)
+        if not encodings:
+            raise InputError("texts: there is none; a batch has one text or more")
         lengths = np.array([len(found) for found in encodings])
         token_ids = np.fromiter(chain.from_iterable(found.ids for found in encodings), np.int64, lengths.sum())
         segment_ids = np.fromiter(chain.from_iterable(found.type_ids for found in encodings), np.int64, lengths.sum())
@@ -96,16 +114,21 @@ class Tokenizer:
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of each text without ``[CLS]`` and ``[SEP]``."""
-        return [found.ids for found in self._encode(texts, special=False, offsets=False)]
+        given = list(each(texts, "texts"))
+        if set(map(type, given)) != {str}:  # the library would read a pair as one text
+            given = list(texts_of(given, "texts"))
+        return [found.ids for found in self._encode(given, special=False, offsets=False)]
 
     def token_ids_and_starts(self, text: str) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
         """Return the ids of ``text`` without ``[CLS]`` and ``[SEP]``, and the character at which each token begins."""
+        check_text(text, "text")
         found = self._encode([text], special=False)[0]
         token_ids = np.array(found.ids, np.uint32)
         return token_ids, np.fromiter((start for start, _ in found.offsets), np.int64, len(token_ids))
 
     def word_ids(self, word: str) -> list[int]:
         """Return the ids of a word as BERT's clean-up leaves it: without white space, punctuation, capitals if those go."""
+        check_text(word, "word")
         return [token.id for token in self._model.tokenize(word)]
 
     def normalise(self, text: str) -> str:
@@ -113,6 +136,7 @@ class Tokenizer:
 
         Of control characters and blanks nothing is promised.
         """
+        check_text(text, "text")
         if text.isascii():  # many times faster
             return (text.lower() if self.lowercase else text).strip()
         with _panics_as_errors():
@@ -120,9 +144,23 @@ class Tokenizer:
         return normalised.strip()
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Return the text of the tokens, special ones left out."""
+        """Return the text of the tokens, special ones left out.
+
+        Raises:
+            InputError: one is no id of the vocabulary; names which.
+        """
+        ids = list(converted(token_ids, self._id_of, "token_ids"))
         with _panics_as_errors():
-            return self._backend.decode(list(token_ids), skip_special_tokens=True)
+            return self._backend.decode(ids, skip_special_tokens=True)
+
+    def _id_of(self, value: Any) -> int:
+        try:
+            token_id = operator.index(value)
+        except TypeError:
+            raise InputError(f"a token's id is needed here, not {shown(value)}") from None
+        if not 0 <= token_id < self.vocabulary_size:
+            raise InputError(f"there is no token {token_id} in the vocabulary of {self.vocabulary_size:,} tokens")
+        return token_id
 
     def id(self, token: str) -> int:
         """Return the id of ``token``.
@@ -130,6 +168,7 @@ class Tokenizer:
         Raises:
             InputError: it is not in the vocabulary.
         """
+        check_text(token, "token")
         if token not in self._ids:
             raise InputError(f"{token!r} is not in the vocabulary of {self.vocabulary_size:,} tokens")
         return self._ids[token]
@@ -184,18 +223,22 @@ class Tokenizer:
         return _normalizer(self.specification, split_chinese=False)
 
     def _encode(self, texts: Sequence[_Input], *, special: bool = True, offsets: bool = True) -> list[tokenizers.Encoding]:
+        given = list(each(texts, "texts"))
         encode = self._backend.encode_batch if offsets else self._backend.encode_batch_fast
         with _panics_as_errors():
             try:
-                return encode(list(texts), add_special_tokens=special)
-            except TypeError:  # the library's word for a lone surrogate
-                return encode([_without_surrogates(text) for text in texts], add_special_tokens=special)
+                return encode(given, add_special_tokens=special)
+            except TypeError:  # the library's word for a lone surrogate, and for what is no text
+                return encode(list(converted(given, _without_surrogates, "texts")), add_special_tokens=special)
 
 
-def _without_surrogates(text: _Input) -> _Input:
-    if isinstance(text, tuple):
-        return SURROGATE.sub("\ufffd", text[0]), SURROGATE.sub("\ufffd", text[1])
-    return SURROGATE.sub("\ufffd", text)
+def _without_surrogates(text: Any) -> _Input:
+    match text:
+        case str():
+            return SURROGATE.sub("\ufffd", text)
+        case (str() as first, str() as second):
+            return SURROGATE.sub("\ufffd", first), SURROGATE.sub("\ufffd", second)
+    raise InputError(f"a text or a pair of texts is needed here, not {shown(text)}")
 
 
 def _encoding(found: tokenizers.Encoding) -> Encoding:
