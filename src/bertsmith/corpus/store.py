@@ -12,6 +12,7 @@ No sentence and no document is empty. Tokens carry no ``[CLS]`` and no ``[SEP]``
 
 import os
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -118,7 +119,7 @@ def _map(path: Path, dtype: np.dtype[Any], length: int) -> npt.NDArray[Any]:
     """Memory-map the array in ``path``, which must have this type and length."""
     try:
         array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError) as error:
         raise DamagedError(f"{path} is missing, truncated or not a NumPy array: {error}") from None
     if array.dtype != dtype or array.shape != (length,):
         raise DamagedError(
