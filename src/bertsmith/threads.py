@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from bertsmith.errors import UsageError
 from bertsmith.machine import cores
 
 _SECONDS_BETWEEN_LOOKS = 0.25
@@ -46,6 +47,21 @@ def set_up_threads() -> None:
     else:
         watched = idle_threads, torch.get_num_threads(), there.allowed
         threading.Thread(target=_watch, args=watched, name="bertsmith-threads", daemon=True).start()
+
+
+# The process whose threads have computed something: in one that was forked from it there are none, and waiting has no end.
+_used_in: int | None = None
+
+
+def note_use() -> None:
+    """Raise :class:`UsageError` in a process that was forked from one in which a model had been at work."""
+    global _used_in
+    if _used_in not in (None, os.getpid()):
+        raise UsageError(
+            "this process was forked from one in which a bertsmith model had been at work, whose threads are not here; "
+            'start processes with multiprocessing.get_context("spawn"), or fork before the first model is used'
+        )
+    _used_in = os.getpid()
 
 
 class IdleThreads:

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from bertsmith import threads
 from bertsmith.artifacts.directory import load_model, save_model
-from bertsmith.engine import avx512, engine
+from bertsmith.engine import avx512
 from bertsmith.engine.engine import make_engine
 from bertsmith.errors import MismatchError, UsageError
 from bertsmith.inference.features import FeaturePipeline
@@ -23,15 +24,20 @@ from bertsmith.inference.pipelines import FillPipeline, TaskPipeline, VectorPipe
 from bertsmith.machine import has_int8
 from bertsmith.model.bert import Bert, Heads
 from bertsmith.model.mixing import Layers
+from bertsmith.retrieval.passages import VectorFinder
+from bertsmith.retrieval.search import TextIndex, build_index, digest
 from bertsmith.tasks.kinds.classify import Classify
+from bertsmith.tasks.kinds.tag import Tag
 from bertsmith.tasks.saved import task_values
+from bertsmith.tasks.task import Task
+from bertsmith.text.bm25 import WordIndex
 from bertsmith.text.tokenizer import Tokenizer
 
 TEXTS = ["the cat sees [MASK]", "a bird [MASK] the moon", "[MASK]"]
 PRECISIONS = ["float32", "bf16", "int8"]
 
 
-@pytest.fixture(params=["fill", "classify", "vectors", "features"])
+@pytest.fixture(params=["fill", "classify", "tag", "vectors", "features"])
 def kind(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -53,7 +59,8 @@ def pipe(toy_directory: Path, tmp_path: Path, kind: str, precision: Any) -> Pipe
             return VectorPipeline.load(directory, precision=precision)
         case "features":
             return FeaturePipeline.load(directory, "all", precision=precision)
-    task = Classify(labels=("no", "yes"), max_length=32)
+    tags = Tag(labels=("O", "B-X", "I-X"), decoder="crf", scheme="iob2", units="words", max_length=32)
+    task: Task = tags if kind == "tag" else Classify(labels=("no", "yes"), max_length=32)
     model = load_model(directory, Heads(task=task.head()))
     save_model(model, Tokenizer.load(directory), tmp_path / "task", "", task_values(task))
     return TaskPipeline.load(tmp_path / "task", precision=precision)
@@ -100,10 +107,24 @@ def test_models_and_tokenizers(toy_directory: Path) -> None:
         assert other.digest == tokenizer.digest and other.encode_many(TEXTS) == tokenizer.encode_many(TEXTS)
 
 
-def test_a_process_that_was_spawned(toy_directory: Path) -> None:
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_process_of_another_start(toy_directory: Path, method: str) -> None:
     pipe = FillPipeline.load(toy_directory / "model")
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
+    with multiprocessing.get_context(method).Pool(1) as pool:
         assert pool.apply(pipe, (TEXTS,)) == pipe(TEXTS)
+
+
+def test_what_finds_texts(toy_directory: Path, tmp_path: Path) -> None:
+    path, pipe = toy_directory / "model", VectorPipeline.load(toy_directory / "model")
+    (tmp_path / "notes.txt").write_text("the cat\na song\nsome bread\n", encoding="utf-8")
+    model = digest(path, pipe)
+    build_index(pipe, model, tmp_path / "notes.txt", tmp_path / "index")
+    index = TextIndex.open(tmp_path / "index", model, tmp_path / "notes.txt")
+    words, vectors = WordIndex(["the cat", "a song"]), VectorFinder(pipe, ["the cat", "a song"])
+    for copied in (lambda one: pickle.loads(pickle.dumps(one)), copy.deepcopy):
+        assert copied(index).search(pipe(["a cat"]), 2) == index.search(pipe(["a cat"]), 2)
+        assert copied(words).search("cat", 1) == [0]
+        assert copied(vectors).search("a song", 1) == [1]
 
 
 def test_a_processor_without_the_code(
@@ -122,10 +143,14 @@ FORKED = """
 import os, sys
 import bertsmith
 
-pipe = bertsmith.pipeline(sys.argv[1])
-pipe(["the [MASK]"])
+model, batch = bertsmith.load(sys.argv[1]), bertsmith.Tokenizer.load(sys.argv[1]).pack(["the [MASK]"])
+if sys.argv[2] == "model":
+    model(batch)
+else:
+    pipe = bertsmith.pipeline(sys.argv[1])
+    pipe(["the [MASK]"])
 if os.fork() == 0:
-    for again in (lambda: pipe(["the [MASK]"]), lambda: bertsmith.pipeline(sys.argv[1])):
+    for again in (lambda: model(batch), lambda: bertsmith.pipeline(sys.argv[1])):
         try:
             again()
         except bertsmith.errors.UsageError as error:
@@ -133,22 +158,23 @@ if os.fork() == 0:
     sys.stdout.flush()
     os._exit(0)
 os.wait()
-print("parent:", len(pipe(["the [MASK]"])))
+print("parent:", model(batch).hidden.ndim)
 """
 
 
-def test_a_process_that_was_forked_refuses_at_once(toy_directory: Path) -> None:
-    command = [sys.executable, "-W", "ignore", "-c", FORKED, str(toy_directory / "model")]
+@pytest.mark.parametrize("used", ["model", "pipeline"])
+def test_a_process_that_was_forked_refuses_at_once(toy_directory: Path, used: str) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", FORKED, str(toy_directory / "model"), used]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     *refused, parent = done.stdout.splitlines()
     assert len(refused) == 2 and all(line.startswith("refused: this process was forked from one") for line in refused)
-    assert parent == "parent: 1"
+    assert parent == "parent: 2"
 
 
 def test_the_same_process_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_used_in", 1)
+    monkeypatch.setattr(threads, "_used_in", 1)
     with pytest.raises(UsageError, match="spawn"):
-        engine._note_use()
-    monkeypatch.setattr(engine, "_used_in", None)
-    engine._note_use()
-    engine._note_use()
+        threads.note_use()
+    monkeypatch.setattr(threads, "_used_in", None)
+    threads.note_use()
+    threads.note_use()

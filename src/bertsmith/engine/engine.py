@@ -5,7 +5,6 @@ Dimensions: T tokens of the batch laid end to end, R rows of them that are wante
 
 import copy
 import logging
-import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -26,7 +25,7 @@ from bertsmith.model.encoder import Encoded, TextEncoder
 from bertsmith.model.heads.scoring_head import ScoringHead, TaskHead
 from bertsmith.model.layer import Layer
 from bertsmith.tasks.predictor import TOKEN_BUDGET
-from bertsmith.threads import set_up_threads
+from bertsmith.threads import note_use, set_up_threads
 from bertsmith.types import PackedBatch
 
 Wanted = Literal["auto", "float32", "bf16", "int8"]
@@ -89,7 +88,7 @@ class Engine:
         self.device, self.precision = device, precision
         self.token_budget = TOKEN_BUDGET if device.type == "cpu" else _GPU_TOKEN_BUDGET
         self._unchecked = model if precision == "int8" else None
-        _note_use()
+        note_use()
         set_up_threads()
         if device.type == "cpu":
             self.model = _rearranged(model, precision, torch.bfloat16 if has_bf16(device) else torch.float32)
@@ -138,7 +137,7 @@ class Engine:
 
     def _check(self, batch: PackedBatch) -> None:
         """Refuse what cannot be computed; say, at the first batch in int8, how much it changes what the model says."""
-        _note_use()
+        note_use()
         check_batch(batch, self.model.config)
         exact, self._unchecked = self._unchecked, None  # at once, since another thread may come with a batch too
         if exact is None:
@@ -155,21 +154,6 @@ class Engine:
     def _context(self) -> AbstractContextManager[object]:
         is_half = self.device.type == "cuda" and self.precision == "bf16"
         return torch.autocast("cuda", torch.bfloat16) if is_half else nullcontext()
-
-
-# The process whose threads have computed something: in one that was forked from it there are none, and waiting has no end.
-_used_in: int | None = None
-
-
-def _note_use() -> None:
-    """Raise :class:`UsageError` in a process that was forked from one in which an engine had been at work."""
-    global _used_in
-    if _used_in not in (None, os.getpid()):
-        raise UsageError(
-            "this process was forked from one in which a bertsmith pipeline had been at work, whose threads are not here; "
-            'start processes with multiprocessing.get_context("spawn"), or fork before the first pipeline is opened'
-        )
-    _used_in = os.getpid()
 
 
 def _rearranged(model: Bert, precision: Precision, half: torch.dtype) -> Bert:

@@ -22,6 +22,7 @@ from bertsmith.model.heads.pretraining import MaskedTokenHead, NextSentenceHead
 from bertsmith.model.heads.scoring_head import ScoringHead, TaskHead
 from bertsmith.model.layer import SelfAttention
 from bertsmith.model.model_config import ModelConfig
+from bertsmith.threads import note_use
 from bertsmith.types import PackedBatch
 
 
@@ -92,6 +93,7 @@ class Bert(nn.Module):
 
         With a masked-token head ``positions`` are needed.
         """
+        note_use()
         n_sequences, firsts_B = batch.n_sequences, batch.cu_seqlens[:-1].long()
         reads_tokens = self.task is not None and self.task.reads == "all tokens"
         if reads_tokens or (self.masked_token is not None and positions is None):
@@ -118,8 +120,9 @@ class Bert(nn.Module):
 
         Raises:
             InputError: the model cannot read the batch: a text is too long for it, or its vocabulary has not all tokens.
-            UsageError: what is given is no batch.
+            UsageError: what is given is no batch, or this process was forked from one in which a model had been at work.
         """
+        note_use()
         check_batch(batch, self.config)
         if positions is not None:
             instance(positions, Tensor, "positions", "give them as torch.tensor([3, 7])")
