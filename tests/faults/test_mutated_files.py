@@ -7,8 +7,10 @@ import json
 import logging
 import random
 import re
+import resource
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,7 +51,7 @@ from bertsmith.training.run_directory import RunDirectory
 from bertsmith.words.word_similarity import read_pairs
 
 MUTATIONS_OF_A_READER = 60
-SECONDS_OF_A_READING = 20
+SECONDS_OF_A_READING, MEMORY_OF_A_READING = 20, 2 << 30
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", "##e", "北"]
 
 
@@ -237,12 +239,16 @@ def _limited() -> Iterator[None]:
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise TimeoutError(f"reading took more than {SECONDS_OF_A_READING} s")
 
-    before = signal.signal(signal.SIGALRM, stop)
+    before, (memory, ceiling) = signal.signal(signal.SIGALRM, stop), resource.getrlimit(resource.RLIMIT_AS)
+    if sys.platform == "linux":  # elsewhere a process may not limit its address space
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_OF_A_READING, ceiling))
     signal.alarm(SECONDS_OF_A_READING)
     try:
         yield
     finally:
         signal.alarm(0)
+        resource.setrlimit(resource.RLIMIT_AS, (memory, ceiling))
         signal.signal(signal.SIGALRM, before)
 
 
