@@ -351,7 +351,7 @@ def test_what_else_can_be_wrong_with_the_directory(source, tensors):
     new = source.parent / "new"
     with pytest.raises(ArtifactError, match="is not a directory"):
         convert(source / "nowhere", new)
-    with pytest.raises(ArtifactError, match=r"neither model\.safetensors nor pytorch_model\.bin"):
+    with pytest.raises(ArtifactError, match=r"is not a model directory: it has no model\.safetensors"):
         convert(source, new)
     _save(tensors, source, True)
     config = json.loads((source / "config.json").read_text())

@@ -16,6 +16,7 @@ from bertsmith.artifacts.directory import load_model, save_model
 from bertsmith.errors import ArtifactError, DamagedError, MismatchError
 from bertsmith.files import MANIFEST
 from bertsmith.model.bert import MASKED_TOKEN, PRETRAINING, Bert, Heads
+from bertsmith.model.heads.sequence import ChoiceScores
 
 Tensors = dict[str, torch.Tensor]
 ALL_HEADS = {**ARCHITECTURES, "BertModel without pooler": Heads()}
@@ -107,7 +108,24 @@ SPELLINGS: dict[str, Callable[[Tensors], Tensors]] = {
     "buffers": lambda tensors: tensors | {"bert.embeddings.position_ids": torch.arange(32)[None]},
     "no bert prefix": _without_prefix,
     "no bert prefix, with buffers": lambda tensors: _without_prefix(tensors) | {"embeddings.position_ids": torch.arange(32)},
-    "wrapped in a module": lambda tensors: {f"module.{name}": tensor for name, tensor in tensors.items()},
+    **{
+        f"behind {prefix}": lambda tensors, prefix=prefix: {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+        for prefix in (
+            "module.",
+            "model.",
+            "_orig_mod.",
+            "module._orig_mod.",
+            "model._orig_mod.",
+            "net.module.",
+            "0.auto_model.",
+        )
+    },
+    "each part wrapped": lambda tensors: {
+        name.replace("bert.", "bert._orig_mod.").replace("cls.", "cls.module."): tensor for name, tensor in tensors.items()
+    },
+    "an encoder wrapped, without its prefix": lambda tensors: {
+        f"model.{name}": tensor for name, tensor in _without_prefix(tensors).items()
+    },
     "the decoder's bias": lambda tensors: {
         name.replace("cls.predictions.bias", "cls.predictions.decoder.bias"): tensor for name, tensor in tensors.items()
     },
@@ -146,12 +164,53 @@ def test_unused_tensors_are_reported(foreign, caplog):
     assert "bert.encoder.layer.9.output.dense.bias, x" in record.getMessage()
 
 
+def test_other_layers_than_the_configuration_names_are_reported_to_every_task(foreign, caplog):
+    _reconfigure(foreign, num_hidden_layers=2)
+    load_model(foreign, Heads(task=ChoiceScores()))
+    assert "not used by this model: bert.encoder.layer.2.attention.output.LayerNorm.bias" in caplog.text
+    assert "cls." not in caplog.text
+
+
+def test_what_lacks_is_shown_with_what_may_be_other_words_for_it(foreign):
+    _rewrite(foreign, lambda tensors: {name.replace("intermediate.dense", "mlp.up"): tensors[name] for name in tensors})
+    with pytest.raises(
+        ArtifactError, match=r"lacks bert\.encoder\.layer\.0\.intermediate\.dense\.weight; it has bert\.embeddings"
+    ):
+        load_model(foreign)
+    _rewrite(foreign, lambda tensors: {name.replace("mlp.up", "intermediate.dense"): tensors[name] for name in tensors})
+    _rewrite(foreign, lambda tensors: {name.replace("output.dense", "mlp.down"): tensors[name] for name in tensors})
+    with pytest.raises(ArtifactError, match=r"lacks .*output\.dense\.bias.*; it has .*mlp\.down\.bias"):
+        load_model(foreign)
+
+
+# Heads that are not needed.
+
+UNKNOWN_HEADS: dict[str, dict[str, object]] = {
+    "an architecture": {"architectures": ["BertLMHeadModel"]},
+    "a decoder": {"architectures": ["BertForMaskedLM"], "is_decoder": True, "add_cross_attention": True},
+    "labels": {"architectures": ["BertForTokenClassification"], "id2label": {"0": None, "1": "b"}},
+    "a head that is missing": {"architectures": ["BertForQuestionAnswering"]},
+}
+
+
+@pytest.mark.parametrize("values", UNKNOWN_HEADS.values(), ids=UNKNOWN_HEADS.keys())
+def test_the_encoder_alone_is_used_whatever_the_heads(foreign, random_model, caplog, values):
+    _reconfigure(foreign, **values)
+    for heads in (Heads(), Heads(task=ChoiceScores())):
+        found = load_model(foreign, heads).encoder.state_dict()
+        assert all(torch.equal(found[name], tensor) for name, tensor in random_model(Heads()).encoder.state_dict().items())
+    said = [record.getMessage() for record in caplog.records if "the encoder alone is used" in record.getMessage()]
+    assert len(said) == ("Answering" not in str(values))
+    with pytest.raises(ArtifactError):
+        load_model(foreign)
+
+
 def test_missing_tensors_are_named(foreign):
     def without_one_key(tensors: Tensors) -> Tensors:
         return {name: tensor for name, tensor in tensors.items() if "layer.1.attention.self.key.weight" not in name}
 
     _rewrite(foreign, without_one_key)
-    with pytest.raises(ArtifactError, match=r"lacks bert\.encoder\.layer\.1\.attention\.self\.key\.weight$"):
+    with pytest.raises(ArtifactError, match=r"lacks bert\.encoder\.layer\.1\.attention\.self\.key\.weight; it has bert\.emb"):
         load_model(foreign)
 
 
@@ -210,10 +269,14 @@ def test_parts_of_one_tensor_must_each_fit(foreign):
         load_model(foreign)
 
 
-@pytest.mark.parametrize("size", ["vocab_size", "max_position_embeddings", "intermediate_size", "num_hidden_layers"])
-def test_absurd_sizes_take_no_memory(foreign, size):
-    _reconfigure(foreign, **{size: 10**13})
-    with pytest.raises(MismatchError, match=r"config\.json means"):
+@pytest.mark.parametrize("number", [10**13, 2**31, 2**63, 10**400])
+@pytest.mark.parametrize(
+    "size",
+    ["vocab_size", "max_position_embeddings", "intermediate_size", "num_hidden_layers", "type_vocab_size", "hidden_size"],
+)
+def test_absurd_sizes_take_no_memory(foreign, size, number):
+    _reconfigure(foreign, **{size: number})
+    with pytest.raises(ArtifactError, match=r"config\.json"):
         load_model(foreign)
 
 
@@ -224,6 +287,8 @@ BAD_VALUES: dict[str, tuple[dict[str, object], str]] = {
     "no list": ({"architectures": "BertModel"}, "architectures = 'BertModel'"),
     "relative positions": ({"position_embedding_type": "relative_key"}, "position_embedding_type = 'relative_key' is not BERT"),
     "a decoder": ({"is_decoder": True}, "is_decoder = True is not BERT"),
+    "heads left out": ({"pruned_heads": {"0": [1]}}, "pruned_heads = .* is not BERT"),
+    "rounded weights": ({"quantization_config": {"load_in_8bit": True}}, "quantization_config = .* is not BERT"),
     "activation": ({"hidden_act": "swish"}, "hidden_act = 'swish'; the known ones are gelu"),
     "no name of an activation": ({"hidden_act": ["gelu"]}, r"hidden_act = \['gelu'\]"),
     "text for a number": ({"hidden_size": "24"}, "hidden_size = '24': "),
@@ -250,9 +315,13 @@ def test_activations_by_their_other_names(foreign, activation):
     assert load_model(foreign).config.activation == ours
 
 
-def test_keys_that_do_not_concern_the_encoder_are_passed_over(foreign, random_model):
+def test_keys_that_do_not_concern_the_encoder_are_passed_over(foreign, random_model, caplog):
     _reconfigure(foreign, auto_map={"AutoModel": "evil.py"}, transformers_version="4", use_cache=True, id2label={"0": "x"})
-    _assert_equal(load_model(foreign), random_model(PRETRAINING))
+    for _ in range(2):
+        _assert_equal(load_model(foreign), random_model(PRETRAINING))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{foreign / 'config.json'}: bertsmith passes over what it does not know: 'auto_map'"
+    ]
 
 
 def test_configuration_that_is_no_json_object(foreign):

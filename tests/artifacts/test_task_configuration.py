@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bertsmith.artifacts.configuration import configuration_values, read_configuration
+from bertsmith.artifacts.configuration import configuration_values, read_heads, read_shape
 from bertsmith.errors import ArtifactError
 from bertsmith.model.bert import Heads
 from bertsmith.model.heads.scoring_head import TaskHead
@@ -36,7 +36,7 @@ TASKS: dict[str, tuple[TaskHead, str]] = {
 def _read(directory: Path, architecture: str, **values: Any) -> TaskHead | None:
     written = {"model_type": "bert", "architectures": [architecture], **values}
     (directory / "config.json").write_text(json.dumps(written), encoding="utf-8")
-    heads = read_configuration(directory)[1]
+    heads = read_heads(directory)
     assert heads is not None
     assert heads == Heads(task=heads.task)
     return heads.task
@@ -55,7 +55,7 @@ def test_what_is_written_is_read(tmp_path, head, architecture):
     values = configuration_values(CONFIG, Heads(task=head), pad_id=0, is_tied=True)
     assert values["architectures"] == [architecture]
     (tmp_path / "config.json").write_text(json.dumps(values), encoding="utf-8")
-    assert read_configuration(tmp_path) == (CONFIG, Heads(task=head))
+    assert (read_shape(tmp_path), read_heads(tmp_path)) == (CONFIG, Heads(task=head))
 
 
 def test_a_head_of_ones_own_is_written_as_the_encoder():
@@ -109,6 +109,34 @@ def test_two_labels_that_are_the_same(tmp_path, architecture):
 @pytest.mark.parametrize("number", ["3", 0, -1, 2.0, True, [2], 10**15])
 def test_impossible_numbers_of_labels(tmp_path, architecture, number):
     assert _refused(tmp_path, architecture, num_labels=number) == f"num_labels = {number!r} is no number of labels"
+
+
+def _warnings(caplog):
+    return [record.getMessage().split("config.json: ")[1] for record in caplog.records if record.name == "bertsmith"]
+
+
+@LABELLED
+def test_a_number_of_labels_holds_over_stale_names(tmp_path, architecture, caplog):
+    found = [_read(tmp_path, architecture, num_labels=3, id2label={"0": "a", "1": "b"}) for _ in range(2)]
+    assert found[0].labels == found[1].labels == ("LABEL_0", "LABEL_1", "LABEL_2")
+    assert _warnings(caplog) == ["num_labels = 3 holds, though id2label has 2 labels"]
+    assert _read(tmp_path, architecture, num_labels=2, id2label={"0": "a", "1": "b"}).labels == ("a", "b")
+
+
+@LABELLED
+def test_labels_that_are_there_by_name_alone(tmp_path, architecture, caplog):
+    assert _read(tmp_path, architecture, label2id={"b": 1, "a": 0, "c": 2}).labels == ("a", "b", "c")
+    assert _warnings(caplog) == ["id2label is missing; the labels are those of label2id"]
+    assert _refused(tmp_path, architecture, label2id={"a": 0, "b": 0}) == "label2id gives two labels the same number"
+    assert "label2id = ['a'] does not number" in _refused(tmp_path, architecture, label2id=["a"])
+    assert "label2id = {'a': '0'} does not number" in _refused(tmp_path, architecture, label2id={"a": "0"})
+
+
+@LABELLED
+@pytest.mark.parametrize("label", [None, "", [], {"a": 1}])
+def test_labels_that_are_none(tmp_path, architecture, label):
+    message = _refused(tmp_path, architecture, id2label={"0": "a", "1": label})
+    assert message == f"id2label gives 1 the label {label!r}; write a name there"
 
 
 # Problems.

@@ -160,9 +160,13 @@ def test_texts_are_never_longer_than_the_model_has_positions(save):
     assert load_task_model(save(Classify(labels=("a", "b"), max_length=20), name="short"))[0].max_length == 20
 
 
-@pytest.mark.parametrize(
-    "heads", [PRETRAINING, Heads(), Heads(pooler=True), Heads(task=SequenceScores(("x", "y"), "regression"))]
-)
+def test_a_model_of_several_numbers_a_text(tmp_path, random_model, tiny_tokenizer):
+    save_model(random_model(Heads(task=SequenceScores(("x", "y", "z"), "regression"))), tiny_tokenizer, tmp_path / "model")
+    with pytest.raises(ArtifactError, match="is a model of 3 numbers a text; bertsmith has tasks of one"):
+        load_task_model(tmp_path / "model")
+
+
+@pytest.mark.parametrize("heads", [PRETRAINING, Heads(), Heads(pooler=True)])
 def test_a_model_without_the_head_of_a_task(tmp_path, random_model, tiny_tokenizer, heads):
     save_model(random_model(heads), tiny_tokenizer, tmp_path / "model")
     with pytest.raises(ArtifactError, match="without the head of a known task; fine-tune it first: bertsmith finetune"):

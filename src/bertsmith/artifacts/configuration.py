@@ -1,6 +1,6 @@
 """Hugging Face's ``config.json`` for BERT, read and written.
 
-Only plain values are taken from it; no key can name code. Keys that do not concern the encoder are passed over.
+Only plain values are taken from it; no key can name code. What concerns neither the encoder nor its heads is passed over.
 """
 
 from pathlib import Path
@@ -16,6 +16,8 @@ from bertsmith.model.heads.sequence import ChoiceScores, Problem, SequenceScores
 from bertsmith.model.heads.span import SpanScores
 from bertsmith.model.heads.token import TokenScores
 from bertsmith.model.model_config import ModelConfig
+from bertsmith.notices import say_once
+from bertsmith.text.specification import short
 
 ARCHITECTURES = {
     "BertModel": Heads(pooler=True),
@@ -49,12 +51,43 @@ _NAMES = {
 }
 _ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
 
-# Settings that would make it another model; the value is the only one that means BERT.
-_REQUIRED = {"position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False}
+# Settings that would make it another encoder, or another model around it; the first value is what is meant without them.
+_OF_ENCODER: dict[str, tuple[Any, ...]] = {
+    "position_embedding_type": ("absolute", None),
+    "pruned_heads": ({}, None),
+    "quantization_config": (None,),
+}
+_OF_HEADS: dict[str, tuple[Any, ...]] = {"is_decoder": (False, None), "add_cross_attention": (False, None)}
+_OF_LABELS = ("id2label", "label2id", "num_labels", "problem_type", "architectures")
+# What transformers writes besides, which makes no difference to what a model says.
+_NEUTRAL = {
+    *(
+        "model_type",
+        "transformers_version",
+        "_name_or_path",
+        "name_or_path",
+        "torch_dtype",
+        "dtype",
+        "use_bfloat16",
+        "torchscript",
+    ),
+    *("return_dict", "output_attentions", "output_hidden_states", "output_past", "use_cache", "gradient_checkpointing"),
+    *("chunk_size_feed_forward", "is_encoder_decoder", "cross_attention_hidden_size", "tie_encoder_decoder"),
+    *("tie_word_embeddings", "classifier_dropout", "finetuning_task", "prefix", "task_specific_params", "tokenizer_class"),
+    *("pad_token_id", "bos_token_id", "eos_token_id", "eos_token_ids", "sep_token_id", "cls_token_id", "unk_token_id"),
+    *("mask_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id", "max_length", "min_length"),
+    *("do_sample", "early_stopping", "num_beams", "num_beam_groups", "diversity_penalty", "temperature", "top_k", "top_p"),
+    *("typical_p", "repetition_penalty", "length_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size"),
+    *("bad_words_ids", "num_return_sequences", "output_scores", "return_dict_in_generate", "remove_invalid_values"),
+    *("exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens", "tf_legacy_loss", "_num_labels"),
+    *("directionality", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head"),
+    *("pooler_type", "_attn_implementation", "_attn_implementation_autoset", "attn_implementation", "sentence_transformers"),
+    *("do_lower_case", "xla_device", "ignore_index", "initializer_factor"),
+}
 
 
-def read_configuration(directory: Path) -> tuple[ModelConfig, Heads | None]:
-    """Read ``directory/config.json``; None for the heads where it names no architecture.
+def read_shape(directory: Path) -> ModelConfig:
+    """Read what ``directory/config.json`` says of the encoder.
 
     Raises:
         ArtifactError: it is missing, of another kind of model, or holds a value that BERT cannot have.
@@ -63,22 +96,41 @@ def read_configuration(directory: Path) -> tuple[ModelConfig, Heads | None]:
     values = read_json(path)
     if values.get("model_type", "bert") != "bert":
         raise ArtifactError(f"{path} describes a {values['model_type']!r} model; bertsmith reads BERT (model_type 'bert')")
-    for key, required in _REQUIRED.items():
-        if values.get(key, required) != required:
-            raise ArtifactError(f"{path}: {key} = {values[key]!r} is not BERT; only {required!r} can be read")
-    return _model_config(path, values), _heads(path, values)
+    _refuse_others(path, values, _OF_ENCODER)
+    known = {*_NAMES.values(), *_OF_ENCODER, *_OF_HEADS, *_OF_LABELS, *_NEUTRAL, _TOKEN_DECODER}
+    if unknown := [key for key in values if key not in known]:
+        say_once(f"{path}: bertsmith passes over what it does not know: {', '.join(map(repr, unknown))}")
+    return _model_config(path, values)
+
+
+def read_heads(directory: Path) -> Heads | None:
+    """Read which heads ``directory/config.json`` names; None where it names no architecture.
+
+    Raises:
+        ArtifactError: it is missing, or names a head that bertsmith does not have, or its labels are none.
+    """
+    path = directory / "config.json"
+    values = read_json(path)
+    _refuse_others(path, values, _OF_HEADS)
+    return _heads(path, values)
+
+
+def _refuse_others(path: Path, values: dict[str, Any], meant: dict[str, tuple[Any, ...]]) -> None:
+    for key, allowed in meant.items():
+        if values.get(key, allowed[0]) not in allowed:
+            raise ArtifactError(f"{path}: {key} = {short(values[key])} is not BERT; only {allowed[0]!r} can be read")
 
 
 def _model_config(path: Path, values: dict[str, Any]) -> ModelConfig:
     settings = {ours: values[theirs] for ours, theirs in _NAMES.items() if theirs in values}
     activation = settings.get("activation", "gelu")
     if not isinstance(activation, str) or activation not in _ACTIVATIONS:
-        raise ArtifactError(f"{path}: hidden_act = {activation!r}; the known ones are {', '.join(_ACTIVATIONS)}")
+        raise ArtifactError(f"{path}: hidden_act = {short(activation)}; the known ones are {', '.join(_ACTIVATIONS)}")
     try:
         return ModelConfig.model_validate({**settings, "activation": _ACTIVATIONS[activation]})
     except pydantic.ValidationError as error:
         problem = error.errors()[0]
-        named = [f"{_NAMES[str(field)]} = {problem['input']!r}" for field in problem["loc"]]
+        named = [f"{_NAMES[str(field)]} = {short(problem['input'])}" for field in problem["loc"]]
         raise ArtifactError(": ".join([str(path), *named, problem["msg"]])) from None
 
 
@@ -93,7 +145,7 @@ def _heads(path: Path, values: dict[str, Any]) -> Heads | None:
         return ARCHITECTURES[name]
     if not isinstance(name, str) or name not in _TASK_ARCHITECTURES:
         known = ", ".join([*ARCHITECTURES, *_TASK_ARCHITECTURES])
-        raise ArtifactError(f"{path}: architectures = {architectures!r}; bertsmith reads {known}")
+        raise ArtifactError(f"{path}: architectures = {short(architectures)}; bertsmith reads {known}")
     return Heads(task=_task_head(path, name, values))
 
 
@@ -107,24 +159,44 @@ def _task_head(path: Path, name: str, values: dict[str, Any]) -> TaskHead:
         return TokenScores(labels)
     problem: Any = values.get("problem_type") or ("regression" if len(labels) == 1 else "single_label_classification")
     if problem not in get_args(Problem):
-        raise ArtifactError(f"{path}: problem_type = {problem!r}; the known ones are {', '.join(get_args(Problem))}")
+        raise ArtifactError(f"{path}: problem_type = {short(problem)}; the known ones are {', '.join(get_args(Problem))}")
     return SequenceScores(labels, problem)
 
 
 def _labels(path: Path, values: dict[str, Any]) -> tuple[str, ...]:
-    """Return the labels by number; transformers writes none where they are its default, LABEL_0 and LABEL_1."""
-    by_number = values.get("id2label")
+    """Return the labels by number, as transformers takes them.
+
+    It writes none where they are its default, LABEL_0 and LABEL_1; a ``num_labels`` of another length than ``id2label`` holds.
+    """
+    by_number, n_labels = values.get("id2label"), values.get("num_labels")
+    if n_labels is not None and (type(n_labels) is not int or not 0 < n_labels <= _MOST_LABELS):
+        raise ArtifactError(f"{path}: num_labels = {short(n_labels)} is no number of labels")
+    if by_number is None and values.get("label2id") is not None:
+        by_number = _inverted(path, values["label2id"])
+        say_once(f"{path}: id2label is missing; the labels are those of label2id")
+    if isinstance(by_number, dict) and n_labels is not None and len(by_number) != n_labels:
+        say_once(f"{path}: num_labels = {n_labels} holds, though id2label has {len(by_number)} labels")
+        by_number = None
     if by_number is None:
-        n_labels = values.get("num_labels", 2)
-        if type(n_labels) is not int or not 0 < n_labels <= _MOST_LABELS:
-            raise ArtifactError(f"{path}: num_labels = {n_labels!r} is no number of labels")
-        by_number = {str(number): f"LABEL_{number}" for number in range(n_labels)}
+        by_number = {str(number): f"LABEL_{number}" for number in range(n_labels or 2)}
     if not isinstance(by_number, dict) or not by_number or set(by_number) != {str(number) for number in range(len(by_number))}:
-        raise ArtifactError(f"{path}: id2label = {by_number!r} does not number its labels from 0")
-    labels = tuple(str(by_number[str(number)]) for number in range(len(by_number)))
-    if len(set(labels)) < len(labels):
+        raise ArtifactError(f"{path}: id2label = {short(by_number)} does not number its labels from 0")
+    labels = [by_number[str(number)] for number in range(len(by_number))]
+    for number, label in enumerate(labels):
+        if type(label) not in (str, int, float, bool) or label == "":
+            raise ArtifactError(f"{path}: id2label gives {number} the label {short(label)}; write a name there")
+    if len(set(map(str, labels))) < len(labels):
         raise ArtifactError(f"{path}: id2label gives two numbers the same label")
-    return labels
+    return tuple(map(str, labels))
+
+
+def _inverted(path: Path, numbers: Any) -> dict[str, Any]:
+    if not isinstance(numbers, dict) or not all(type(number) is int for number in numbers.values()):
+        raise ArtifactError(f"{path}: label2id = {short(numbers)} does not number its labels from 0")
+    inverted = {str(number): label for label, number in numbers.items()}
+    if len(inverted) < len(numbers):
+        raise ArtifactError(f"{path}: label2id gives two labels the same number")
+    return inverted
 
 
 def _token_scores(path: Path, values: dict[str, Any]) -> TokenScores:

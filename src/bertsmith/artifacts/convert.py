@@ -8,20 +8,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bertsmith.artifacts import pickles
-from bertsmith.artifacts.directory import WEIGHTS, build_model, load_model, read_tensors, save_model
+from bertsmith.artifacts.directory import build_model, load_model, save_model
+from bertsmith.artifacts.weights import INDEX, PICKLE, PICKLE_INDEX, WEIGHTS, files_of, find_weights, read_files
 from bertsmith.errors import ArtifactError, DamagedError, StorageError
 from bertsmith.files import refuse_existing, sha256, storage_errors
 from bertsmith.model.bert import Bert
 from bertsmith.text.tokenizer import Tokenizer
 
-PICKLE = "pytorch_model.bin"
 _CPU_SECONDS = 300
 _WALL_SECONDS = 1800
 _ERRORS = {pickles.REFUSED: ArtifactError, pickles.DAMAGED: DamagedError, pickles.STORAGE: StorageError}
 
 
 def convert(source: Path, destination: Path) -> None:
-    """Read the BERT of ``source``, from ``model.safetensors`` or ``pytorch_model.bin``, and write it anew to ``destination``.
+    """Read the BERT of ``source``, from safetensors or pickles, in one file or in several with an index, and write it anew.
 
     The pickle is read in a process of its own that runs nothing of what stands in it (:mod:`bertsmith.artifacts.pickles`).
 
@@ -35,11 +35,13 @@ def convert(source: Path, destination: Path) -> None:
     refuse_existing(destination)
     if not source.is_dir():
         raise ArtifactError(f"{source} is not a directory; one with {WEIGHTS} or {PICKLE} is needed here")
-    weights = source / (WEIGHTS if (source / WEIGHTS).is_file() else PICKLE)
-    if not weights.is_file():
-        raise ArtifactError(f"{source} holds no weights: neither {WEIGHTS} nor {PICKLE}")
-    tokenizer = Tokenizer.load(source)
-    model = load_model(source) if weights.name == WEIGHTS else _load_pickled(weights, destination)
+    pickled = [source / name for name in (PICKLE, PICKLE_INDEX) if (source / name).is_file()]
+    if (source / WEIGHTS).is_file() or (source / INDEX).is_file() or not pickled:
+        weights = find_weights(source)
+        tokenizer, model = Tokenizer.load(source), load_model(source)
+    else:
+        weights = pickled[0]
+        tokenizer, model = Tokenizer.load(source), _load_pickled(weights, destination)
     save_model(model, tokenizer, destination, _card(weights, destination.name))
 
 
@@ -48,9 +50,10 @@ def _load_pickled(weights: Path, destination: Path) -> Bert:
         destination.parent.mkdir(parents=True, exist_ok=True)
         scratch = TemporaryDirectory(prefix=f".{destination.name}.", suffix=".partial", dir=destination.parent)
     with scratch as folder:
-        extracted = Path(folder) / WEIGHTS
-        _extract(weights, extracted)
-        return build_model(weights, read_tensors(extracted))
+        extracted = [(file, Path(folder) / f"{file.name}.safetensors") for file in files_of(weights)]
+        for file, written in extracted:
+            _extract(file, written)
+        return build_model(weights, read_files([written for _, written in extracted], weights))
 
 
 def _extract(weights: Path, extracted: Path) -> None:

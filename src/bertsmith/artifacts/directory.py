@@ -4,7 +4,7 @@ fine-tuned model, ``task.json``."""
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,19 @@ import torch
 from torch import Tensor
 
 from bertsmith.arguments import instance, path_of
-from bertsmith.artifacts.configuration import configuration_values, read_configuration
-from bertsmith.artifacts.keymap import belongs_to_task, canonical, sources
+from bertsmith.artifacts.configuration import configuration_values, read_heads, read_shape
+from bertsmith.artifacts.keymap import belongs_to_task, sources
 from bertsmith.artifacts.sentence_modules import write_sentence_modules
+from bertsmith.artifacts.weights import WEIGHTS, find_weights, read_tensors, refuse_codes
 from bertsmith.errors import ArtifactError, DamagedError, MismatchError
 from bertsmith.files import MANIFEST, atomic_directory, read_json, read_manifest, verify_manifest, write_json, write_manifest
 from bertsmith.model.bert import Bert, Heads, initialise_heads
 from bertsmith.model.heads.pooling import SentenceVectors
+from bertsmith.model.model_config import ModelConfig
+from bertsmith.notices import say_once
 from bertsmith.text.tokenizer import Tokenizer
 
-WEIGHTS, TASK = "model.safetensors", "task.json"
+TASK = "task.json"
 SEVERAL = "multi"
 """The kind of directory that holds a model directory for each of several tasks."""
 _DECODER = "masked_token.decoder"
@@ -46,7 +49,8 @@ def load_model(path: str | Path, heads: Heads | None = None, seed: int = 0, *, m
     """
     path = path_of(path)
     verify_directory(path)
-    return build_model(path / WEIGHTS, read_tensors(path / WEIGHTS), heads, seed, may_be_new=may_be_new)
+    weights = find_weights(path)
+    return build_model(weights, read_tensors(weights), heads, seed, may_be_new=may_be_new)
 
 
 def build_model(
@@ -56,15 +60,14 @@ def build_model(
 
     ``heads``, ``seed``, ``may_be_new`` and errors as for :func:`load_model`.
     """
-    config, named_heads = read_configuration(weights.parent)
-    if config.n_layers > len(tensors):
-        raise MismatchError(f"{weights} holds {len(tensors)} tensors; config.json means {config.n_layers} layers")
+    config = read_shape(weights.parent)
+    named_heads = read_heads(weights.parent) if heads is None else heads_if_known(weights.parent)
+    _compare_sizes(config, tensors, weights)
     named_task = None if named_heads is None else named_heads.task
     if heads is not None and named_task not in (None, heads.task):
         tensors = {name: tensor for name, tensor in tensors.items() if not belongs_to_task(name)}
     with torch.device("meta"):
         model = Bert(config, heads or _own_heads(named_heads, tensors))
-    # Sizes are compared before memory is taken, however large config.json says they are.
     parts, new = _match(model, tensors, weights, heads if may_be_new else None)
     model.to_empty(device="cpu")
     model.tie_decoder()
@@ -77,6 +80,31 @@ def build_model(
         level = logging.INFO if heads is not None and heads.task is not None else logging.WARNING
         log.log(level, "%s has no weights for %s: they start at random", weights, _some(new))
     return model.eval()
+
+
+def heads_if_known(directory: Path) -> Heads | None:
+    """Return the heads that ``config.json`` names; None, which is said, where bertsmith does not have them."""
+    try:
+        return read_heads(directory)
+    except ArtifactError as error:
+        say_once(f"{error}; the encoder alone is used")
+        return None
+
+
+def _compare_sizes(config: ModelConfig, tensors: Mapping[str, Tensor], weights: Path) -> None:
+    """Refuse what does not fit before anything is made of it, however large ``config.json`` says it is."""
+    if config.n_layers > len(tensors):
+        raise MismatchError(f"{weights} holds {len(tensors)} tensors; config.json means {config.n_layers} layers")
+    sizes = {
+        "bert.embeddings.word_embeddings.weight": (config.vocabulary_size, config.width),
+        "bert.embeddings.position_embeddings.weight": (config.max_positions, config.width),
+        "bert.embeddings.token_type_embeddings.weight": (config.n_segments, config.width),
+        "bert.encoder.layer.0.intermediate.dense.weight": (config.feed_forward_width, config.width),
+    }
+    if missing := [name for name in sizes if name not in tensors]:
+        raise ArtifactError(_lacking(weights, missing, tensors, ()))
+    for name, size in sizes.items():
+        _check_shape(tensors[name], size, name, weights)
 
 
 def _own_heads(named: Heads | None, tensors: dict[str, Tensor]) -> Heads:
@@ -99,14 +127,7 @@ def verify_directory(path: Path) -> None:
             listed = ", ".join(str(directory) for directory in task_directories(path).values())
             raise ArtifactError(f"{path} holds a model for each of several tasks; name one of them: {listed}")
         verify_manifest(path, read_manifest(path, "model"))
-    if (path / WEIGHTS).exists():
-        return
-    if (path / "pytorch_model.bin").exists():
-        raise ArtifactError(
-            f"{path} holds its weights as a pickle (pytorch_model.bin), which bertsmith never loads; "
-            f"run: bertsmith convert {path} NEW_DIRECTORY"
-        )
-    raise ArtifactError(f"{path} is not a model directory: it has no {WEIGHTS}")
+    find_weights(path)
 
 
 def task_directories(path: Path) -> dict[str, Path]:
@@ -122,20 +143,6 @@ def task_directories(path: Path) -> dict[str, Path]:
     return {name: path / name for name in names}
 
 
-def read_tensors(weights: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file by canonical name, in float32; :class:`DamagedError` if it is none."""
-    try:
-        stored = safetensors.torch.load_file(weights)
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
-        raise DamagedError(f"{weights} cannot be read as safetensors: {error}") from None
-    tensors = {}
-    # In this order the spelling that today's versions go by comes last, and holds where a file has two.
-    for name in sorted(stored):
-        if (spelling := canonical(name)) is not None:
-            tensors[spelling] = stored[name].float()
-    return tensors
-
-
 def _match(
     model: Bert, tensors: dict[str, Tensor], weights: Path, wanted_heads: Heads | None
 ) -> tuple[dict[str, list[Tensor]], list[str]]:
@@ -143,10 +150,11 @@ def _match(
     parts, missing, new, unused = {}, [], set(), set(tensors)
     for name, parameter in model.state_dict().items():
         wanted = sources(name)
+        unused.difference_update(wanted)
         if all(source in tensors for source in wanted):
             parts[name] = [tensors[source] for source in wanted]
-            _check_shapes(parameter, parts[name], wanted, weights)
-            unused.difference_update(wanted)
+            for source in wanted:
+                _check_shape(tensors[source], parameter.chunk(len(wanted))[0].shape, source, weights)
         elif name == _DECODER:
             continue  # tied to the token embedding
         elif wanted_heads is not None and not name.startswith("encoder."):
@@ -154,24 +162,31 @@ def _match(
         else:
             missing += [source for source in wanted if source not in tensors]
     if missing:
-        raise ArtifactError(f"{weights} lacks {_some(missing)}")
-    if unused and (wanted_heads is None or wanted_heads.task is None):
+        raise ArtifactError(_lacking(weights, missing, tensors, unused))
+    refuse_codes([name for name in tensors if name not in unused], tensors, weights)
+    if wanted_heads is not None:  # other heads are of no use to what is wanted, but other layers make another encoder
+        unused = {name for name in unused if name.startswith(("bert.encoder.", "bert.embeddings."))}
+    if unused:
         log.warning("%s: not used by this model: %s", weights, _some(sorted(unused)))
     return parts, sorted(new)
 
 
-def _check_shapes(parameter: Tensor, tensors: list[Tensor], names: tuple[str, ...], weights: Path) -> None:
-    expected = parameter.chunk(len(names))[0].shape
-    for tensor, name in zip(tensors, names, strict=True):
-        if tensor.shape != expected:
-            shapes = f"{tuple(tensor.shape)} where config.json means {tuple(expected)}"
-            raise MismatchError(f"{weights}: {name} has shape {shapes}")
+def _check_shape(tensor: Tensor, expected: Sequence[int], name: str, weights: Path) -> None:
+    if tensor.shape != tuple(expected):
+        shapes = f"{tuple(tensor.shape)} where config.json means {tuple(expected)}"
+        raise MismatchError(f"{weights}: {name} has shape {shapes}")
+
+
+def _lacking(weights: Path, missing: Sequence[str], tensors: Mapping[str, Tensor], unused: Collection[str]) -> str:
+    """Return what is missing, and the names that may be other words for it."""
+    others = _some(sorted(unused or tensors)) or "nothing"
+    return f"{weights} lacks {_some(missing)}; it has {others}"
 
 
 def _untie_if_told(model: Bert, tensors: dict[str, Tensor]) -> None:
     """Give the masked-token head a decoder of its own when the file holds one that differs from the embedding."""
     decoder, embedding = tensors.get("cls.predictions.decoder.weight"), tensors["bert.embeddings.word_embeddings.weight"]
-    if model.masked_token is not None and decoder is not None and not torch.equal(decoder, embedding):
+    if model.masked_token is not None and decoder is not None and not torch.equal(decoder.float(), embedding.float()):
         model.masked_token.decoder = torch.nn.Parameter(torch.empty_like(model.masked_token.decoder))
 
 
@@ -183,7 +198,7 @@ def _fill(model: Bert, parts: dict[str, list[Tensor]]) -> None:
             rows.copy_(tensor)
 
 
-def _some(names: list[str]) -> str:
+def _some(names: Sequence[str]) -> str:
     rest = f" and {len(names) - _SHOWN_KEYS} more" if len(names) > _SHOWN_KEYS else ""
     return ", ".join(names[:_SHOWN_KEYS]) + rest
 

@@ -1,20 +1,27 @@
 """Names of tensors in Hugging Face's BERT directories, as data.
 
-Reading: a file's names are first brought to one spelling (:func:`canonical`), then each tensor of a
+Reading: a file's names are first brought to one spelling (:func:`canonical_names`), then each tensor of a
 :class:`~bertsmith.model.bert.Bert` is taken from the names that :func:`sources` lists, laid one below the other where
 there are several. Writing goes the same way back.
 """
 
 import re
+from collections.abc import Iterable
+
+from bertsmith.errors import ArtifactError
 
 # Spellings of older versions of transformers, and of the TensorFlow checkpoints converted by them.
 _LEGACY_SPELLINGS = (
     (re.compile(r"LayerNorm\.gamma$"), "LayerNorm.weight"),
     (re.compile(r"LayerNorm\.beta$"), "LayerNorm.bias"),
-    (re.compile(r"^(module|model)\."), ""),
     (re.compile(r"^(embeddings|encoder|pooler)\."), r"bert.\1."),
     (re.compile(r"^cls\.predictions\.decoder\.bias$"), "cls.predictions.bias"),
 )
+
+# What compiling, distributing and recomputing put into names, in whatever place.
+_WRAPPERS = re.compile(r"(?<![^.])(_orig_mod|module|_forward_module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+# The one tensor that every BERT has shows what stands before the names of all: "bert.", nothing, or what a tool put there.
+_TOKENS = "embeddings.word_embeddings.weight"
 
 # Buffers that older versions stored and that hold nothing learned.
 _BUFFERS = re.compile(r"^bert\.embeddings\.(position_ids|token_type_ids)$")
@@ -59,8 +66,31 @@ _PATTERNS = tuple(
 )
 
 
-def canonical(name: str) -> str | None:
-    """Return a stored tensor's name in today's spelling, None for a buffer that holds nothing learned."""
+def canonical_names(stored: Iterable[str]) -> dict[str, str]:
+    """Return for each tensor's name in today's spelling the stored one, without buffers that hold nothing learned.
+
+    Raises:
+        ArtifactError: there are several encoders, and so no telling which is meant.
+    """
+    names = {name: _WRAPPERS.sub("", name) for name in sorted(stored)}
+    prefix = _prefix(names.values())
+    spelled = {}
+    # In this order the spelling that today's versions go by comes last, and holds where a file has two.
+    for name, unwrapped in names.items():
+        if (spelling := _canonical(unwrapped.removeprefix(prefix))) is not None:
+            spelled[spelling] = name
+    return spelled
+
+
+def _prefix(names: Iterable[str]) -> str:
+    """Return what a tool put before the names of a model, such as Lightning the attribute that holds it."""
+    found = {name.removesuffix(_TOKENS).removesuffix("bert.") for name in names if name.endswith(f".{_TOKENS}")}
+    if len(found) > 1:
+        raise ArtifactError(f"the weights are of several models, {', '.join(sorted(found))}; save the one that is meant alone")
+    return next(iter(found), "")
+
+
+def _canonical(name: str) -> str | None:
     for spelling, replacement in _LEGACY_SPELLINGS:
         name = spelling.sub(replacement, name)
     return None if _BUFFERS.match(name) else name

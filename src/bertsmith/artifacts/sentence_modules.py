@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import pydantic
 
-from bertsmith.artifacts.configuration import read_configuration
+from bertsmith.artifacts.configuration import read_shape
 from bertsmith.config import Config
 from bertsmith.errors import ArtifactError, ConfigError, DamagedError, MismatchError
 from bertsmith.files import read_json, write_json
@@ -98,7 +98,7 @@ def read_sentence_modules(directory: Path) -> tuple[SentenceVectors, int | None]
     if not (directory / MODULES).exists():
         return SentenceVectors(), None
     modules = _read_modules(directory / MODULES)
-    shape, _ = read_configuration(directory)
+    shape = read_shape(directory)
     vectors = SentenceVectors(_read_pooling(directory / modules[1].path / "config.json", shape.width), len(modules) > 2)
     if vectors.normalised and (directory / modules[2].path / "config.json").exists():
         _read(_Normalize, directory / modules[2].path / "config.json")

@@ -71,11 +71,11 @@ def run(arguments: Sequence[str]) -> None:
 
 def _inputs(config: BenchConfig) -> dict[str, tuple[int, ...]]:
     """Return the lengths of the texts of each measurement."""
-    from bertsmith.artifacts.configuration import read_configuration
+    from bertsmith.artifacts.configuration import read_shape
     from bertsmith.artifacts.directory import verify_directory
 
     verify_directory(config.model)
-    longest = read_configuration(config.model)[0].max_positions
+    longest = read_shape(config.model).max_positions
     if beyond := [length for length in config.lengths if length > longest]:
         raise UsageError(f"--lengths {beyond[0]}: {config.model} reads at most {longest} tokens")
     lengths = config.lengths or tuple(length for length in _USUAL_LENGTHS if length <= longest) or (longest,)

@@ -17,17 +17,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bertsmith.artifacts.directory import WEIGHTS, load_model
+from bertsmith.artifacts.directory import load_model
+from bertsmith.artifacts.weights import weights_digest
 from bertsmith.errors import DamagedError, MismatchError
 from bertsmith.files import (
     atomic_directory,
     exclusive,
     read_manifest,
     remove_leftovers,
-    sha256,
     verify_manifest,
     write_manifest,
 )
+from bertsmith.model.bert import Heads
 from bertsmith.progress import Progress
 from bertsmith.tasks.kinds.tag import Tag, TagExample
 from bertsmith.tasks.predictor import TOKEN_BUDGET, in_batches
@@ -68,7 +69,7 @@ def cached_vectors(
         BusyError: another process is making it.
     """
     facts: dict[str, Any] = {
-        "model_sha256": sha256(model / WEIGHTS),
+        "model_sha256": weights_digest(model),
         "tokenizer": Tokenizer.load(model).digest,
         "text_sha256": _digest(examples),
         "max_length": task.max_length,
@@ -116,7 +117,7 @@ def _compute(
     dtype: torch.dtype,
     progress: Progress,
 ) -> None:
-    loaded, tokenizer = load_model(model), Tokenizer.load(model)
+    loaded, tokenizer = load_model(model, Heads()), Tokenizer.load(model)
     n_words = sum(len(example.words) for example in examples)
     per_word = loaded.config.n_layers + 1, loaded.config.width
     precision = apply_precision(loaded.to(device), device, dtype)

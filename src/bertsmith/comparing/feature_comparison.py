@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 import pydantic
 import torch
 
-from bertsmith.artifacts.configuration import read_configuration
+from bertsmith.artifacts.configuration import read_shape
 from bertsmith.artifacts.directory import verify_directory
 from bertsmith.comparing.feature_based import BiLstm, TaggedVectors, score_tagger, train_tagger
 from bertsmith.comparing.feature_cache import cached_vectors
@@ -127,7 +127,7 @@ def compare_features(config: CompareFeaturesConfig, progress: Progress = SILENT)
     verify_directory(config.model)
     device = choose_device(config.machine.device, 0)
     dtype = choose_dtype(config.machine.precision, device)
-    shape, _ = read_configuration(config.model)
+    shape = read_shape(config.model)
     layers: dict[str, Layers] = {
         variant: _layers(variant, shape.n_layers) for variant in config.variants if variant != "fine-tuned"
     }

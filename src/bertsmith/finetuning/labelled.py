@@ -8,7 +8,7 @@ from typing import Any, Generic
 
 from typing_extensions import TypeVar
 
-from bertsmith.artifacts.directory import WEIGHTS
+from bertsmith.artifacts.weights import weights_digest
 from bertsmith.errors import InputError
 from bertsmith.files import sha256
 from bertsmith.finetuning.grid import ALONE, GridConfig, LabelledFiles
@@ -67,7 +67,7 @@ def _held_out(examples: Sequence[Any], files: LabelledFiles) -> tuple[list[Any],
 
 def digests(config: GridConfig) -> dict[str, str]:
     """Return the SHA-256 of the model and of every file that a run is made from, by what they are."""
-    named: dict[str, str] = {"model": sha256(config.model / WEIGHTS)}
+    named: dict[str, str] = {"model": weights_digest(config.model)}
     for task, (files, _) in config.by_task().items():
         whose = "" if task == ALONE else f" of {task}"
         for what, path in (("training file", files.train), ("dev file", files.dev), ("test file", files.test)):

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bertsmith.artifacts.configuration import read_configuration
-from bertsmith.artifacts.directory import WEIGHTS, build_model, read_tensors, verify_directory
+from bertsmith.artifacts.configuration import read_shape
+from bertsmith.artifacts.directory import build_model, verify_directory
+from bertsmith.artifacts.weights import find_weights, read_tensors
 from bertsmith.errors import MismatchError, UsageError
 from bertsmith.finetuning.grid import ALONE, GridConfig, Trial
 from bertsmith.finetuning.labelled import LabelledData
@@ -101,10 +102,11 @@ def starting_model(experiment: Experiment, trial: Trial) -> Bert:
     """Return the model to start from, with new heads and with the layers frozen that are to be."""
     directory = experiment.config.model
     verify_directory(directory)
-    tensors = read_tensors(directory / WEIGHTS)
+    weights = find_weights(directory)
+    tensors = read_tensors(weights)
     described = {name: data.task.head() for name, data in experiment.data.items()}
     # One model a task, since each head may take weights that the directory has, such as those of the pooler.
-    models = {name: build_model(directory / WEIGHTS, tensors, Heads(task=head), trial.seed) for name, head in described.items()}
+    models = {name: build_model(weights, tensors, Heads(task=head), trial.seed) for name, head in described.items()}
     model = next(iter(models.values()))
     if ALONE not in models:
         heads = {name: one.task for name, one in models.items() if one.task is not None}
@@ -149,7 +151,7 @@ def check_settings(experiment: Experiment) -> None:
     """
     config = experiment.config
     check_model(config.model, experiment.tokenizer, {name: data.task for name, data in experiment.data.items()})
-    n_layers = read_configuration(config.model)[0].n_layers
+    n_layers = read_shape(config.model).n_layers
     if config.recipe.frozen_layers > n_layers:
         raise UsageError(
             f"--frozen-layers {config.recipe.frozen_layers}: the model has {n_layers} layers; -1 freezes all of them"
@@ -169,7 +171,7 @@ def check_model(model: Path, tokenizer: Tokenizer, tasks: Mapping[str, Task]) ->
         UsageError: too long sequences.
         MismatchError: the tokenizer has tokens that the model lacks.
     """
-    shape, _ = read_configuration(model)
+    shape = read_shape(model)
     if tokenizer.vocabulary_size > shape.vocabulary_size:
         raise MismatchError(
             f"{model}: the tokenizer has {tokenizer.vocabulary_size:,} tokens and the model {shape.vocabulary_size:,}; "

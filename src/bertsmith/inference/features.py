@@ -18,6 +18,7 @@ from bertsmith.batches.windows import Part, Window, make_windows
 from bertsmith.engine.engine import Engine, Wanted, make_engine
 from bertsmith.errors import DivergedError
 from bertsmith.inference.pipeline import Pipeline, check_length
+from bertsmith.model.bert import Heads
 from bertsmith.model.heads.pooling import Pooling
 from bertsmith.model.mixing import Layers as Layers
 from bertsmith.tasks.predictor import in_batches
@@ -135,7 +136,7 @@ class FeaturePipeline(Pipeline[str, TextFeatures]):
             ArtifactError: no model directory.
             UsageError: the model has no such layers, or fewer positions; the machine has no such device or precision.
         """
-        model, tokenizer = load_model(path), Tokenizer.load(path)
+        model, tokenizer = load_model(path, Heads()), Tokenizer.load(path)
         chosen = Layers.parse(layers, model.config.n_layers)
         return cls(make_engine(model, device, precision), tokenizer, chosen, max_length, stride)
 

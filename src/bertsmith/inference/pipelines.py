@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 
 from bertsmith.arguments import check_text, converted, path_of, shown, texts, whole_number
-from bertsmith.artifacts.configuration import read_configuration
-from bertsmith.artifacts.directory import TASK, load_model, task_directories, verify_directory
+from bertsmith.artifacts.configuration import read_heads
+from bertsmith.artifacts.directory import TASK, heads_if_known, load_model, task_directories, verify_directory
 from bertsmith.artifacts.sentence_modules import MODULES, read_sentence_modules
 from bertsmith.batches.windows import Window
 from bertsmith.engine.engine import Engine, Wanted, make_engine
@@ -275,9 +275,10 @@ def pipeline(
 def _kind(path: Path, task: type[Task] | None) -> type[Pipeline[Any, Any]]:
     """Return the kind of pipeline that a model directory is for."""
     verify_directory(path)
-    _, heads = read_configuration(path)
+    is_encoder = task is None and (path / MODULES).exists()
+    heads = heads_if_known(path) if is_encoder else read_heads(path)
     has_task_head = heads is not None and heads.task is not None
-    if task is None and not has_task_head and (path / MODULES).exists():
+    if is_encoder and not has_task_head:
         return VectorPipeline
     if task is not None or has_task_head or (path / TASK).exists():
         return TaskPipeline

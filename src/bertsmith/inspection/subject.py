@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bertsmith.artifacts.configuration import read_configuration
+from bertsmith.artifacts.configuration import read_heads
 from bertsmith.artifacts.directory import TASK, load_model
 from bertsmith.engine.engine import make_engine
 from bertsmith.errors import Refusal
@@ -43,7 +43,7 @@ class Subject:
     def load(cls, path: Path, kind: type[Task] | None = None) -> Self:
         """Load a model directory, with the class of its task where that is one of one's own; errors as for
         :func:`bertsmith.load`."""
-        _, heads = read_configuration(path)
+        heads = read_heads(path)
         if not (path / TASK).exists() and (heads is None or heads.task is None):
             return cls.of(load_model(path), Tokenizer.load(path))
         task, model = load_task_model(path, kind)

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from bertsmith.artifacts.directory import WEIGHTS
+from bertsmith.artifacts.weights import weights_digest
 from bertsmith.errors import DamagedError, InputError, MismatchError, UsageError
 from bertsmith.files import atomic_directory, read_manifest, sha256, verify_manifest, write_manifest
 from bertsmith.inference.pipelines import Floats, VectorPipeline
@@ -144,7 +144,7 @@ def digest(path: Path, pipe: VectorPipeline) -> str:
     """Return the SHA-256 of all that determines the vectors that the model directory's pipeline makes."""
     head = pipe.engine.model.heads.task
     config = pipe.engine.model.config.model_dump()
-    facts = [sha256(path / WEIGHTS), config, pipe.tokenizer.digest, repr(head), pipe.max_length]
+    facts = [weights_digest(path), config, pipe.tokenizer.digest, repr(head), pipe.max_length]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

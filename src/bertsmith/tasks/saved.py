@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bertsmith.arguments import subclass
-from bertsmith.artifacts.configuration import read_configuration
+from bertsmith.artifacts.configuration import read_heads
 from bertsmith.artifacts.directory import SEVERAL, TASK, load_model, save_model, verify_directory
 from bertsmith.errors import ArtifactError, ConfigError, DamagedError, InputError, MismatchError
 from bertsmith.files import atomic_directory, read_json, write_manifest
@@ -83,7 +83,7 @@ def load_task_model(path: Path, kind: type[Task] | None = None) -> tuple[Task, B
 
 
 def _check_head(head: TaskHead, path: Path) -> None:
-    _, named = read_configuration(path)
+    named = read_heads(path)
     if named is not None and named.task not in (None, head):
         raise MismatchError(f"{path}: {TASK} means other labels or another head than config.json; put back the one that fits")
 
@@ -117,6 +117,10 @@ def _task_of_heads(path: Path, model: Bert, kind: type[Task] | None) -> Task:
             return Multilabel(labels=labels)
         case SequenceScores((_,), "regression"):
             return Regress()
+        case SequenceScores(labels, "regression"):
+            raise ArtifactError(
+                f"{path} is a model of {len(labels)} numbers a text; bertsmith has tasks of one, and bertsmith.load opens it"
+            )
         case TokenScores(labels, decoder):
             return Tag(labels=labels, decoder=decoder, scheme=_scheme_of(labels), units="words")
         case SpanScores():

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from bertsmith.artifacts.directory import WEIGHTS
+from bertsmith.artifacts.weights import WEIGHTS
 from bertsmith.errors import ArtifactError, MismatchError
 from bertsmith.files import atomic_file, exclusive, read_json, remove_leftovers, storage_errors, write_json
 from bertsmith.training.parallel import Ranks

@@ -24,6 +24,7 @@ from bertsmith.engine.engine import make_engine
 from bertsmith.errors import InputError
 from bertsmith.files import atomic_directory, refuse_existing, write_manifest
 from bertsmith.inference.features import FeaturePipeline, Layers
+from bertsmith.model.bert import Heads
 from bertsmith.progress import SILENT, Progress
 from bertsmith.sources.streams import read_input, read_lines
 from bertsmith.tasks.scoring.scores import regression_scores
@@ -86,7 +87,7 @@ def compare_words(config: CompareWordsConfig, progress: Progress = SILENT) -> li
     files = [read_pairs(path) for path in config.pairs]
     if len({pairs.path.stem for pairs in files}) < len(files):
         raise InputError("two files of --pairs have the same name, which their plots would share; rename one")
-    model, tokenizer = load_model(config.model), Tokenizer.load(config.model)
+    model, tokenizer = load_model(config.model, Heads()), Tokenizer.load(config.model)
     layers = Layers(tuple(range(model.config.n_layers + 1)))
     pipeline = FeaturePipeline(make_engine(model), tokenizer, layers)
     words = list(dict.fromkeys(word for pairs in files for pair in pairs.words for word in pair))
