@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -158,10 +159,10 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; :class:`ArtifactError` when it is missing, :class:`DamagedError` when it is not one."""
+    if not exists(path):
+        raise ArtifactError(f"{path} does not exist")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ArtifactError(f"{path} does not exist") from None
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -169,6 +170,19 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DamagedError(f"{path} holds a {type(value).__name__} where a JSON object is expected")
     return value
+
+
+def exists(path: Path) -> bool:
+    """Say whether ``path`` is a file or a directory; :class:`ArtifactError` for a pipe or device, which none would end."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # NUL and lone surrogates are no names
+        return False
+    except OSError as error:
+        raise ArtifactError(f"cannot read {str(path)[:200]}: {error.strerror}") from None
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ArtifactError(f"{path} is neither a file nor a directory; put the file in its place")
+    return True
 
 
 def write_manifest(

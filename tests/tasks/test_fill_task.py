@@ -49,6 +49,17 @@ def test_no_more_candidates_than_tokens(model: Bert, toy_tokenizer: Tokenizer) -
     assert sum(candidate.probability for candidate in filled.blanks[0]) == pytest.approx(1)
 
 
+def test_rows_of_the_model_beyond_the_tokens_are_no_candidates(toy_tokenizer: Tokenizer) -> None:
+    n_tokens = toy_tokenizer.vocabulary_size
+
+    def scores(_batch: PackedBatch, positions: torch.Tensor) -> torch.Tensor:
+        return torch.arange(n_tokens + 6.0).expand(len(positions), -1)
+
+    ((_, filled),) = predictions(BlankReader(scores, toy_tokenizer, 32, 2), ["[MASK]"], 20)
+    assert [candidate.token for candidate in filled.blanks[0]] == [toy_tokenizer.tokens[-1], toy_tokenizer.tokens[-2]]
+    assert filled.blanks[0][0].probability == pytest.approx(0.0015663, rel=1e-3)
+
+
 @pytest.mark.parametrize("text", ["", "the cat", "mask", "[mask]"])
 def test_no_blank(model: Bert, toy_tokenizer: Tokenizer, text: str) -> None:
     with pytest.raises(InputError, match=r"no blank to fill in .*: write \[MASK\]"):

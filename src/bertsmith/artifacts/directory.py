@@ -19,7 +19,16 @@ from bertsmith.artifacts.keymap import belongs_to_task, sources
 from bertsmith.artifacts.sentence_modules import write_sentence_modules
 from bertsmith.artifacts.weights import WEIGHTS, find_weights, read_tensors, refuse_codes
 from bertsmith.errors import ArtifactError, DamagedError, MismatchError
-from bertsmith.files import MANIFEST, atomic_directory, read_json, read_manifest, verify_manifest, write_json, write_manifest
+from bertsmith.files import (
+    MANIFEST,
+    atomic_directory,
+    exists,
+    read_json,
+    read_manifest,
+    verify_manifest,
+    write_json,
+    write_manifest,
+)
 from bertsmith.model.bert import Bert, Heads, initialise_heads
 from bertsmith.model.heads.pooling import SentenceVectors
 from bertsmith.model.model_config import ModelConfig
@@ -120,9 +129,9 @@ def _own_heads(named: Heads | None, tensors: dict[str, Tensor]) -> Heads:
 
 def verify_directory(path: Path) -> None:
     """Check that ``path`` is a model directory whose files, where it has a manifest, are those that were written."""
-    if not path.is_dir():
+    if not exists(path) or not path.is_dir():
         raise ArtifactError(f"{path} is not a directory; a model directory is needed here")
-    if (path / MANIFEST).exists():
+    if exists(path / MANIFEST):
         if read_json(path / MANIFEST).get("kind") == SEVERAL:
             listed = ", ".join(str(directory) for directory in task_directories(path).values())
             raise ArtifactError(f"{path} holds a model for each of several tasks; name one of them: {listed}")

@@ -14,7 +14,7 @@ import pydantic
 from bertsmith.artifacts.configuration import read_shape
 from bertsmith.config import Config
 from bertsmith.errors import ArtifactError, ConfigError, DamagedError, MismatchError
-from bertsmith.files import read_json, write_json
+from bertsmith.files import exists, read_json, write_json
 from bertsmith.model.heads.pooling import Pooling, SentenceVectors
 from bertsmith.text.tokenizer import Tokenizer
 
@@ -95,7 +95,7 @@ def read_sentence_modules(directory: Path) -> tuple[SentenceVectors, int | None]
         DamagedError: a file is not what sentence-transformers writes.
         MismatchError: the pooling is of vectors of another width than the model's.
     """
-    if not (directory / MODULES).exists():
+    if not exists(directory / MODULES):
         return SentenceVectors(), None
     modules = _read_modules(directory / MODULES)
     shape = read_shape(directory)
@@ -169,7 +169,7 @@ def _read_length(directory: Path, max_positions: int) -> int | None:
 def _refuse_default_prompt(path: Path) -> None:
     values = read_json(path) if path.exists() else {}
     name, prompts = values.get("default_prompt_name"), values.get("prompts")
-    if name is not None and isinstance(prompts, dict) and prompts.get(name):
+    if isinstance(name, str) and isinstance(prompts, dict) and prompts.get(name):
         raise ArtifactError(
             f"{path}: default_prompt_name = {name!r} puts {prompts[name]!r} before every text, which bertsmith does not; "
             "set it to null and put the prompt there yourself"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bertsmith.artifacts.keymap import canonical_names
 from bertsmith.errors import ArtifactError, DamagedError
-from bertsmith.files import read_json, sha256
+from bertsmith.files import exists, read_json, sha256
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
@@ -53,7 +53,7 @@ def find_weights(directory: Path) -> Path:
         ArtifactError: there is none; the message names what is there instead.
     """
     for name in (WEIGHTS, INDEX):
-        if (directory / name).exists():
+        if exists(directory / name):
             return directory / name
     for pattern, words in _FOREIGN.items():
         if found := sorted(directory.glob(pattern)):

@@ -101,7 +101,8 @@ def blanks_at(mask_id: int, scores: TokenScores, tokens: Sequence[str], batch: P
     positions_M = torch.nonzero(batch.token_ids == mask_id).flatten()
     with torch.inference_mode():
         logits_MV = scores(batch, positions_M).float()
-    probabilities, token_ids = logits_MV.softmax(dim=-1).topk(min(top, logits_MV.shape[-1]))
+    # A model may have more rows than there are tokens, so that their number is a multiple of some power of 2.
+    probabilities, token_ids = logits_MV.softmax(dim=-1)[:, : len(tokens)].topk(min(top, len(tokens)))
     for row_probabilities, row_ids in zip(probabilities.tolist(), token_ids.tolist(), strict=True):
         pairs = zip(row_ids, row_probabilities, strict=True)
         yield tuple(Candidate(tokens[token_id], probability) for token_id, probability in pairs)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bertsmith.errors import ArtifactError, DamagedError, MismatchError
-from bertsmith.files import read_json
+from bertsmith.files import exists, read_json
 from bertsmith.notices import say_once
 from bertsmith.text.specification import (
     ROLES,
@@ -42,17 +42,15 @@ def read_specification(path: Path) -> Specification:
         DamagedError: a file is not what its name says.
         MismatchError: the ``config.json`` beside it is of a model with fewer tokens.
     """
-    if path.is_dir():
-        return _read_directory(path)
-    if not path.exists():
+    if not exists(path):
         raise ArtifactError(f"{path} does not exist; give a tokenizer directory, a {_FILE} or a {_LINES}")
-    return with_special_tokens(_read_file(path), str(path))
+    return _read_directory(path) if path.is_dir() else with_special_tokens(_read_file(path), str(path))
 
 
 def _read_directory(directory: Path) -> Specification:
-    found = [directory / name for name in (_FILE, _LINES) if (directory / name).exists()]
+    found = [directory / name for name in (_FILE, _LINES) if exists(directory / name)]
     if not found:
-        foreign = [f"{name} ({kind})" for name, kind in _FOREIGN.items() if (directory / name).exists()]
+        foreign = [f"{name} ({kind})" for name, kind in _FOREIGN.items() if exists(directory / name)]
         beside = f"; it has {', '.join(foreign)}, which is not BERT's WordPiece" if foreign else ""
         raise ArtifactError(f"{directory} holds no tokenizer: neither {_FILE} nor {_LINES} is there{beside}")
     settings, specification = read_settings(directory), _read_file(found[0])

@@ -12,8 +12,11 @@ from bertsmith.errors import Refusal
 from bertsmith.inference.pipelines import FillPipeline
 from bertsmith.inspection.cancelling import Cancelled
 from bertsmith.inspection.figures.prediction import next_sentence, predict, pseudo_perplexity
+from bertsmith.inspection.figures.score_probes import token_probe
 from bertsmith.inspection.subject import Subject
-from bertsmith.model.bert import MASKED_TOKEN, Heads
+from bertsmith.model.bert import MASKED_TOKEN, Heads, initialise, uninitialised
+from bertsmith.model.model_config import ModelConfig
+from bertsmith.text.tokenizer import Tokenizer
 
 TEXT, PAIR = "the cats sees the red house.", "a small child likes the moon."
 
@@ -121,3 +124,19 @@ def test_looking_changes_nothing(subject: Subject) -> None:
     predict(subject.read(TEXT), 1, masked=True)
     pseudo_perplexity(subject.read(TEXT))
     assert all(torch.equal(value, before[name]) for name, value in subject.model.state_dict().items())
+
+
+def test_rows_of_the_model_beyond_the_tokens_are_never_named(toy_tokenizer: Tokenizer) -> None:
+    config = ModelConfig(
+        vocabulary_size=toy_tokenizer.vocabulary_size + 8, width=16, n_layers=1, n_heads=2, feed_forward_width=16
+    )
+    model = uninitialised(config, MASKED_TOKEN)
+    initialise(model, 0)
+    assert model.masked_token is not None
+    with torch.no_grad():
+        model.masked_token.bias[-8:] = 100.0
+    reading = Subject.of(model, toy_tokenizer).read(TEXT)
+    assert all(one.id < toy_tokenizer.vocabulary_size for one in predict(reading, 2, masked=True).candidates)
+    assert all(one.likeliest in toy_tokenizer.tokens for one in pseudo_perplexity(reading).tokens)
+    probe = token_probe(reading, 2)
+    assert probe.logits(torch.from_numpy(reading.layers[-1]), reading.batch()).shape[-1] == len(probe.labels)

@@ -93,7 +93,7 @@ def predict(reading: Reading, position: int, masked: bool) -> Prediction:
 
 
 def _best(probabilities_V: Tensor, tokens: list[str], top: int) -> list[TokenCandidate]:
-    best, token_ids = probabilities_V.topk(min(top, len(probabilities_V)))
+    best, token_ids = probabilities_V[: len(tokens)].topk(min(top, len(tokens)))
     return [
         TokenCandidate(tokens[token_id], token_id, probability)
         for token_id, probability in zip(token_ids.tolist(), best.tolist(), strict=True)
@@ -153,6 +153,7 @@ def pseudo_perplexity(reading: Reading, is_cancelled: IsCancelled = never) -> Ps
     token_ids_nT = np.stack([masked_ids(reading, position) for position in positions.tolist()])
     segment_ids, n_tokens = np.array(reading.encoding.segment_ids), reading.n_tokens
     originals_n = torch.tensor(reading.encoding.token_ids)[positions]
+    tokens = reading.subject.tokenizer.tokens
     logarithms: list[float] = []
     likeliest: list[int] = []
     for part in in_parts(len(positions), n_tokens, is_cancelled):
@@ -164,8 +165,7 @@ def pseudo_perplexity(reading: Reading, is_cancelled: IsCancelled = never) -> Ps
             assert logits is not None
             logarithms_nV = logits.float().log_softmax(-1)
         logarithms += logarithms_nV.gather(1, originals_n[part][:, None])[:, 0].tolist()
-        likeliest += logarithms_nV.argmax(1).tolist()
-    tokens = reading.subject.tokenizer.tokens
+        likeliest += logarithms_nV[:, : len(tokens)].argmax(1).tolist()
     scored = [
         Scored(position, math.exp(logarithm), logarithm, tokens[best])
         for position, logarithm, best in zip(positions.tolist(), logarithms, likeliest, strict=True)

@@ -49,14 +49,14 @@ def _softmax(scores: Tensor) -> Tensor:
 def token_probe(reading: Reading, position: int) -> ScoreProbe:
     """Ask which token stands at ``position``, where the model reads ``[MASK]``."""
     token_ids = masked_ids(reading, position)
-    head = reading.subject.model.masked_token
+    head, tokens = reading.subject.model.masked_token, reading.subject.tokenizer.tokens
     assert head is not None
 
     def logits(hidden: Tensor, batch: PackedBatch) -> Tensor:
         scores: Tensor = head(hidden[batch.cu_seqlens[:-1].long() + position])
-        return scores
+        return scores[:, : len(tokens)]  # the model may have more rows
 
-    return ScoreProbe(token_ids, _segments(reading), reading.subject.tokenizer.tokens, logits, _softmax)
+    return ScoreProbe(token_ids, _segments(reading), tokens, logits, _softmax)
 
 
 def masked_ids(reading: Reading, position: int) -> Integers:
