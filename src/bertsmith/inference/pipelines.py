@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Generic, Self
+from typing import Any, Generic, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -233,6 +233,27 @@ class VectorPipeline(Pipeline[str, Floats]):
         return [vector for (vector,) in outputs]
 
 
+@overload
+def pipeline(
+    path: str | Path,
+    *,
+    task: type[Task[Example, Prediction]],
+    device: str = "cpu",
+    precision: Wanted = "float32",
+) -> TaskPipeline[Example, Prediction]: ...
+
+
+@overload
+def pipeline(
+    path: str | Path,
+    *,
+    task: None = None,
+    device: str = "cpu",
+    precision: Wanted = "float32",
+    max_length: int | None = None,
+) -> Pipeline[Any, Any]: ...
+
+
 def pipeline(
     path: str | Path,
     *,
@@ -245,7 +266,8 @@ def pipeline(
 
     Args:
         path: Model directory, one of transformers' too.
-        task: The class of the task, where it is one of your own.
+        task: The class of the task, such as :class:`~bertsmith.Classify`, which also tells a type checker what is predicted;
+            needed where the task is one of your own.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``float32`` for what the weights say to the last digit, ``bf16`` or ``int8`` for speed, ``auto`` for bf16
             where the machine has instructions for it.

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from bertsmith.arguments import path_of
 from bertsmith.errors import InputError
 from bertsmith.inference.pipelines import VectorPipeline
 from bertsmith.neighbours import unit
@@ -70,7 +71,7 @@ class VectorFinder:
         return found
 
 
-def read_passages(path: Path, field: str = "text") -> list[Passage]:
+def read_passages(path: str | Path, field: str = "text") -> list[Passage]:
     """Return the passages of a file, or of all files in a folder and those in it.
 
     Paragraphs end at blank lines. Of a folder, files that cannot be read as text are left out, and a warning names them.
@@ -83,6 +84,7 @@ def read_passages(path: Path, field: str = "text") -> list[Passage]:
     Raises:
         InputError: there is no such file, it cannot be read, or nothing in the folder can; or there is no text in it.
     """
+    path = path_of(path)
     if not path.exists():
         raise InputError(f"{path} does not exist; give a file of text or a folder of such files")
     found = list(_passages(path, field)) if path.is_file() else _passages_in(path, field)
