@@ -7,6 +7,6 @@ _log = logging.getLogger("bertsmith")
 
 
 @functools.cache
-def say_once(message: str) -> None:
-    """Log a warning, unless this process has logged the same before."""
-    _log.warning("%s", message)
+def say_once(message: str, level: int = logging.WARNING) -> None:
+    """Log a message, unless this process has logged the same before."""
+    _log.log(level, "%s", message)

@@ -41,8 +41,6 @@ SEVERAL = "multi"
 _DECODER = "masked_token.decoder"
 _SHOWN_KEYS = 8
 
-log = logging.getLogger("bertsmith")
-
 
 def load_model(path: str | Path, heads: Heads | None = None, seed: int = 0, *, may_be_new: bool = True) -> Bert:
     """Load the model of a directory, in float32, in evaluation mode, on the CPU.
@@ -87,7 +85,7 @@ def build_model(
     if new:
         # A task's head is expected to be new; that of pre-training is not.
         level = logging.INFO if heads is not None and heads.task is not None else logging.WARNING
-        log.log(level, "%s has no weights for %s: they start at random", weights, _some(new))
+        say_once(f"{weights} has no weights for {_some(new)}: they start at random", level)
     return model.eval()
 
 
@@ -176,7 +174,7 @@ def _match(
     if wanted_heads is not None:  # other heads are of no use to what is wanted, but other layers make another encoder
         unused = {name for name in unused if name.startswith(("bert.encoder.", "bert.embeddings."))}
     if unused:
-        log.warning("%s: not used by this model: %s", weights, _some(sorted(unused)))
+        say_once(f"{weights}: not used by this model: {_some(sorted(unused))}")
     return parts, sorted(new)
 
 
