@@ -29,6 +29,7 @@ from bertsmith.files import (
     write_json,
     write_manifest,
 )
+from bertsmith.hub import hint
 from bertsmith.model.bert import Bert, Heads, initialise_heads
 from bertsmith.model.heads.pooling import SentenceVectors
 from bertsmith.model.model_config import ModelConfig
@@ -127,8 +128,8 @@ def _own_heads(named: Heads | None, tensors: dict[str, Tensor]) -> Heads:
 
 def verify_directory(path: Path) -> None:
     """Check that ``path`` is a model directory whose files, where it has a manifest, are those that were written."""
-    if not exists(path) or not path.is_dir():
-        raise ArtifactError(f"{path} is not a directory; a model directory is needed here")
+    if not (is_there := exists(path)) or not path.is_dir():
+        raise ArtifactError(f"{path} is not a directory; a model directory is needed here{'' if is_there else hint(path)}")
     if exists(path / MANIFEST):
         if read_json(path / MANIFEST).get("kind") == SEVERAL:
             listed = ", ".join(str(directory) for directory in task_directories(path).values())

@@ -25,6 +25,7 @@ from tyro.constructors import (
 
 from bertsmith.config import Config
 from bertsmith.errors import UsageError
+from bertsmith.hub import with_fetched
 
 C = TypeVar("C", bound=Config)
 
@@ -34,6 +35,7 @@ def parse(config: type[C], arguments: Sequence[str], verb: str) -> C:
 
     Raises:
         UsageError: contradictory flags, or a configuration file with unknown or ill-typed keys.
+        ArtifactError: a model is named by its address on the hub, and cannot be fetched.
     """
     remaining, file, dry_run = _take_common(arguments)
     unchecked: C = tyro.cli(
@@ -49,7 +51,7 @@ def parse(config: type[C], arguments: Sequence[str], verb: str) -> C:
     if dry_run:
         sys.stdout.write(parsed.to_toml())
         raise SystemExit(0)
-    return parsed
+    return with_fetched(parsed)
 
 
 def choose(arguments: Sequence[str], known: Iterable[str], what: str, verb: str, usage: str) -> tuple[str, list[str]]:

@@ -13,6 +13,7 @@ from bertsmith.cli.flags import parse
 from bertsmith.cli.screen import visible
 from bertsmith.config import Config, read_toml
 from bertsmith.errors import ArtifactError, DamagedError
+from bertsmith.hub import hint
 
 
 class InfoConfig(Config):
@@ -37,7 +38,7 @@ def run(arguments: Sequence[str]) -> None:
 def describe(path: Path) -> dict[str, Any]:
     """Return what there is to know about a directory; :class:`ArtifactError` when it is none that bertsmith knows."""
     if not path.is_dir():
-        raise ArtifactError(f"{path} is not a directory")
+        raise ArtifactError(f"{path} is not a directory{'' if path.exists() else hint(path)}")
     kind = files.read_json(path / files.MANIFEST).get("kind") if (path / files.MANIFEST).exists() else None
     if kind == "corpus":
         from bertsmith.corpus.store import describe as describe_corpus

@@ -14,6 +14,7 @@ from bertsmith.batches.next_sentence import NextSentence
 from bertsmith.batches.order import split_documents
 from bertsmith.corpus.store import Corpus
 from bertsmith.errors import ArtifactError, MismatchError
+from bertsmith.hub import hint
 from bertsmith.machine import choose_device, choose_dtype, environment, keep_pages, matrix_product_rate
 from bertsmith.model.bert import MASKED_TOKEN, PRETRAINING, Bert, Heads, initialise, set_dropout, uninitialised
 from bertsmith.model.model_config import PRESETS, preset
@@ -117,7 +118,7 @@ def starting_model(config: PretrainConfig, tokenizer: Tokenizer) -> Bert:
 
 def _model_of_directory(path: Path, tokenizer: Tokenizer, heads: Heads, seed: int) -> Bert:
     if not path.exists():
-        raise ArtifactError(f"--model {path}: neither a preset ({', '.join(PRESETS)}) nor a model directory")
+        raise ArtifactError(f"--model {path}: neither a preset ({', '.join(PRESETS)}) nor a model directory{hint(path)}")
     if Tokenizer.load(path).digest != tokenizer.digest:
         raise MismatchError(
             f"the corpus was made with another tokenizer than {path}'s; make it anew with: bertsmith corpus --tokenizer {path}"

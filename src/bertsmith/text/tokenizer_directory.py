@@ -8,6 +8,7 @@ from typing import Any
 
 from bertsmith.errors import ArtifactError, DamagedError, MismatchError
 from bertsmith.files import exists, read_json
+from bertsmith.hub import hint
 from bertsmith.notices import say_once
 from bertsmith.text.specification import (
     ROLES,
@@ -43,7 +44,7 @@ def read_specification(path: Path) -> Specification:
         MismatchError: the ``config.json`` beside it is of a model with fewer tokens.
     """
     if not exists(path):
-        raise ArtifactError(f"{path} does not exist; give a tokenizer directory, a {_FILE} or a {_LINES}")
+        raise ArtifactError(f"{path} does not exist; give a tokenizer directory, a {_FILE} or a {_LINES}{hint(path)}")
     return _read_directory(path) if path.is_dir() else with_special_tokens(_read_file(path), str(path))
 
 
