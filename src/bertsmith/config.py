@@ -6,14 +6,38 @@ a ``Config`` is a table in TOML; its flags carry no prefix.
 
 import difflib
 import json
+import sys
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 import pydantic
 import tomli_w
 
 from bertsmith.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """How a field stands on the command line, where it is not a flag of the field's own name.
+
+    name         the flag's name
+    is_argument  it stands by its place, without a flag
+    in_file_only it is for TOML files alone
+    has_commas   several values are one text, with commas between them
+    """
+
+    name: str | None = None
+    is_argument: bool = False
+    in_file_only: bool = False
+    has_commas: bool = False
+
+
+Positional = Annotated[T, Flag(is_argument=True)]
+JsonFlag = Annotated[bool, Flag(name="json")]
 
 
 class Config(pydantic.BaseModel):
@@ -31,7 +55,7 @@ class Config(pydantic.BaseModel):
             ConfigError: naming each key that is unknown (with the nearest known one) or ill-typed.
         """
         try:
-            return cls._checked(values)
+            return cls.checked(values)
         except pydantic.ValidationError as error:
             raise ConfigError(f"{source}:\n  " + "\n  ".join(_problem(cls, detail) for detail in error.errors())) from None
 
@@ -53,7 +77,7 @@ class Config(pydantic.BaseModel):
         """
         values = read_toml(path)
         try:
-            cls._checked(values)
+            cls.checked(values)
         except pydantic.ValidationError as error:
             problems = [_problem(cls, detail) for detail in error.errors() if detail["type"] != "missing"]
             if problems:
@@ -61,7 +85,8 @@ class Config(pydantic.BaseModel):
         return values
 
     @classmethod
-    def _checked(cls, values: dict[str, Any]) -> Self:
+    def checked(cls, values: dict[str, Any]) -> Self:
+        """Check plain values; ``pydantic.ValidationError`` with all that is wrong."""
         # As JSON, since that is how pydantic takes lists for tuples and strings for paths; TOML's dates become strings.
         return cls.model_validate_json(json.dumps(values, default=str))
 
@@ -71,9 +96,10 @@ class Config(pydantic.BaseModel):
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Return the values of a TOML file; :class:`ConfigError` when it cannot be read or is none."""
+    """Return the values of a TOML file, of standard input for ``-``; :class:`ConfigError` when it cannot be read or is none."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        content = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        return tomllib.loads(content.decode("utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -96,12 +122,17 @@ def _problem(config: type[Config], detail: Any) -> str:
     if detail["type"] != "extra_forbidden":
         # What a whole table is told of names its fields by itself.
         value = "" if isinstance(detail["input"], dict) else f" = {detail['input']!r}"
-        message = detail["msg"].removeprefix("Value error, ")
-        return f"{location}{value}: {message[0].lower()}{message[1:]}"
+        return f"{location}{value}: {said(detail)}"
     known = known_keys(config, detail["loc"][:-1])
     near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"the known keys are {', '.join(sorted(known))}"
     return f"{location}: unknown key; {hint}"
+
+
+def said(detail: Any) -> str:
+    """Return what one of pydantic's findings says, as a part of a sentence."""
+    message: str = detail["msg"].removeprefix("Value error, ")
+    return message[0].lower() + message[1:]
 
 
 def known_keys(config: type[Config], table: tuple[int | str, ...] = ()) -> list[str]:

@@ -4,6 +4,7 @@ Library functions take a :class:`Progress` and report to it; by default it is si
 :class:`TerminalProgress`, which draws bars on stderr when that is a terminal and prints a line now and then when it is not.
 """
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -58,6 +59,9 @@ class TerminalProgress:
 
     @contextmanager
     def task(self, description: str, total: float | None, unit: str) -> Iterator[ProgressTask]:
+        if logging.getLogger("bertsmith").level > logging.INFO:  # bertsmith -q
+            yield SILENT_TASK
+            return
         task = _BarTask(description, total, unit) if sys.stderr.isatty() else _LineTask(description, total, unit)
         with task:
             yield task

@@ -1,5 +1,6 @@
 """Exit codes, hints, and that help is quick because nothing heavy is imported for it."""
 
+import shlex
 import subprocess
 import sys
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 import bertsmith
-from bertsmith.cli.main import VERBS
+from bertsmith.cli.verbs import EXAMPLES, VERBS
 
 
 def test_help_lists_every_verb(run_command: Any) -> None:
@@ -18,7 +19,8 @@ def test_help_lists_every_verb(run_command: Any) -> None:
 
 
 def test_version(run_command: Any) -> None:
-    assert run_command("--version") == (0, f"bertsmith {bertsmith.__version__}\n", "")
+    for flag in ("--version", "-V"):
+        assert run_command(flag) == (0, f"bertsmith {bertsmith.__version__}\n", "")
 
 
 def test_without_a_verb_it_is_help_and_exit_code_2(run_command: Any) -> None:
@@ -45,11 +47,33 @@ def test_every_verb_explains_its_flags(run_command: Any, verb: str) -> None:
     code, out, err = run_command(*verb.split(), "--help")
     assert (code, err) == (0, "")
     assert out.startswith(f"usage: bertsmith {verb}")
-    assert "--config FILE.toml reads these settings from a file" in " ".join(out.split())
+    assert f"Example: bertsmith {verb}" in out and "--config FILE" in out
+    code, short, _ = run_command(*verb.split(), "-h")
+    assert code == 0 and len(short) < len(out) and f"bertsmith {verb} --help explains all flags" in short
+
+
+@pytest.mark.parametrize("verb", EXAMPLES)
+def test_examples_are_read(run_command: Any, verb: str) -> None:
+    if verb == "finetune multi":
+        pytest.skip("its file must be there")
+    arguments = [argument for argument in shlex.split(EXAMPLES[verb])[1:] if argument not in (">", "predictions.jsonl")]
+    code, out, err = run_command(*arguments, "--dry-run")
+    assert (code, err) == (0, "") and (out or verb in ("doctor", "demo"))
+
+
+def test_quiet_and_verbose(run_command: Any, toy_directory: Any, tmp_path: Any) -> None:
+    build = ("vocab", toy_directory / "text.txt", "--size", "150")
+    code, _, err = run_command(*build, "--out", tmp_path / "loud")
+    assert code == 0 and err
+    assert run_command("-q", *build, "--out", tmp_path / "quiet") == (0, f"{tmp_path / 'quiet'}\n", "")
+    assert run_command(*build, "--quiet", "--out", tmp_path / "silent") == (0, f"{tmp_path / 'silent'}\n", "")
+    code, _, err = run_command("-v", "info", tmp_path / "nothing")
+    assert code == 1 and "Traceback" in err and "\nerror: " in err
+    assert run_command("fill", "--", "-q")[0] == 1  # behind -- it is a model
 
 
 def test_arguments_have_names(run_command: Any) -> None:
-    assert run_command("rank", "--help")[1].startswith("usage: bertsmith rank [-h] [OPTIONS] MODEL QUERY FILE\n")
+    assert run_command("rank", "--help")[1].startswith("usage: bertsmith rank MODEL QUERY FILE [FLAGS]\n")
     code, _, err = run_command("rank", "model", "the cat")
     assert code == 2 and "FILE" in err
 
@@ -70,7 +94,7 @@ print(*sys.modules, sep="\\n")
 
 
 def test_help_imports_neither_torch_nor_numpy() -> None:
-    assert not {"torch", "numpy", "tokenizers", "pydantic", "tyro", "rich"} & imported("--help")
+    assert not {"torch", "numpy", "tokenizers", "pydantic", "rich"} & imported("--help")
 
 
 @pytest.mark.parametrize("arguments", [("pretrain", "--help"), ("pretrain", "--corpus", "c", "--out", "o", "--dry-run")])

@@ -43,7 +43,7 @@ def test_from_text_to_filled_blanks(run_command: Any, toy_directory: Path, tmp_p
         (["--max-length", "513"], 1, "--max-length 513 is beyond the 64 positions"),
         (["--corpus", "/nowhere"], 1, "/nowhere is not a directory; a corpus directory is needed here"),
         (["--probes", "no blank"], 2, "a probe has exactly one [MASK]"),
-        (["--steps", "-5"], 2, "steps = -5: input should be greater than 0"),
+        (["--steps", "-5"], 2, "--steps -5: input should be greater than 0"),
     ],
 )
 def test_refused(

@@ -62,7 +62,7 @@ def test_the_plot(run: Run, tmp_path: Path) -> None:
     [
         (("--word", "moons"), 1, "'moons' is not in {text}; words written nearly so are moon"),
         (("--word", "qqq"), 1, "'qqq' is not in {text}"),
-        (("--word", ""), 2, "'' is not a word"),
+        (("--word", " "), 2, "' ' is not a word"),
         (("--word", "moon", "--layers", "3"), 2, "the model has no layer 3"),
         (("--word", "moon", "--layers", "all"), 2, "--layers all gives several vectors a word"),
         (("--word", "moon", "--senses", "0"), 2, "senses"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bertsmith.cli.flags import parse
-from bertsmith.errors import ConfigError
+from bertsmith.errors import ConfigError, UsageError
 from bertsmith.finetuning.grid import Trial, config_of
 from bertsmith.tasks.kinds.classify import Classify
 from bertsmith.tasks.kinds.tag import Tag
@@ -53,32 +53,30 @@ def test_a_grid_from_toml_on_which_flags_win(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--lr", "-1e-5"], "lr.0 = -1e-05: input should be greater than 0"),
-        (["--lr", "1e-5,0"], "lr.1 = 0.0: input should be greater than 0"),
-        (["--lr", "nan"], "lr.0 = nan: input should be a finite number"),
-        (["--epochs", "inf"], "epochs.0 = inf: input should be a finite number"),
-        (["--batch-size", "8,0"], "batch_size.1 = 0: input should be greater than 0"),
-        (["--seeds", "0"], "seeds = 0: input should be greater than 0"),
-        (["--frozen-layers", "-2"], "recipe.frozen_layers = -2: input should be greater than or equal to -1"),
-        (["--fgm", "1", "--frozen-layers", "1"], "recipe: --fgm changes the token embeddings, which --frozen-layers keeps"),
-        (["--max-length", "7"], "task.max_length = 7: input should be greater than or equal to 8"),
+        (["--lr", "-1e-5"], "--lr -1e-05: input should be greater than 0"),
+        (["--lr", "1e-5,0"], "--lr 0.0: input should be greater than 0"),
+        (["--lr", "nan"], "--lr nan: input should be a finite number"),
+        (["--epochs", "inf"], "--epochs inf: input should be a finite number"),
+        (["--batch-size", "8,0"], "--batch-size 0: input should be greater than 0"),
+        (["--seeds", "0"], "--seeds 0: input should be greater than 0"),
+        (["--frozen-layers", "-2"], "--frozen-layers -2: input should be greater than or equal to -1"),
+        (["--fgm", "1", "--frozen-layers", "1"], "--fgm changes the token embeddings, which --frozen-layers keeps"),
+        (["--max-length", "7"], "--max-length 7: input should be greater than or equal to 8"),
     ],
 )
 def test_values_that_mean_nothing(flags: Sequence[str], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config(*flags)
     assert message in str(caught.value)
-    assert str(caught.value).count("\n") == 1
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     "flags", [["--lr", "fast"], ["--lr", ""], ["--lr", "1e-5,,2e-5"], ["--batch-size", "8.5"], ["--lrr", "1"]]
 )
-def test_flags_that_are_no_numbers_or_none_at_all(flags: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as leaving:
+def test_flags_that_are_no_numbers_or_none_at_all(flags: Sequence[str]) -> None:
+    with pytest.raises(UsageError, match=flags[0]):
         config(*flags)
-    assert leaving.value.code == 2
-    assert flags[0] in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -121,7 +119,7 @@ def test_settings_of_the_task_and_its_columns_survive_toml(tmp_path: Path) -> No
 
 def test_a_setting_of_another_task_is_refused() -> None:
     assert config("--decoder", "crf", kind=Tag).task.decoder == "crf"
-    with pytest.raises(SystemExit):
+    with pytest.raises(UsageError, match="--decoder is not a flag of bertsmith finetune"):
         config("--decoder", "crf")
 
 

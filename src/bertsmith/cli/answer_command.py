@@ -4,14 +4,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import pydantic
-from tyro.conf import Positional, arg
 
 from bertsmith.cli.flags import parse
 from bertsmith.cli.screen import visible
-from bertsmith.config import Config
+from bertsmith.config import Config, JsonFlag, Positional
 from bertsmith.errors import UsageError
 from bertsmith.progress import TerminalProgress
 from bertsmith.sources.streams import typed_lines
@@ -48,7 +47,7 @@ class AnswerConfig(Config):
     """A GPU where there is one, else the CPU."""
     precision: Literal["auto", "float32", "bf16", "int8"] = "auto"
     """bf16 where the machine has instructions for it, else float32."""
-    as_json: Annotated[bool, arg(name="json")] = False
+    as_json: JsonFlag = False
     """Print one JSON object a question."""
 
 

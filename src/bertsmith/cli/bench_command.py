@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
-from tyro.conf import Positional, arg
 
 from bertsmith.cli.flags import parse
-from bertsmith.config import Config
+from bertsmith.config import Config, JsonFlag, Positional
 from bertsmith.errors import UsageError
 from bertsmith.progress import TerminalProgress
 
@@ -40,7 +39,7 @@ class BenchConfig(Config):
     """Measure optimiser steps, of the model's task or else of pre-training, instead of answers."""
     seconds: float = pydantic.Field(default=3.0, gt=0)
     """Time for each measurement; at least one batch, or one pass over the file."""
-    as_json: Annotated[bool, arg(name="json")] = False
+    as_json: JsonFlag = False
     """Print one JSON array."""
 
 

@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tyro.conf import Positional
-
 from bertsmith.cli.flags import parse
-from bertsmith.config import Config
+from bertsmith.config import Config, Positional
 
 
 class ConvertConfig(Config):

@@ -2,18 +2,16 @@
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any
-
-from tyro.conf import arg
+from typing import Any
 
 from bertsmith.cli.flags import parse
-from bertsmith.config import Config
+from bertsmith.config import Config, JsonFlag
 
 
 class DoctorConfig(Config):
     """Say what this machine has, how fast it is, what each command would choose on it and why, and what would be faster."""
 
-    as_json: Annotated[bool, arg(name="json")] = False
+    as_json: JsonFlag = False
     """Print one JSON object."""
 
 

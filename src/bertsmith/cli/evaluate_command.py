@@ -4,14 +4,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import pydantic
-from tyro.conf import arg
 
 from bertsmith.cli.flags import parse
 from bertsmith.cli.model_on_file import ModelOnFile, open_pipeline
 from bertsmith.cli.screen import visible
+from bertsmith.config import JsonFlag
 from bertsmith.errors import InputError, MismatchError, UsageError
 from bertsmith.progress import TerminalProgress
 
@@ -30,7 +30,7 @@ class EvaluateConfig(ModelOnFile):
     """Samples drawn for the intervals and the test."""
     seed: int = pydantic.Field(default=0, ge=0)
     """Determines these samples."""
-    as_json: Annotated[bool, arg(name="json")] = False
+    as_json: JsonFlag = False
     """Print one JSON object."""
 
 

@@ -1,17 +1,15 @@
 """``bertsmith features``."""
 
 import logging
-import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pydantic
-from tyro.conf import Positional
 
 from bertsmith.cli.flags import parse
-from bertsmith.config import Config
+from bertsmith.config import Config, Positional
 from bertsmith.files import refuse_same_file
 from bertsmith.progress import TerminalProgress
 
@@ -64,7 +62,7 @@ class FeaturesConfig(Config):
 
 def run(arguments: Sequence[str]) -> None:
     """Write the vectors."""
-    config = parse(FeaturesConfig, _joined(arguments), "features")
+    config = parse(FeaturesConfig, arguments, "features")
 
     from bertsmith.inference.feature_files import Contents, check_extension, feature_file
     from bertsmith.inference.features import FeaturePipeline
@@ -95,17 +93,6 @@ def run(arguments: Sequence[str]) -> None:
             shown.advance(1)
     n_layers, width = contents.shape
     log.info("%s: %s vectors of %s, %d layer(s) of %d", config.out, f"{n_units:,}", config.unit, n_layers, width)
-
-
-def _joined(arguments: Sequence[str]) -> list[str]:
-    """Join ``--layers -1,-2`` into one argument, since -1,-2 by itself would be taken for a flag."""
-    joined: list[str] = []
-    for argument in arguments:
-        if joined and joined[-1] == "--layers" and re.match(r"-\d", argument):
-            joined[-1] = f"--layers={argument}"
-        else:
-            joined.append(argument)
-    return joined
 
 
 def _vectors(config: FeaturesConfig, pipe: "FeaturePipeline") -> "Iterator[Vectors]":

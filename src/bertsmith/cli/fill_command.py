@@ -4,14 +4,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import pydantic
-from tyro.conf import Positional, arg
 
 from bertsmith.cli.flags import parse
 from bertsmith.cli.screen import visible
-from bertsmith.config import Config
+from bertsmith.config import Config, JsonFlag, Positional
 from bertsmith.errors import ArtifactError
 from bertsmith.sources.streams import typed_lines
 
@@ -28,7 +27,7 @@ class FillConfig(Config):
     """Texts with one or more [MASK]; without any, one a line from standard input."""
     top: int = pydantic.Field(default=5, gt=0)
     """Tokens shown for each blank."""
-    as_json: Annotated[bool, arg(name="json")] = False
+    as_json: JsonFlag = False
     """Print one JSON object a text instead of lines to read."""
 
 

@@ -4,14 +4,12 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
-
-from tyro.conf import Positional, arg
+from typing import Any
 
 from bertsmith import files
 from bertsmith.cli.flags import parse
 from bertsmith.cli.screen import visible
-from bertsmith.config import Config, read_toml
+from bertsmith.config import Config, JsonFlag, Positional, read_toml
 from bertsmith.errors import ArtifactError, DamagedError
 from bertsmith.hub import hint
 
@@ -21,7 +19,7 @@ class InfoConfig(Config):
 
     path: Positional[Path]
     """The directory."""
-    as_json: Annotated[bool, arg(name="json")] = False
+    as_json: JsonFlag = False
     """Print one JSON object."""
 
 

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pydantic
-from tyro.conf import Positional
 
 from bertsmith.cli.flags import parse
-from bertsmith.config import Config
+from bertsmith.config import Config, Positional
 from bertsmith.errors import UsageError
 from bertsmith.progress import TerminalProgress
 

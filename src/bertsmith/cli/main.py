@@ -4,38 +4,17 @@ import importlib
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import bertsmith
 from bertsmith.cli.screen import visible
+from bertsmith.cli.verbs import GROUPS, VERBS
 from bertsmith.errors import BertsmithError, Interrupted, UsageError
 from bertsmith.signals import until_stopped
 
-# In the order in which one uses them; each is a module of this package with a function ``run(arguments)``.
-VERBS = {
-    "vocab": "learn a WordPiece vocabulary from text",
-    "corpus": "tokenise text into a memory-mapped corpus",
-    "pretrain": "pre-train a BERT on a corpus, or go on from one",
-    "fill": "fill the [MASK]s of texts",
-    "finetune": "train a model for a task: classes, numbers, tags, answers, choices, rankings, vectors",
-    "evaluate": "score a fine-tuned model on a labelled file, or compare two",
-    "predict": "apply a fine-tuned model to a file of any size",
-    "features": "write the contextual vectors of a file of texts: of tokens, of words, of texts",
-    "similar": "say how alike texts are, by the vectors of a model",
-    "search": "find the lines of a file that are nearest to a query",
-    "rank": "rank the candidates in a file by their relevance to a query",
-    "answer": "answer questions from a folder of documents",
-    "senses": "cluster the occurrences of a word by what they mean in their contexts",
-    "compare": "compare ways to use a model on the same data: frozen features, vectors of words",
-    "inspect": "show in the browser what a model does inside",
-    "convert": "turn a pytorch_model.bin directory into a safe one",
-    "info": "say what a directory is and what is in it",
-    "doctor": "say what this machine has, what each command would choose on it, and what would be faster",
-    "bench": "measure a model here: tokens a second, latency, peak memory",
-    "demo": "the whole way in a few minutes, without a network",
-}
-
 _DONE, _FAILED, _USAGE = 0, 1, 2
+_LOUDNESS = {"-q": -1, "--quiet": -1, "-v": 1, "--verbose": 1}
 
 
 def main() -> None:
@@ -45,17 +24,20 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
+    arguments, loudness = _take_loudness(arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help())
         return _DONE if arguments else _USAGE
-    if arguments[0] == "--version":
+    if arguments[0] in ("-V", "--version"):
         print(f"bertsmith {bertsmith.__version__}")
         return _DONE
-    _log_to_stderr()
+    _log_to_stderr(loudness)
     try:
         _refuse_bytes(arguments)
         return _run_verb(arguments[0], arguments[1:])
     except BertsmithError as error:
+        if loudness > 0:
+            traceback.print_exc()
         print(f"{'' if isinstance(error, Interrupted) else 'error: '}{visible(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
@@ -65,6 +47,14 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read our output has left; what follows must not be written to the closed pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _DONE
+
+
+def _take_loudness(arguments: Sequence[str]) -> tuple[list[str], int]:
+    """Take ``-q`` and ``-v`` out of the arguments; return the others, and -1 for quiet, 1 for verbose, else 0."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    wanted = [_LOUDNESS[argument] for argument in arguments[:end] if argument in _LOUDNESS]
+    others = [argument for argument in arguments[:end] if argument not in _LOUDNESS]
+    return [*others, *arguments[end:]], wanted[-1] if wanted else 0
 
 
 def _refuse_bytes(arguments: Sequence[str]) -> None:
@@ -88,25 +78,30 @@ def _run_verb(verb: str, arguments: Sequence[str]) -> int:
 
 
 def _help() -> str:
-    verbs = "\n".join(f"  {verb:10} {summary}" for verb, summary in VERBS.items())
-    return f"""usage: bertsmith VERB ...
+    groups = [
+        "\n".join([f"{group}:", *(f"  {verb:10} {summary}" for verb, summary in verbs.items())])
+        for group, verbs in GROUPS.items()
+    ]
+    return "\n\n".join(
+        ["usage: bertsmith VERB ...", "BERT the whole way: raw text to a model that anyone can open.", *groups, _END]
+    )
 
-BERT the whole way: raw text to a model that anyone can open.
 
-{verbs}
+_END = """bertsmith VERB -h shows how a verb is used, bertsmith VERB --help all its flags.
+-V, --version shows the version; -q, --quiet no progress; -v, --verbose where an error comes from.
+Exit codes: 0 done, 1 failed, 2 usage, 75 interrupted: the same command resumes."""
 
-bertsmith VERB --help shows the flags of a verb; bertsmith --version the version."""
 
-
-def _log_to_stderr() -> None:
+def _log_to_stderr(loudness: int) -> None:
     class Formatter(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
+            when = f"{self.formatTime(record)} " if loudness > 0 else ""
             prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-            return prefix + visible(record.getMessage())
+            return when + prefix + visible(record.getMessage())
 
     handler = logging.StreamHandler()
     handler.setFormatter(Formatter())
     logger = logging.getLogger("bertsmith")
     logger.handlers = [handler]
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.INFO if loudness >= 0 else logging.WARNING)
     logger.propagate = False

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pydantic
-from tyro.conf import Positional
 
-from bertsmith.config import Config
+from bertsmith.config import Config, Positional
 from bertsmith.errors import UsageError
 from bertsmith.tasks.files.questions import Candidates
 from bertsmith.tasks.files.records import TableConfig

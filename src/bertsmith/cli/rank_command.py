@@ -4,14 +4,13 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import pydantic
-from tyro.conf import Positional, arg
 
 from bertsmith.cli.flags import parse
 from bertsmith.cli.screen import visible
-from bertsmith.config import Config
+from bertsmith.config import Config, JsonFlag, Positional
 from bertsmith.errors import UsageError
 from bertsmith.progress import ProgressTask, TerminalProgress
 
@@ -31,7 +30,7 @@ class RankConfig(Config):
     """Format of the file, if its extension does not say it: txt, csv, tsv, jsonl, json."""
     top: int = pydantic.Field(default=10, gt=0)
     """Candidates shown."""
-    as_json: Annotated[bool, arg(name="json")] = False
+    as_json: JsonFlag = False
     """Print one JSON object a candidate instead of lines to read."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """A GPU where there is one, else the CPU."""

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pydantic
-from tyro.conf import Positional, arg
 
 from bertsmith.cli.flags import parse
 from bertsmith.cli.screen import visible
-from bertsmith.config import Config
+from bertsmith.config import Config, JsonFlag, Positional
 from bertsmith.errors import InputError, UsageError
 from bertsmith.files import atomic_file
 from bertsmith.progress import TerminalProgress
@@ -46,7 +45,7 @@ class SensesConfig(Config):
     """Occurrences that the model reads; if there are more, this many are taken, evenly spread over the files."""
     plot: Path | None = None
     """SVG file to draw the occurrences into, on their first two principal components."""
-    as_json: Annotated[bool, arg(name="json")] = False
+    as_json: JsonFlag = False
     """Print one JSON object with every occurrence instead of lines to read."""
     reader: ReaderConfig = pydantic.Field(default_factory=ReaderConfig)
 

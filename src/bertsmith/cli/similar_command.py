@@ -3,13 +3,11 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
-
-from tyro.conf import Positional, arg
+from typing import Literal
 
 from bertsmith.cli.flags import parse
 from bertsmith.cli.screen import visible
-from bertsmith.config import Config
+from bertsmith.config import Config, JsonFlag, Positional
 from bertsmith.errors import UsageError
 
 
@@ -24,7 +22,7 @@ class SimilarConfig(Config):
     """A GPU where there is one, else the CPU."""
     precision: Literal["auto", "float32", "bf16", "int8"] = "float32"
     """float32 for the last digit; auto takes bf16 where the machine has instructions for it."""
-    as_json: Annotated[bool, arg(name="json")] = False
+    as_json: JsonFlag = False
     """Print one JSON object."""
 
 

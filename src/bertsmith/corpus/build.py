@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
-from tyro.conf import Positional
 
 from bertsmith import __version__, files
-from bertsmith.config import Config
+from bertsmith.config import Config, Positional
 from bertsmith.corpus import store
 from bertsmith.corpus.shards import SentenceMode, ShardTask, ShardWriter, WordMode, lay_end_to_end
 from bertsmith.corpus.store import Corpus

@@ -7,24 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import pydantic
-from tyro.constructors import PrimitiveConstructorSpec
 
-from bertsmith.config import Config
+from bertsmith.config import Config, Flag
 from bertsmith.tasks.task import Task
 from bertsmith.training.settings import Machine, Optimisation, RecordSettings, RunConfig
 
 N = TypeVar("N", int, float)
-
-
-def _list_of(number: type[N]) -> PrimitiveConstructorSpec[tuple[N, ...]]:
-    """Let a flag take numbers with commas between them."""
-    return PrimitiveConstructorSpec(
-        nargs=1,
-        metavar=f"{number.__name__.upper()}[,…]",
-        instance_from_str=lambda given: tuple(number(part) for part in given[0].split(",")),
-        is_instance=lambda value: isinstance(value, tuple) and all(isinstance(one, number) for one in value),
-        str_from_instance=lambda value: [",".join(map(str, value))],
-    )
 
 
 def _some(values: tuple[N, ...]) -> tuple[N, ...]:
@@ -34,9 +22,10 @@ def _some(values: tuple[N, ...]) -> tuple[N, ...]:
 
 
 # Checked behind its values, not by their number: of a bad value pydantic would say as well that there are too few.
+_COMMAS = Flag(has_commas=True)
 _Some = pydantic.AfterValidator(_some)
-Numbers = Annotated[tuple[Annotated[float, pydantic.Field(gt=0)], ...], _Some, _list_of(float)]
-Counts = Annotated[tuple[Annotated[int, pydantic.Field(gt=0)], ...], _Some, _list_of(int)]
+Numbers = Annotated[tuple[Annotated[float, pydantic.Field(gt=0)], ...], _Some, _COMMAS]
+Counts = Annotated[tuple[Annotated[int, pydantic.Field(gt=0)], ...], _Some, _COMMAS]
 
 
 class Recipe(Optimisation):

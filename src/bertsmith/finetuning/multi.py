@@ -7,8 +7,8 @@ from functools import cache
 from typing import Annotated, Any, ClassVar
 
 import pydantic
-from tyro.conf import Fixed, Suppress
 
+from bertsmith.config import Flag
 from bertsmith.errors import ConfigError
 from bertsmith.finetuning.grid import GridConfig, LabelledFiles
 from bertsmith.tasks.saved import TASKS
@@ -24,7 +24,7 @@ class MultiConfig(GridConfig):
         f"tasks.*.{name}" for name in ("train", "dev", "test")
     }
 
-    tasks: Annotated[dict[str, dict[str, Any]], Fixed, Suppress] = pydantic.Field(default={}, validate_default=True)
+    tasks: Annotated[dict[str, dict[str, Any]], Flag(in_file_only=True)] = pydantic.Field(default={}, validate_default=True)
     """A table a task: its ``kind``, its files, and beside them its own settings. Settings left out have their defaults."""
     temperature: float = pydantic.Field(default=1.0, ge=1)
     """Each step draws one task: at 1 in proportion to the sizes of the training files, at higher temperatures more equally."""

@@ -17,10 +17,9 @@ from pathlib import Path
 import numpy as np
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, trainers
-from tyro.conf import Positional
 
 import bertsmith
-from bertsmith.config import Config
+from bertsmith.config import Config, Positional
 from bertsmith.errors import InputError, UsageError
 from bertsmith.files import atomic_directory, refuse_existing, write_manifest
 from bertsmith.progress import SILENT, Progress

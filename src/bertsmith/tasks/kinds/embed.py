@@ -15,11 +15,11 @@ import pydantic
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tyro.conf import arg
 
 from bertsmith.artifacts.directory import load_model
 from bertsmith.artifacts.sentence_modules import MODULES, read_sentence_modules
 from bertsmith.batches.windows import Part, make_windows
+from bertsmith.config import Flag
 from bertsmith.errors import InputError, UsageError
 from bertsmith.model.bert import Heads
 from bertsmith.model.heads.pooling import Pooling, SentenceVectors
@@ -60,7 +60,7 @@ class Embed(Task[PairExample, Embedded]):
     """How the tokens' vectors become the text's; as in the starting model if it says so, else the mean."""
     normalised: bool | None = None
     """Whether vectors have length 1; as in the starting model if it says so, else yes."""
-    loss_kind: Annotated[Literal["auto", "ranking", "cosine", "cosent"], arg(name="loss")] = "auto"
+    loss_kind: Annotated[Literal["auto", "ranking", "cosine", "cosent"], Flag(name="loss")] = "auto"
     """Of pairs and triplets ranking (the other texts of a batch as negatives); of scored pairs cosine (its squared error) or
     cosent (the order of the cosines)."""
     scale: float = pydantic.Field(default=20.0, gt=0)

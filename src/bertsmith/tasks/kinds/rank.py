@@ -13,9 +13,9 @@ import pydantic
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tyro.conf import arg
 
 from bertsmith.batches.windows import Window
+from bertsmith.config import Flag
 from bertsmith.errors import InputError, Refusal
 from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import SequenceScores
@@ -58,7 +58,7 @@ class Rank(Task[RankExample, Ranking]):
     look_ahead: ClassVar[int] = 32
 
     columns: RankColumns = RankColumns()
-    loss_kind: Annotated[Literal["pointwise", "pairwise", "listwise"], arg(name="loss")] = "pointwise"
+    loss_kind: Annotated[Literal["pointwise", "pairwise", "listwise"], Flag(name="loss")] = "pointwise"
     """What is learnt: each candidate's relevance, which of two is better, or the distribution over all of a query."""
     negatives: int | None = pydantic.Field(default=None, gt=0)
     """The most irrelevant candidates that a query is trained with, drawn at random; by default all."""
