@@ -97,15 +97,16 @@ class Config(pydantic.BaseModel):
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the values of a TOML file, of standard input for ``-``; :class:`ConfigError` when it cannot be read or is none."""
+    name = "standard input" if str(path) == "-" else str(path)
     try:
         content = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
         return tomllib.loads(content.decode("utf-8"))
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+        raise ConfigError(f"cannot read {name}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+        raise ConfigError(f"{name} is not valid TOML: {error}") from None
     except RecursionError:
-        raise ConfigError(f"{path} is not valid TOML: brackets are nested too deep") from None
+        raise ConfigError(f"{name} is not valid TOML: brackets are nested too deep") from None
 
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:

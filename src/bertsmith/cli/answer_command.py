@@ -10,6 +10,7 @@ import pydantic
 
 from bertsmith.cli.flags import parse
 from bertsmith.cli.screen import visible
+from bertsmith.cli.standard_input import with_standard_input
 from bertsmith.config import Config, JsonFlag, Positional
 from bertsmith.errors import UsageError
 from bertsmith.progress import TerminalProgress
@@ -30,7 +31,7 @@ class AnswerConfig(Config):
     questions: Positional[tuple[str, ...]] = ()
     """Questions; without any, one a line from standard input."""
     documents: Path
-    """Folder of .txt, .md, .jsonl, .csv, .tsv and .parquet files, or one such file; each also compressed."""
+    """Folder of .txt, .md, .jsonl, .csv, .tsv and .parquet files, or one such file, also compressed; - for standard input."""
     field: str = "text"
     """Key or column that has the text of a record."""
     top: int = pydantic.Field(default=5, ge=1, le=20)
@@ -56,6 +57,8 @@ def run(arguments: Sequence[str]) -> None:
     config = parse(AnswerConfig, arguments, "answer")
     if not all(question.strip() for question in config.questions):
         raise UsageError("a question is empty; ask something")
+    if str(config.documents) == "-" and not config.questions:
+        raise UsageError("standard input cannot hold the documents and the questions; give the questions as arguments")
     if config.ranked is not None and config.ranker is None:
         raise UsageError("--ranked says how many passages a ranker chooses from; name it with --ranker")
 
@@ -68,7 +71,8 @@ def run(arguments: Sequence[str]) -> None:
     keep_pages()
     pipe = TaskPipeline.load(config.model, Answer, device=config.device, precision=config.precision)
     scorer = None if config.ranker is None else ranker(config.ranker, config.device, config.precision)
-    passages = read_passages(config.documents, config.field)
+    with with_standard_input([config.documents]) as (documents,):
+        passages = read_passages(documents, config.field)
     finder = _finder(config, [passage.text for passage in passages])
     read = DocumentReader(pipe, passages, finder, scorer, config.passages, config.ranked or _RANKED)
     for question in config.questions or typed_lines("question"):

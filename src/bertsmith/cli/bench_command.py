@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from bertsmith.cli.flags import parse
+from bertsmith.cli.standard_input import with_standard_input
 from bertsmith.config import Config, JsonFlag, Positional
 from bertsmith.errors import UsageError
 from bertsmith.progress import TerminalProgress
+from bertsmith.sources.streams import input_name
 
 _USUAL_LENGTHS = (32, 128, 512)
 _TEXTS_OF_A_FILE = 256
@@ -26,7 +28,7 @@ class BenchConfig(Config):
     lengths: tuple[Annotated[int, pydantic.Field(gt=0)], ...] = ()
     """Lengths of the texts in tokens, each measured alone; by default 32, 128 and 512, as far as the model reads."""
     file: Path | None = None
-    """Text file whose lengths to measure as well: .txt with a text a line, .jsonl, .csv, .tsv or .parquet."""
+    """File whose lengths to measure as well: .txt with a text a line, .jsonl, .csv, .tsv, .parquet; - for standard input."""
     field: str = "text"
     """Key or column of the text in such a file."""
     precision: tuple[Literal["float32", "bf16", "int8"], ...] = ()
@@ -82,7 +84,10 @@ def _inputs(config: BenchConfig) -> dict[str, tuple[int, ...]]:
     if config.file is None:
         return inputs
     own = _lengths_of_file(config, config.file, longest)
-    return {**(inputs if config.lengths else {}), f"{config.file.name}, {sum(own) / len(own):.0f} tokens a text": own}
+    return {
+        **(inputs if config.lengths else {}),
+        f"{input_name(config.file.name)}, {sum(own) / len(own):.0f} tokens a text": own,
+    }
 
 
 def _lengths_of_file(config: BenchConfig, file: Path, longest: int) -> tuple[int, ...]:
@@ -91,7 +96,8 @@ def _lengths_of_file(config: BenchConfig, file: Path, longest: int) -> tuple[int
     from bertsmith.text.tokenizer import Tokenizer
 
     reader = ReaderConfig(documents="line", field=config.field)
-    texts = [document.text for document in read_documents(find_files([str(file)]), reader)]
+    with with_standard_input([file]) as files:
+        texts = [document.text for document in read_documents(find_files([str(one) for one in files]), reader)]
     sample = texts[:: -(-len(texts) // _TEXTS_OF_A_FILE)]
     return tuple(min(len(ids) + 2, longest) for ids in Tokenizer.load(config.model).token_ids(sample))
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from bertsmith.cli.flags import choose, parse
+from bertsmith.cli.standard_input import with_standard_input
 from bertsmith.progress import TerminalProgress
 
 
@@ -18,7 +19,8 @@ def _words(arguments: Sequence[str]) -> None:
     from bertsmith.words.word_similarity import CompareWordsConfig, compare_words
 
     config = parse(CompareWordsConfig, arguments, "compare words")
-    compare_words(config, TerminalProgress())
+    with with_standard_input(config.text) as files:
+        compare_words(config.model_copy(update={"text": tuple(files)}), TerminalProgress())
     print((config.out / "table.md").read_text(encoding="utf-8"), end="")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bertsmith.cli.flags import parse
+from bertsmith.cli.standard_input import with_standard_input
 from bertsmith.progress import TerminalProgress
 
 
@@ -11,5 +12,6 @@ def run(arguments: Sequence[str]) -> None:
     from bertsmith.corpus.build import CorpusConfig, build_corpus
 
     config = parse(CorpusConfig, arguments, "corpus")
-    build_corpus(config, TerminalProgress())
+    with with_standard_input(config.files) as files:
+        build_corpus(config.model_copy(update={"files": files}), TerminalProgress())
     print(config.out)

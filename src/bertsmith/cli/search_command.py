@@ -13,6 +13,7 @@ import pydantic
 
 from bertsmith.cli.flags import parse
 from bertsmith.cli.screen import visible
+from bertsmith.cli.standard_input import with_standard_input
 from bertsmith.config import Config, JsonFlag, Positional
 from bertsmith.errors import UsageError
 from bertsmith.files import is_taken
@@ -30,7 +31,7 @@ class SearchConfig(Config):
     model: Positional[Path]
     """Model directory: one of sentence-transformers, or any other, whose mean over all tokens is taken."""
     file: Positional[Path]
-    """Text to search, one text a line; also compressed."""
+    """Text to search, one text a line; also compressed; - for standard input."""
     queries: Positional[tuple[str, ...]] = ()
     """What to search for; without any, lines of standard input, at a prompt where that is a terminal."""
     index: Path | None = None
@@ -50,6 +51,8 @@ def run(arguments: Sequence[str]) -> None:
     config = parse(SearchConfig, arguments, "search")
     if any(not query.strip() for query in config.queries):
         raise UsageError("a query is empty; say what to search for")
+    if str(config.file) == "-" and not config.queries:
+        raise UsageError("standard input cannot hold the text and the queries; give the queries as arguments")
 
     from bertsmith.inference.pipelines import VectorPipeline
     from bertsmith.machine import keep_pages
@@ -72,11 +75,11 @@ def _opened(config: SearchConfig, pipe: "VectorPipeline") -> Iterator["TextIndex
     from bertsmith.retrieval.search import TextIndex, build_index, digest
 
     model = digest(config.model, pipe)
-    with tempfile.TemporaryDirectory(prefix="bertsmith-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="bertsmith-") as temporary, with_standard_input([config.file]) as (file,):
         path = config.index or Path(temporary) / "index"
         if not is_taken(path):
-            build_index(pipe, model, config.file, path, TerminalProgress())
-        yield TextIndex.open(path, model, config.file)
+            build_index(pipe, model, file, path, TerminalProgress())
+        yield TextIndex.open(path, model, file)
 
 
 def _asked() -> Iterator[str]:

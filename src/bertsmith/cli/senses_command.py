@@ -9,6 +9,7 @@ import pydantic
 
 from bertsmith.cli.flags import parse
 from bertsmith.cli.screen import visible
+from bertsmith.cli.standard_input import with_standard_input
 from bertsmith.config import Config, JsonFlag, Positional
 from bertsmith.errors import InputError, UsageError
 from bertsmith.files import atomic_file
@@ -32,7 +33,7 @@ class SensesConfig(Config):
     model: Positional[Path]
     """Model directory."""
     files: Positional[tuple[str, ...]]
-    """Text files, folders or globs: .txt .jsonl .csv .tsv .parquet, each also .gz .zst .xz."""
+    """Text files, folders or globs: .txt .jsonl .csv .tsv .parquet, each also .gz .zst .xz; - for standard input."""
     word: str
     """The word, or several as one, such as "New York". Case counts only if the tokenizer keeps it."""
     layers: str = "-1"
@@ -62,7 +63,8 @@ def run(arguments: Sequence[str]) -> None:
     from bertsmith.words.word_vectors import word_vectors
 
     pipeline = _pipeline(config)
-    sample = _sample(config, pipeline.tokenizer)
+    with with_standard_input(config.files) as files:
+        sample = _sample(config, files, pipeline.tokenizer)
     with TerminalProgress().task("Reading in context", len(sample.items()), "occurrences") as task:
         found, vectors = [], []
         for occurrence, vector_1D in word_vectors(pipeline, sample.items()):
@@ -88,11 +90,11 @@ def _pipeline(config: SensesConfig) -> "FeaturePipeline":
     return pipe
 
 
-def _sample(config: SensesConfig, tokenizer: "Tokenizer") -> "EvenSample[Occurrence]":
+def _sample(config: SensesConfig, names: Sequence[str], tokenizer: "Tokenizer") -> "EvenSample[Occurrence]":
     """Return the occurrences to read, at least one."""
     from bertsmith.text.occurrences import EvenSample, WordFinder, occurrences, words_like
 
-    finder, files = WordFinder(tokenizer, [config.word]), find_files(config.files)
+    finder, files = WordFinder(tokenizer, [config.word]), find_files(names)
     sample: EvenSample[Occurrence] = EvenSample(config.max_occurrences)
     with TerminalProgress().task("Searching", sum(path.stat().st_size for path in files), "bytes") as task:
         for occurrence in occurrences(read_documents(files, config.reader, task), finder, config.context):

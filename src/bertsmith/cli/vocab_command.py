@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bertsmith.cli.flags import parse
+from bertsmith.cli.standard_input import with_standard_input
 from bertsmith.progress import TerminalProgress
 
 
@@ -11,5 +12,6 @@ def run(arguments: Sequence[str]) -> None:
     from bertsmith.text.vocabulary import VocabularyConfig, build_vocabulary
 
     config = parse(VocabularyConfig, arguments, "vocab")
-    build_vocabulary(config, TerminalProgress())
+    with with_standard_input(config.files) as files:
+        build_vocabulary(config.model_copy(update={"files": files}), TerminalProgress())
     print(config.out)

@@ -39,7 +39,7 @@ class CorpusConfig(Config):
     """Tokenise text into a memory-mapped corpus, on all cores; the same command again resumes."""
 
     files: Positional[list[str]]
-    """Text files, folders or glob patterns."""
+    """Text files, folders or glob patterns; - for standard input."""
     tokenizer: Path
     """A tokenizer: a directory, a tokenizer.json or a vocab.txt."""
     out: Path

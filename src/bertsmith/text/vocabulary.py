@@ -43,7 +43,7 @@ class VocabularyConfig(Config):
     """Learn a WordPiece vocabulary from text of any size, in bounded memory."""
 
     files: Positional[list[str]]
-    """Files, folders or globs of text."""
+    """Files, folders or globs of text; - for standard input."""
     out: Path
     """Directory to write; it must not exist yet, or be empty."""
     size: int = 30522
