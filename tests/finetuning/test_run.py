@@ -82,6 +82,9 @@ def test_every_task_from_a_file_to_a_model_that_predicts(make: Make, task: str) 
     shown = f"{result['dev'][metric]:.4f}" if metric == "spearman" else f"{result['dev'][metric]:.2%}"
     assert re.search(rf"^\| lr-0\.001-epochs-2-batch-8 \| +1 \| +{shown} \|", card, re.MULTILINE)
     assert f"train.{suffix}, {N_TRAIN} examples" in card and f"dev.{suffix}, {N_DEV} examples" in card
+    assert str(config.out.parent) not in card and str(config.model.parent) not in card
+    assert "base_model: model\n" in card and f"datasets:\n- train.{suffix}\n" in card
+    assert f"name: {metric}\n" in card and "split: test\n" in card
     assert "Finished" in page and "Configuration" in page
 
     pipe = TaskPipeline.load(final)

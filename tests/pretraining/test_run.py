@@ -64,6 +64,8 @@ def test_a_run_learns_and_leaves_all_its_parts(toy_run: Run, records: Records, a
     assert tokenizer.digest == Corpus.open(config.corpus).tokenizer_digest
     card = (final / "README.md").read_text()
     assert f"| mlm_loss | {held_out[-1]['mlm_loss']:.4f} |" in card and "| Steps | 60 |" in card
+    assert str(config.corpus.parent) not in card and "base_model: model\n" in card and "datasets:\n- corpus\n" in card
+    assert "type: mlm_loss\n" in card and f"value: {round(held_out[-1]['mlm_loss'], 6)}\n" in card
     environment = json.loads((config.out / "environment.json").read_text())
     assert environment["torch"] == torch.__version__ and environment["precision"] == "float32"
 

@@ -10,7 +10,7 @@ import pydantic
 
 from bertsmith.config import Config, Flag
 from bertsmith.tasks.task import Task
-from bertsmith.training.settings import Machine, Optimisation, RecordSettings, RunConfig
+from bertsmith.training.settings import CardSettings, Machine, Optimisation, RecordSettings, RunConfig
 
 N = TypeVar("N", int, float)
 
@@ -75,7 +75,7 @@ class GridConfig(RunConfig, ABC):
     """What every fine-tuning run has, of one task or of several: a model, and the settings to try."""
 
     free_on_resume: ClassVar[frozenset[str]] = frozenset(
-        {"model", "out", "record.log_every", "record.tensorboard", "record.keep", "record.save_every"}
+        {"model", "out", "record.log_every", "record.tensorboard", "record.keep", "record.save_every", "card.*"}
     )
 
     model: Path
@@ -97,6 +97,7 @@ class GridConfig(RunConfig, ABC):
     recipe: Recipe = Recipe()
     machine: Machine = Machine()
     record: RecordSettings = RecordSettings()
+    card: CardSettings = CardSettings()
 
     def trials(self) -> "list[Trial]":
         """Return every combination of the settings to try with every seed."""

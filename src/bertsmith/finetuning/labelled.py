@@ -78,13 +78,15 @@ def digests(config: GridConfig) -> dict[str, str]:
 
 def facts(files: LabelledFiles, data: LabelledData) -> Mapping[str, Any]:
     """Return what a model card says of the files."""
-    dev = f"{_source(files.dev)}, " if files.dev else f"held out of {_source(files.train)}, "
+    dev = f"{source_name(files.dev)}, " if files.dev else f"held out of {source_name(files.train)}, "
     return {
-        "Training file": f"{_source(files.train)}, {len(data.train):,} examples",
+        "Training file": f"{source_name(files.train)}, {len(data.train):,} examples",
         "Dev file": f"{dev}{len(data.dev):,} examples",
-        **({"Test file": f"{_source(files.test)}, {len(data.test):,} examples"} if files.test and data.test else {}),
+        **({"Test file": f"{source_name(files.test)}, {len(data.test):,} examples"} if files.test and data.test else {}),
     }
 
 
-def _source(path: str) -> str:
-    return path if path.startswith("hub:") else Path(path).name
+def source_name(path: str) -> str:
+    """Return the name of a file without its place, or the address of a dataset of the hub."""
+    is_of_hub = path.startswith("hub:") and not path.startswith(("hub:/", "hub:.", "hub:~"))
+    return path if is_of_hub else Path(path).name

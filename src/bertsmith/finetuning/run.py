@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from bertsmith.artifacts.card import finetuned_card
+from bertsmith.artifacts.card import CardHeader, Evaluation, Origin, finetuned_card
 from bertsmith.artifacts.directory import save_model, verify_directory
 from bertsmith.errors import ArtifactError, DamagedError, DivergedError, InputError, UsageError
 from bertsmith.files import atomic_file, write_json
 from bertsmith.finetuning.grid import ALONE, GridConfig, LabelledFiles, Trial
 from bertsmith.finetuning.hints import hints
-from bertsmith.finetuning.labelled import LabelledData, digests, facts, read_data
+from bertsmith.finetuning.labelled import LabelledData, digests, facts, read_data, source_name
 from bertsmith.finetuning.multi import MultiConfig
 from bertsmith.finetuning.objectives import Experiment, TaskData, check_settings
 from bertsmith.finetuning.report import results_table, write_finetune_report
@@ -31,6 +31,7 @@ from bertsmith.signals import interruptible
 from bertsmith.tasks.predictor import Predictor
 from bertsmith.tasks.saved import load_task_model, save_task_models, task_values
 from bertsmith.tasks.task import Task
+from bertsmith.text.languages import language_of
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.loggers import recorder
 from bertsmith.training.parallel import Ranks
@@ -39,6 +40,8 @@ from bertsmith.training.run_directory import RunDirectory
 
 Predictions = Mapping[str, list[Any]]
 """What the model says of each task's dev examples."""
+
+_SAMPLES_OF_LANGUAGE = 500
 
 log = logging.getLogger("bertsmith")
 
@@ -198,10 +201,10 @@ def _finish(
         found = [task.apply(prediction) for prediction in found]
         _write_predictions(directory.path / f"dev-predictions{name and f'-{name}'}.jsonl", task, own.dev, found)
         reviews[name] = task.review(own.dev, found)
+        header = _header(experiment, name, task, best, name or directory.path.resolve().name)
         card = finetuned_card(
-            title=name or directory.path.resolve().name,
+            header,
             kind=task.kind,
-            pipeline_tag=task.pipeline_tag,
             facts=_facts(config, files, own, best, len(results)),
             results=results_table(directory.path, metric, of=name),
             configuration=config.to_toml(),
@@ -235,10 +238,31 @@ def _write_predictions(path: Path, task: Task, examples: Sequence[Any], predicti
             file.write(json.dumps(task.record(example, prediction), ensure_ascii=False) + "\n")
 
 
+def _header(experiment: Experiment, name: str, task: Task, best: Result, title: str) -> CardHeader:
+    """Return what the hub is told of the model of a task."""
+    config, files = experiment.config, experiment.config.by_task()[name][0]
+    evaluations = []
+    for split, source, scores in (("dev", files.dev or files.train, best.dev), ("test", files.test, best.test)):
+        if source and scores:
+            own = {score.removeprefix(f"{name}/"): value for score, value in scores.items() if score.startswith(f"{name}/")}
+            evaluations.append(Evaluation(source_name(source), split, own if name else scores))
+    origin, samples = Origin.of(config.model), experiment.data[name].samples[:_SAMPLES_OF_LANGUAGE]
+    texts = (experiment.tokenizer.decode(window.token_ids.tolist()) for sample in samples for window in sample.windows)
+    return CardHeader(
+        title=title,
+        pipeline_tag=task.pipeline_tag,
+        base_model=origin.name,
+        language=config.card.language or origin.language or language_of(texts),
+        license=config.card.license or origin.license,
+        datasets=[source_name(files.train)],
+        evaluations=evaluations,
+    )
+
+
 def _facts(config: GridConfig, files: LabelledFiles, data: LabelledData, best: Result, n_trials: int) -> dict[str, Any]:
     trial = best.trial
     return {
-        "Started from": config.model.resolve().name,
+        "Started from": Origin.of(config.model).name,
         **facts(files, data),
         "Trials": n_trials,
         "Best": f"learning rate {trial.learning_rate:g}, {trial.epochs:g} epochs, batches of {trial.batch_size}",

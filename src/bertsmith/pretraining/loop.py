@@ -10,10 +10,11 @@ from pathlib import Path
 
 import torch
 
-from bertsmith.artifacts.card import model_card
+from bertsmith.artifacts.card import CardHeader, Evaluation, Origin, model_card
 from bertsmith.artifacts.directory import save_model
 from bertsmith.batches.loader import PretrainingLoader
 from bertsmith.errors import DivergedError, Interrupted
+from bertsmith.model.model_config import PRESETS
 from bertsmith.pretraining.losses import Tally, n_pairs
 from bertsmith.pretraining.options import PretrainConfig
 from bertsmith.pretraining.probes import ProbeSentence, fill_probes
@@ -21,6 +22,7 @@ from bertsmith.pretraining.report import write_report
 from bertsmith.pretraining.trainer import Trainer
 from bertsmith.progress import Progress, ProgressTask
 from bertsmith.signals import collected
+from bertsmith.text.languages import language_of
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.checkpoints import RunState, newest_whole, save_checkpoint
 from bertsmith.training.loggers import Recorder
@@ -215,12 +217,23 @@ class Loop:
         held_out = self.directory.last("held_out") or {}
         scores = {name: value for name, value in held_out.items() if name.startswith(("mlm_", "nsp_"))}
         config = self.config
+        origin = None if config.model in PRESETS else Origin.of(Path(config.model))
+        texts = (self.tokenizer.decode(batch.inputs.token_ids.tolist()) for batch in self.measured.batches)
+        header = CardHeader(
+            title=self.directory.path.resolve().name,
+            pipeline_tag="fill-mask",
+            base_model=None if origin is None else origin.name,
+            language=config.card.language or getattr(origin, "language", None) or language_of(texts),
+            license=config.card.license or getattr(origin, "license", None),
+            datasets=[config.corpus.name],
+            evaluations=[Evaluation(config.corpus.name, "held out", scores)],
+        )
         facts = {
             "Corpus": config.corpus.name,
-            "Started from": config.model,
+            "Started from": config.model if origin is None else origin.name,
             "Objective": config.examples.objective,
             "Steps": f"{state.step:,}",
             "Tokens seen": f"{state.tokens:,}",
             "Seed": config.seed,
         }
-        return model_card(self.directory.path.resolve().name, facts, scores, config.to_toml())
+        return model_card(header, facts, scores, config.to_toml())

@@ -8,7 +8,7 @@ import pydantic
 from bertsmith.batches.masking import Masking
 from bertsmith.config import Config
 from bertsmith.errors import UsageError
-from bertsmith.training.settings import Machine, MeasureSettings, Optimisation, RecordSettings, RunConfig, Share
+from bertsmith.training.settings import CardSettings, Machine, MeasureSettings, Optimisation, RecordSettings, RunConfig, Share
 
 
 class ExampleSettings(Config):
@@ -66,7 +66,7 @@ class PretrainConfig(RunConfig):
     """Pre-train a BERT on a corpus."""
 
     free_on_resume: ClassVar[frozenset[str]] = frozenset(
-        {"corpus", "out", "loader_workers", "record.log_every", "record.tensorboard", "record.keep"}
+        {"corpus", "out", "loader_workers", "record.log_every", "record.tensorboard", "record.keep", "card.*"}
     )
 
     corpus: Path
@@ -90,6 +90,7 @@ class PretrainConfig(RunConfig):
     optimisation: PretrainOptimisation = PretrainOptimisation()
     machine: Machine = Machine()
     record: PretrainRecord = PretrainRecord()
+    card: CardSettings = CardSettings()
 
     def check(self, n_ranks: int = 1) -> None:
         """Check what single fields cannot; raises :class:`UsageError`."""

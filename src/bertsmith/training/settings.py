@@ -49,6 +49,15 @@ class Machine(Config):
     """Compile the model with torch.compile: slower to start, faster steps."""
 
 
+class CardSettings(Config):
+    """What the model card says that no run knows by itself."""
+
+    language: str | None = pydantic.Field(default=None, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]+)*$")
+    """Language of the model, such as en or zh; that of the model to start from, or of the text, unless given."""
+    license: str | None = pydantic.Field(default=None, pattern=r"^[a-z0-9][a-z0-9.+-]*$")
+    """Licence of the model, such as apache-2.0; that of the model to start from unless given."""
+
+
 # pydantic puts the fields of a class's last base first: with two bases, pre-training has a field of its own between them.
 class MeasureSettings(Config):
     """When figures are taken."""
