@@ -93,7 +93,7 @@ def _may_be(encoding: str, block: bytes) -> bool:
     if block.count(b"\0") <= len(block) / 4 and "\ufffd" not in block.decode("utf-8", "replace"):
         return False
     text = block[: len(block) // 2 * 2].decode(encoding, "replace")
-    return "".join(text.split()).isprintable() and "\ufffd" not in text[:-1]
+    return len(text) > 1 and "".join(text.split()).isprintable() and "\ufffd" not in text[:-1]
 
 
 class _Readable(Protocol):
