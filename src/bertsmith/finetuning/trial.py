@@ -29,6 +29,8 @@ from bertsmith.training.run_directory import RunDirectory
 from bertsmith.training.schedule import make_schedule
 from bertsmith.training.stepper import Stepper
 
+_REHEARSED = 8
+
 
 @dataclass(frozen=True, slots=True)
 class TrialState(RunState):
@@ -83,6 +85,8 @@ class TrialRun:
         self.directory.path.mkdir(parents=True, exist_ok=True)
         state = resume(self.directory, self.stepper, TrialState)
         saved = state.step
+        if state.step == 0:
+            self._rehearse_scoring()
         config, started = self._config, time.monotonic() - state.elapsed
         task = self._progress.task(self.trial.name, self.total_steps, "steps")
         with collected() as signals, task as shown:
@@ -115,6 +119,18 @@ class TrialRun:
                         f"stopped after step {state.step} of {self.trial.name}; the same command resumes from there"
                     )
         return state
+
+    def _rehearse_scoring(self) -> None:
+        """Predict and score a few dev examples, so that what cannot be scored fails before the training and not behind it."""
+        for name, data in self.experiment.data.items():
+            few = data.dev[:_REHEARSED]
+            predictions = self.predict(name, few)
+            task = data.task.tuned(few, predictions)
+            applied = [task.apply(prediction) for prediction in predictions]
+            task.score(few, predictions)
+            task.review(few, applied)
+            for example, prediction in zip(few, applied, strict=True):
+                task.record(example, prediction)
 
     def _evaluation_steps(self) -> int:
         return self._config.record.evaluate_every or self._order.epoch_steps

@@ -9,16 +9,18 @@ from seqeval.metrics.sequence_labeling import get_entities
 
 from bertsmith.errors import InputError
 from bertsmith.tasks.files.tag_schemes import (
+    TYPES_ALONE,
     Chunk,
     all_labels,
     chunk_counts,
-    chunk_prefixes,
+    chunk_letters,
     chunks,
     is_legal,
     legal_moves,
     precision_recall_f1,
     rewrite,
     scheme_of,
+    spelling_of,
 )
 
 SPANS = {"iob1": ("I", "I", "I", "I"), "iob2": ("B", "I", "I", "B"), "bioes": ("B", "I", "E", "S")}
@@ -114,13 +116,13 @@ def test_tags_without_a_type_are_chunks_too():
 )
 def test_what_is_illegal_is_seen_and_written_anew(scheme, tags, written):
     assert not is_legal(tags.split(), scheme)
-    assert rewrite(tags.split(), chunk_prefixes(tags.split(), scheme)) == written.split()
+    assert rewrite(tags.split(), chunk_letters(tags.split(), scheme)) == written.split()
     assert is_legal(written.split(), scheme)
 
 
 def test_bilou_keeps_its_prefixes():
-    assert chunk_prefixes(["O", "LOC", "B-LOC", "S-LOC"], "bioes") == "BIES"
-    assert [chunk_prefixes([label], "bioes") for label in ("L-A", "U-A", "U")] == ["BILU"] * 3
+    assert chunk_letters(["O", "LOC", "B-LOC", "S-LOC"], "bioes") == "BIES"
+    assert [chunk_letters([label], "bioes") for label in ("L-A", "U-A", "U")] == ["BILU"] * 3
     assert all_labels({"U-A", "O"}, "bioes") == ("O", "B-A", "I-A", "L-A", "U-A")
     assert all_labels({"U", "O"}, "iob2") == ("O", "B", "I")
 
@@ -142,6 +144,46 @@ def test_bilou_keeps_its_prefixes():
 )
 def test_the_scheme_is_found(sentences, scheme):
     assert scheme_of(iter(sentences)) == scheme
+
+
+@pytest.mark.parametrize(
+    ("tags", "scheme", "labels", "read"),
+    [
+        ("B-PER M-PER E-PER S-LOC O", "bioes", "O B-LOC E-LOC M-LOC S-LOC B-PER E-PER M-PER S-PER", ["PER 0 3", "LOC 3 4"]),
+        ("B M E S S", "bioes", "O B E M S", [" 0 3", " 3 4", " 4 5"]),
+        ("PER-B PER-I O LOC-B", "iob2", "O LOC-B LOC-I PER-B PER-I", ["PER 0 2", "LOC 3 4"]),
+        ("B_LOC I_LOC O B_A-B", "iob2", "O B_A-B I_A-B B_LOC I_LOC", ["LOC 0 2", "A-B 3 4"]),
+        ("LOC_B O LOC_W LOC_B LOC_M LOC_E", "bioes", "O LOC_B LOC_E LOC_M LOC_W", ["LOC 0 1", "LOC 2 3", "LOC 3 6"]),
+        ("b-loc i-loc o", "iob2", "o b-loc i-loc", ["loc 0 2"]),
+        ("B-COUNT o o I-COUNT", "iob2", "O B-COUNT I-COUNT", ["COUNT 0 1", "COUNT 3 4"]),
+        ("B/地名 I/地名 O", "iob2", "O B/地名 I/地名", ["地名 0 2"]),
+    ],
+)
+def test_other_spellings_are_read_and_written(tags, scheme, labels, read):
+    words = tags.split()
+    spelling = spelling_of(words)
+    assert spelling is not None
+    assert scheme_of([words]) == scheme
+    assert [f"{chunk.type} {chunk.start} {chunk.stop}" for chunk in chunks(words, spelling)] == read
+    assert all_labels(set(words), scheme, spelling) == tuple(labels.split())
+    assert spelling_of(labels.split()) == spelling
+    written = rewrite(words, chunk_letters(words, scheme, spelling), spelling)
+    assert set(written) <= set(labels.split())
+    assert chunks(written, spelling) == chunks(words, spelling)
+
+
+@pytest.mark.parametrize("tags", ["N S I V", "DET B", "b m s n v", "NN-S VB-D", "PER LOC O", "S-1 T-2", "B-", "-LRB- I"])
+def test_tags_that_mark_no_chunks_are_plain(tags):
+    assert spelling_of(tags.split()) is None
+    assert scheme_of([tags.split()]) == "plain"
+
+
+def test_types_alone_are_chunks_of_equal_tags():
+    tags = ["PER", "PER", "O", "LOC", "PER"]
+    assert chunks(tags, TYPES_ALONE) == [Chunk("PER", 0, 2), Chunk("LOC", 3, 4), Chunk("PER", 4, 5)]
+    assert all_labels(set(tags), "io", TYPES_ALONE) == ("O", "LOC", "PER")
+    assert rewrite(tags, chunk_letters(tags, "io", TYPES_ALONE), TYPES_ALONE) == tags
+    assert all(moves.all() for moves in legal_moves(["O", "LOC", "PER"], "io", TYPES_ALONE))
 
 
 def test_a_tag_that_is_none_of_a_scheme_is_named():

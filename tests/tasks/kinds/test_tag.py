@@ -132,6 +132,55 @@ def test_scheme_and_labels(sentences: Sequence[str], scheme: str, labels: tuple[
     assert (task.scheme, task.labels) == (scheme, labels)
 
 
+@pytest.mark.parametrize("sentence", ["dog/N in/S oh/I run/V", "北/B 京/M 市/E 人/S", "a/B-X b/o", "Ann/B-PER Lee/I-PER in/O"])
+def test_plain_tags_are_scored_by_word_whatever_they_look_like(sentence: str) -> None:
+    gold = tagged(sentence)
+    task = Tag(scheme="plain").fitted(gold)
+    assert task.main_metric == "accuracy"
+    assert task.score(gold, [answered(gold[0], *task.tags_of(gold[0]))]) == {"accuracy": 1.0}
+    assert task.review(gold, [answered(gold[0], *task.tags_of(gold[0]))]).mistakes == []
+
+
+@pytest.mark.parametrize(
+    ("sentence", "scheme", "said"),
+    [
+        ("北/B-LOC 京/E-LOC 人/O", "bioes", None),
+        ("北/B-LOC 京/M-LOC 市/E-LOC", "bioes", None),
+        (
+            "北/B 京/E 人/S",
+            "bioes",
+            "read as BIOES: 'B' is the letter B of a chunk without a type; if they mark no chunks, say",
+        ),
+        ("Ann/PER-B Lee/PER-I in/O", "iob2", "read as IOB2: 'PER-B' is the letter B of a 'PER'; if they mark no chunks, say"),
+        ("Ann/b_per Lee/i_per in/o", "iob2", "read as IOB2: 'b_per' is the letter B of a 'per'"),
+        (
+            "Ann/PER Lee/PER in/O",
+            "plain",
+            "tags such as 'PER' mark no entities; if a run of equal tags is one entity, say --scheme io",
+        ),
+    ],
+)
+def test_what_tags_are_taken_for_is_said(
+    caplog: pytest.LogCaptureFixture, sentence: str, scheme: str, said: str | None
+) -> None:
+    gold = tagged(sentence)
+    with caplog.at_level("INFO", "bertsmith"):
+        task = Tag().fitted(gold)
+    assert task.scheme == scheme
+    assert (said in caplog.text) if said else not caplog.records
+    assert task.tags_of(gold[0]) == list(gold[0].tags or ())
+    assert task.score(gold, [answered(gold[0], *task.tags_of(gold[0]))])[task.main_metric] == 1.0
+
+
+def test_types_alone_are_entities_where_that_is_asked_for() -> None:
+    gold = tagged("Ann/PER Lee/PER in/O Rome/LOC")
+    task = Tag.from_values(Tag(scheme="io").fitted(gold).model_dump(mode="json", exclude_none=True), "task.json")
+    assert (task.main_metric, task.labels) == ("f1", ("O", "LOC", "PER"))
+    assert task.score(gold, [answered(gold[0], "PER", "O", "O", "LOC")])["f1"] == 0.5
+    with pytest.raises(UsageError, match="--scheme io is not that of the training file, whose tags are iob2"):
+        Tag(scheme="io").fitted(tagged("Ann/B-PER in/O"))
+
+
 def test_iob1_is_written_as_iob2(caplog: pytest.LogCaptureFixture) -> None:
     examples = tagged("Ann/I-PER Lee/I-PER Bob/B-PER in/O Rome/I-LOC")
     task = Tag().fitted(examples)

@@ -1,16 +1,17 @@
 """How chunks of words, such as names, are written as one tag a word.
 
-Four schemes: ``iob2`` (B- begins every chunk, I- continues it), ``iob1`` (I- throughout, B- only where a chunk directly
-follows one of its type), ``bioes`` (also E- for a chunk's last word and S- for a chunk of one word; L- and U- in BILOU), and
-``plain`` for tags that mark no chunks, such as parts of speech. A tag is ``O``, or a prefix, a hyphen and a type; without
-hyphen the type is "".
+Five schemes: ``iob2`` (B- begins every chunk, I- continues it), ``iob1`` (I- throughout, B- only where a chunk directly
+follows one of its type), ``bioes`` (also E- for a chunk's last word and S- for a chunk of one word; BILOU has L- and U- for
+them, BMES has M- for I-), ``io`` (a type alone, for every word of a chunk), and ``plain`` for tags that mark no chunks, such as
+parts of speech. A tag is ``O``, or a letter, a hyphen and a type; without hyphen the type is "". Files spell that in several
+ways.
 
 Dimensions: C labels.
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal, NamedTuple, overload
 
@@ -19,9 +20,63 @@ import numpy.typing as npt
 
 from bertsmith.errors import InputError
 
-Scheme = Literal["plain", "iob1", "iob2", "bioes"]
+Scheme = Literal["plain", "io", "iob1", "iob2", "bioes"]
 Bools = npt.NDArray[np.bool_]
-_PREFIXES = {"B": "B", "I": "I", "E": "E", "L": "E", "S": "S", "U": "S", "O": "O"}
+_PREFIXES = {"B": "B", "I": "I", "M": "I", "E": "E", "L": "E", "S": "S", "U": "S", "W": "S"}
+# Letters alone are tags of chunks if they are all of one of these: parts of speech have such letters too.
+_ALPHABETS = [set(letters) for letters in ("BIO", "BIESO", "BILUO", "BMESO", "BMEWO")]
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """How tags of chunks are written: ``B-PER``, ``B_PER``, ``PER-B``, ``b-per``, or ``PER``, types alone."""
+
+    separator: str = "-"
+    type_first: bool = False
+    is_lower: bool = False
+    types_alone: bool = False
+
+    def split(self, tag: str) -> tuple[str, str] | None:
+        """Return a tag's letter, a capital, and its type; None for what is no tag of this spelling."""
+        if tag == "O" or (tag == "o" and not self.types_alone):
+            return "O", ""
+        if self.types_alone:
+            return "I", tag
+        letter, separator, type_ = tag.partition(self.separator)
+        if self.type_first and self.separator in tag:
+            type_, separator, letter = tag.rpartition(self.separator)
+        return (letter.upper(), type_) if letter.upper() in _PREFIXES and bool(type_) == bool(separator) else None
+
+    def write(self, letter: str, type_: str = "") -> str:
+        """Return the tag of a letter and a type."""
+        if self.types_alone:
+            return type_ or letter
+        letter = letter.lower() if self.is_lower else letter
+        return self.separator.join((type_, letter) if self.type_first else (letter, type_)) if type_ else letter
+
+
+USUAL, TYPES_ALONE = Spelling(), Spelling(types_alone=True)
+_KNOWN = [Spelling(separator, type_first) for type_first in (False, True) for separator in "-_/:"]
+
+
+def spelling_of(tags: Collection[str]) -> Spelling | None:
+    """Return how tags of chunks are spelled; None where these are none, or types alone, which look like plain tags."""
+    if set(tags) <= {"O"}:
+        return USUAL
+    found = next((spelling for spelling in _KNOWN if _are_of(spelling, tags)), None)
+    if found is None:
+        letters = {tag.upper() for tag in tags}
+        if not (letters & {"B", "I", "S"} and any(letters <= known for known in _ALPHABETS)):
+            return None
+        found = USUAL
+    lower = replace(found, is_lower=True)
+    return lower if all(lower.write(*parts) == tag for tag in tags if (parts := lower.split(tag))) else found
+
+
+def _are_of(spelling: Spelling, tags: Iterable[str]) -> bool:
+    """Say whether all are tags of the spelling, and one of them has a type."""
+    split = [spelling.split(tag) for tag in tags]
+    return all(split) and any(parts[1] for parts in split if parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +97,10 @@ _OUTSIDE = _Tag("O", "")
 
 
 @cache
-def _parse(tag: str) -> _Tag:
-    """Split a tag into one of B, I, E, S, O and its type; what is no tag of any scheme is outside."""
-    prefix, _, type_ = tag.partition("-")
-    return _Tag(_PREFIXES[prefix], type_) if prefix in _PREFIXES and prefix != "O" else _OUTSIDE
-
-
-def is_of_a_scheme(tag: str) -> bool:
-    """Return whether a tag is ``O`` or has one of the prefixes, with a type or alone."""
-    prefix, hyphen, type_ = tag.partition("-")
-    return tag == "O" or (prefix in _PREFIXES and prefix != "O" and bool(type_) == bool(hyphen))
+def _parse(tag: str, spelling: Spelling) -> _Tag:
+    """Split a tag into one of B, I, E, S, O and its type; what is no tag of the spelling is outside."""
+    letter, type_ = spelling.split(tag) or ("O", "")
+    return _OUTSIDE if letter == "O" else _Tag(_PREFIXES[letter], type_)
 
 
 def _is_inside(previous: _Tag, type_: str) -> bool:
@@ -59,14 +108,14 @@ def _is_inside(previous: _Tag, type_: str) -> bool:
     return previous.prefix in ("B", "I") and previous.type == type_
 
 
-def chunks(tags: Sequence[str]) -> list[Chunk]:
+def chunks(tags: Sequence[str], spelling: Spelling = USUAL) -> list[Chunk]:
     """Return the chunks of a sentence as conlleval counts them (Tjong Kim Sang and Buchholz 2000), whatever the scheme.
 
     A tag that continues nothing begins a chunk; a change of type ends one.
     """
     found: list[Chunk] = []
     previous = _OUTSIDE
-    for word, tag in enumerate(map(_parse, tags)):
+    for word, tag in enumerate(_parse(tag, spelling) for tag in tags):
         if tag.prefix in ("I", "E") and _is_inside(previous, tag.type):
             found[-1] = Chunk(tag.type, found[-1].start, word + 1)
         elif tag.prefix != "O":
@@ -76,72 +125,77 @@ def chunks(tags: Sequence[str]) -> list[Chunk]:
 
 
 def scheme_of(sentences: Iterable[Sequence[str]]) -> Scheme:
-    """Return the scheme in which sentences are tagged; ``iob2`` where nothing tells.
+    """Return the scheme in which sentences are tagged; ``iob2`` where nothing tells, and never ``io``, which looks plain.
 
     Raises:
         InputError: tags with O and types beside others that are of no scheme.
     """
-    tags: dict[str, None] = {}  # in order
-    any_b_after_another = False
-    for sentence in sentences:
-        tags.update(dict.fromkeys(sentence))
-        moves = itertools.pairwise([_OUTSIDE, *map(_parse, sentence)])
-        any_b_after_another |= any(tag.prefix == "B" and not _is_inside(previous, tag.type) for previous, tag in moves)
-    foreign = [tag for tag in tags if not is_of_a_scheme(tag)]
-    if foreign:
-        marks_chunks = "O" in tags and any("-" in tag for tag in tags if is_of_a_scheme(tag))
-        if marks_chunks:
+    sentences = list(sentences)
+    tags = list(dict.fromkeys(tag for sentence in sentences for tag in sentence))
+    spelling = spelling_of(tags)
+    if spelling is None:
+        split = {tag: USUAL.split(tag) for tag in tags}
+        if "O" in split and any(parts and parts[1] for parts in split.values()):
+            foreign = next(tag for tag, parts in split.items() if not parts)
             raise InputError(
-                f"the tag {foreign[0]!r} stands beside tags of chunks such as O, yet is neither O nor one of "
-                "B- I- E- S- L- U- with a type; correct it, or choose another column of tags"
+                f"the tag {foreign!r} stands beside tags of chunks such as O, yet is neither O nor one of "
+                "B- I- M- E- L- S- U- W- with a type; correct it, or choose another column of tags"
             )
         return "plain"
-    prefixes = {_parse(tag).prefix for tag in tags}
+    prefixes = {_parse(tag, spelling).prefix for tag in tags}
     if prefixes & {"E", "S"}:
         return "bioes"
-    return "iob1" if "I" in prefixes and not any_b_after_another else "iob2"
+    return "iob1" if "I" in prefixes and not _any_chunk_begins_with_b(sentences, spelling) else "iob2"
 
 
-def is_legal(tags: Sequence[str], scheme: Scheme) -> bool:
+def _any_chunk_begins_with_b(sentences: Iterable[Sequence[str]], spelling: Spelling) -> bool:
+    """Say whether a B stands anywhere but right behind a chunk of its type."""
+    return any(
+        tag.prefix == "B" and not _is_inside(previous, tag.type)
+        for sentence in sentences
+        for previous, tag in itertools.pairwise([_OUTSIDE, *(_parse(tag, spelling) for tag in sentence)])
+    )
+
+
+def is_legal(tags: Sequence[str], scheme: Scheme, spelling: Spelling = USUAL) -> bool:
     """Return whether a sentence of the scheme may have these tags in this order."""
-    parsed = [_OUTSIDE, *map(_parse, tags), _OUTSIDE]
+    parsed = [_OUTSIDE, *(_parse(tag, spelling) for tag in tags), _OUTSIDE]
     return all(_may_follow(previous, tag, scheme) for previous, tag in itertools.pairwise(parsed))
 
 
-def chunk_prefixes(labels: Iterable[str], scheme: Scheme) -> str:
-    """Return the prefixes of a chunk's first, middle, last and only word: of ``iob2``, or the labels' own of ``bioes``."""
-    if scheme == "iob2":
-        return "BIIB"
-    return "BILU" if any(label.partition("-")[0] in ("L", "U") for label in labels) else "BIES"
+def chunk_letters(labels: Iterable[str], scheme: Scheme, spelling: Spelling = USUAL) -> str:
+    """Return the letters of a chunk's first, middle, last and only word: of ``iob2`` or ``io``, or the labels' own."""
+    if scheme in ("iob2", "io"):
+        return "BIIB" if scheme == "iob2" else "IIII"
+    there_are = {parts[0] for label in labels if (parts := spelling.split(label))}
+    if there_are & {"L", "U"}:
+        return "BILU"
+    return ("BM" if "M" in there_are else "BI") + ("EW" if "W" in there_are else "ES")
 
 
-def rewrite(tags: Sequence[str], prefixes: str) -> list[str]:
-    """Write the chunks of a sentence with the prefixes of their first, middle, last and only words."""
-    first, middle, last, only = tuple(prefixes)
-    written = ["O"] * len(tags)
-    for chunk in chunks(tags):
+def rewrite(tags: Sequence[str], letters: str, spelling: Spelling = USUAL) -> list[str]:
+    """Write the chunks of a sentence with the letters of their first, middle, last and only words."""
+    first, middle, last, only = tuple(letters)
+    written = [spelling.write("O")] * len(tags)
+    for chunk in chunks(tags, spelling):
         n_words = chunk.stop - chunk.start
         own = only if n_words == 1 else first + middle * (n_words - 2) + last
-        written[chunk.start : chunk.stop] = [_label(prefix, chunk.type) for prefix in own]
+        written[chunk.start : chunk.stop] = [spelling.write(letter, chunk.type) for letter in own]
     return written
 
 
-def all_labels(tags: set[str], scheme: Scheme) -> tuple[str, ...]:
+def all_labels(tags: set[str], scheme: Scheme, spelling: Spelling = USUAL) -> tuple[str, ...]:
     """Return the labels in which a file of these tags is written, in order; of every type of chunk all of its scheme."""
-    labels = tags
-    if scheme != "plain":
-        types, prefixes = {chunk.type for tag in tags for chunk in chunks([tag])}, chunk_prefixes(tags, scheme)
-        labels = {"O"} | {_label(prefix, type_) for type_ in types for prefix in prefixes}
-    return tuple(sorted(labels, key=lambda label: (label != "O", label.partition("-")[2], label)))
+    if scheme == "plain":
+        return tuple(sorted(tags, key=lambda tag: (tag != "O", tag.partition("-")[2], tag)))
+    types = sorted({chunk.type for tag in tags for chunk in chunks([tag], spelling)})
+    letters = sorted(set(chunk_letters(tags, scheme, spelling)))
+    return (spelling.write("O"), *(spelling.write(letter, type_) for type_ in types for letter in letters))
 
 
-def _label(prefix: str, type_: str) -> str:
-    return f"{prefix}-{type_}" if type_ else prefix
-
-
-def legal_moves(labels: Sequence[str], scheme: Scheme) -> tuple[Bools, Bools, Bools]:
+def legal_moves(labels: Sequence[str], scheme: Scheme, spelling: Spelling = USUAL) -> tuple[Bools, Bools, Bools]:
     """Return which label may follow which (C, C), from row to column, which may come first (C,), and which last (C,)."""
-    tags = [_parse(label) for label in labels]
+    tags = [_parse(label, spelling) for label in labels]
     allowed_CC = np.array([[_may_follow(previous, tag, scheme) for tag in tags] for previous in tags], dtype=np.bool_)
     starts_C = np.array([_may_follow(_OUTSIDE, tag, scheme) for tag in tags], dtype=np.bool_)
     ends_C = np.array([_may_follow(tag, _OUTSIDE, scheme) for tag in tags], dtype=np.bool_)
@@ -158,16 +212,18 @@ def _may_follow(previous: _Tag, tag: _Tag, scheme: Scheme) -> bool:
             return tag.prefix != "I" or inside
         case "bioes":
             return inside if tag.prefix in ("I", "E") else previous.prefix not in ("B", "I")
-        case "plain":
+        case "plain" | "io":
             return True
 
 
-def chunk_counts(gold: Sequence[str], predicted: Sequence[str], types: Sequence[str]) -> npt.NDArray[np.int64]:
+def chunk_counts(
+    gold: Sequence[str], predicted: Sequence[str], types: Sequence[str], spelling: Spelling = USUAL
+) -> npt.NDArray[np.int64]:
     """Count the chunks of a sentence by type: right, predicted and gold ones, (3, types).
 
     A chunk is right where type, start and stop all are. ``types`` must hold every type that occurs.
     """
-    gold_chunks, predicted_chunks = set(chunks(gold)), set(chunks(predicted))
+    gold_chunks, predicted_chunks = set(chunks(gold, spelling)), set(chunks(predicted, spelling))
     index = {type_: column for column, type_ in enumerate(types)}
     counts = np.zeros((3, len(types)), dtype=np.int64)
     for row, found in enumerate((gold_chunks & predicted_chunks, predicted_chunks, gold_chunks)):

@@ -8,6 +8,7 @@ Dimensions: T tokens, M words, C classes, n examples.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -26,17 +27,20 @@ from bertsmith.sources.streams import input_name
 from bertsmith.sources.tables import open_table
 from bertsmith.tasks.files.columns import TagColumns, TaggedSentence, read_tagged
 from bertsmith.tasks.files.tag_schemes import (
+    TYPES_ALONE,
+    USUAL,
     Chunk,
+    Spelling,
     all_labels,
     chunk_counts,
-    chunk_prefixes,
+    chunk_letters,
     chunks,
     is_legal,
-    is_of_a_scheme,
     legal_moves,
     precision_recall_f1,
     rewrite,
     scheme_of,
+    spelling_of,
 )
 from bertsmith.tasks.kinds.classify import check_labels
 from bertsmith.tasks.scoring.scores import check_predictions
@@ -58,9 +62,9 @@ from bertsmith.tasks.task import (
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.text.words import is_chinese, word_spans
 
-Scheme = Literal["plain", "iob2", "bioes"]
-# The schemes of files that can be learnt as each; both are written anew from the chunks.
-_READ_AS = {"iob2": ("iob1", "iob2", "bioes"), "bioes": ("bioes",)}
+Scheme = Literal["plain", "io", "iob2", "bioes"]
+# The schemes of files that can be learnt as each; all are written anew from the chunks.
+_READ_AS = {"io": ("plain",), "iob2": ("iob1", "iob2", "bioes"), "bioes": ("bioes",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,8 @@ class Tag(Task[TagExample, Tagged]):
     labels: tuple[str, ...] = ()
     """The tags, in order; those of the training file unless given."""
     scheme: Scheme | None = None
-    """How tags make up entities: found in the training file unless given; IOB1 is read and turned into IOB2."""
+    """How tags make up entities: found in the training file unless given; IOB1 is read and turned into IOB2, and io, types
+    without B- and I-, must be asked for."""
     units: Literal["words", "characters"] | None = None
     """What raw text is split into before it is tagged: what the training file has, unless given."""
 
@@ -163,7 +168,7 @@ class Tag(Task[TagExample, Tagged]):
             fitted.check(examples)
         else:
             tags = {tag for example in examples for tag in _tags(example)}
-            fitted = fitted.model_copy(update={"labels": all_labels(tags, scheme)})
+            fitted = fitted.model_copy(update={"labels": all_labels(tags, scheme, _spelling(tuple(tags), scheme))})
         if len(fitted.labels) < 2:
             raise InputError(f"all words of the training examples have the tag {fitted.labels[0]!r}; two are needed")
         return fitted
@@ -172,26 +177,30 @@ class Tag(Task[TagExample, Tagged]):
         """Return the scheme to learn, which is not always the one in which the examples are tagged."""
         if self.scheme == "plain":
             return "plain"
+        tags = tuple(dict.fromkeys(tag for example in examples for tag in _tags(example)))
         try:
             found = scheme_of(_tags(example) for example in examples)
         except InputError as error:
-            foreign = (example.source for example in examples if not all(map(is_of_a_scheme, _tags(example))))
+            foreign = (example.source for example in examples if not all(map(USUAL.split, _tags(example))))
             raise InputError(f"{next(foreign)}: {error}; if tags mark no chunks, say --scheme plain") from None
         if self.scheme is not None and found not in _READ_AS[self.scheme]:
             raise UsageError(f"--scheme {self.scheme} is not that of the training file, whose tags are {found}; leave it out")
-        illegal = [example.source for example in examples if not is_legal(_tags(example), found)]
+        scheme = self.scheme or ("iob2" if found == "iob1" else found)
+        spelling = _spelling(tags, scheme)
+        _say_how_read(tags, scheme, spelling)
+        illegal = [example.source for example in examples if not is_legal(_tags(example), found, spelling)]
         if illegal:
             log.warning(
                 "%d sentence(s) break the rules of %s, first %s; read as conlleval reads", len(illegal), found, illegal[0]
             )
-        return self.scheme or ("iob2" if found == "iob1" else found)
+        return scheme
 
     def check(self, examples: Sequence[TagExample]) -> None:
         """Refuse tags that the task does not have."""
         known = set(self.labels)
         for example in examples:
             # What is of no scheme would become O.
-            foreign = [tag for tag in dict.fromkeys(_tags(example)) if tag not in known and not is_of_a_scheme(tag)]
+            foreign = [tag for tag in dict.fromkeys(_tags(example)) if tag not in known and not self._spelling.split(tag)]
             if foreign or not known.issuperset(self.tags_of(example)):
                 check_labels(example.source, foreign or self.tags_of(example), self.labels)
 
@@ -199,13 +208,21 @@ class Tag(Task[TagExample, Tagged]):
         """Return the right tags in the task's scheme."""
         if self.scheme is None or self.scheme == "plain":
             return list(_tags(example))
-        return rewrite(_tags(example), chunk_prefixes(self.labels, self.scheme))
+        return rewrite(_tags(example), chunk_letters(self.labels, self.scheme, self._spelling), self._spelling)
+
+    @property
+    def _spelling(self) -> Spelling:
+        return _spelling(self.labels, self.scheme)
+
+    def _chunks(self, tags: Sequence[str]) -> list[Chunk]:
+        """Return the chunks that tags of the task make up; none of plain ones."""
+        return [] if self.scheme == "plain" else chunks(tags, self._spelling)
 
     def head(self) -> TaskHead:
         """Return the head that scores the tags of tokens."""
         if self.decoder == "linear":
             return TokenScores(self.labels)
-        allowed_CC, starts_C, ends_C = legal_moves(self.labels, self.scheme or "plain")
+        allowed_CC, starts_C, ends_C = legal_moves(self.labels, self.scheme or "plain", self._spelling)
         moves = ["".join("01"[int(move)] for move in row) for row in (*allowed_CC, starts_C, ends_C)]
         return TokenScores(self.labels, self.decoder, tuple(moves))
 
@@ -278,13 +295,11 @@ class Tag(Task[TagExample, Tagged]):
 
     def _tagged(self, example: TagExample, labels: Sequence[int], probabilities: Sequence[float]) -> Tagged:
         tags = tuple(self.labels[label] for label in labels)
-        entities = [] if self.scheme == "plain" else [_entity(example, chunk, probabilities) for chunk in chunks(tags)]
+        entities = [_entity(example, chunk, probabilities) for chunk in self._chunks(tags)]
         return Tagged(example.words, tags, tuple(probabilities), tuple(entities))
 
     def _types(self) -> list[str]:
-        if self.scheme == "plain":
-            return []
-        return sorted({chunk.type for label in self.labels for chunk in chunks([label])})
+        return sorted({chunk.type for label in self.labels for chunk in self._chunks([label])})
 
     def outcomes(self, examples: Sequence[TagExample], predictions: Sequence[Tagged]) -> Floats:
         """Return (n, 3 types + 2): right, predicted and gold entities of each type, then right words and words."""
@@ -294,7 +309,8 @@ class Tag(Task[TagExample, Tagged]):
             gold = self.tags_of(example)
             # What is not a number must not pass for a tag.
             right = sum(one == other for one, other in zip(gold, found.tags, strict=True)) + 0 * sum(found.probabilities)
-            rows.append([*chunk_counts(gold, found.tags, types).ravel(), right, len(gold)])
+            counts = chunk_counts(gold, found.tags, types, self._spelling).ravel() if types else ()
+            rows.append([*counts, right, len(gold)])
         return np.array(rows, dtype=np.float64)
 
     def scores(self, outcomes: Floats) -> dict[str, float]:
@@ -339,7 +355,7 @@ class Tag(Task[TagExample, Tagged]):
         """Count entities by their type, or words by their tag where there are none."""
         if self.scheme == "plain":
             return Counter(tag for of_one in tags for tag in of_one)
-        return Counter(chunk.type for of_one in tags for chunk in chunks(of_one))
+        return Counter(chunk.type for of_one in tags for chunk in self._chunks(of_one))
 
     def _table(self, outcomes: Floats) -> list[tuple[Any, ...]]:
         types = self._types()
@@ -390,6 +406,22 @@ def _decide(logits_MC: Tensor, lengths: Sequence[int], head: nn.Module) -> tuple
     labels = [label for path in head.crf.viterbi(logits_MC, lengths) for label in path]
     marginals_MC = head.crf.marginals(logits_MC, lengths)
     return labels, marginals_MC[torch.arange(len(labels)), torch.tensor(labels)].tolist()
+
+
+@cache
+def _spelling(tags: tuple[str, ...], scheme: Scheme | None) -> Spelling:
+    return TYPES_ALONE if scheme == "io" else spelling_of(tags) or USUAL
+
+
+def _say_how_read(tags: Sequence[str], scheme: Scheme, spelling: Spelling) -> None:
+    """Say what unusual tags are taken for, and how to choose otherwise."""
+    tag = next((tag for tag in tags if tag.upper() != "O"), "O")
+    letter, type_ = spelling.split(tag) or ("", "")
+    if scheme == "plain" and "O" in tags and len(tags) > 1:
+        log.info("tags such as %r mark no entities; if a run of equal tags is one entity, say --scheme io", tag)
+    elif scheme != "plain" and (spelling not in (USUAL, TYPES_ALONE) or not type_):
+        meaning = f"the letter {letter} of a {type_!r}" if type_ else f"the letter {letter} of a chunk without a type"
+        log.info("tags are read as %s: %r is %s; if they mark no chunks, say --scheme plain", scheme.upper(), tag, meaning)
 
 
 def _tags(example: TagExample) -> tuple[str, ...]:
