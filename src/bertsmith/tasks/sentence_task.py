@@ -10,6 +10,7 @@ from torch import nn
 
 from bertsmith.batches.windows import Part, Window, make_windows
 from bertsmith.errors import InputError
+from bertsmith.tasks.files.labels import LabelReading, one_class
 from bertsmith.tasks.files.texts import Columns, TextExample, read_texts
 from bertsmith.tasks.task import Floats, Logits, Prediction, Sample, Submission, Task, log
 from bertsmith.text.tokenizer import Tokenizer
@@ -20,9 +21,14 @@ class SentenceTask(Task[TextExample, Prediction], ABC, Generic[Prediction]):
 
     columns: Columns = Columns()
 
+    @property
+    def read_label(self) -> LabelReading:
+        """What the cells of the column of labels mean."""
+        return one_class
+
     def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[TextExample]:  # noqa: A002
         """Yield the rows of a table (GLUE's files, CSV, TSV, JSON lines) as examples."""
-        return read_texts(path, self.columns, labelled=labelled, format=format)
+        return read_texts(path, self.columns, labelled=labelled, format=format, read_label=self.read_label)
 
     def example(self, value: Any) -> TextExample:
         """Return the example for a text or for a pair of texts."""

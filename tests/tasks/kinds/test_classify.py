@@ -58,6 +58,15 @@ def test_labels_that_training_lacks_are_named_with_their_line() -> None:
         Classify(labels=("a", "b")).fitted(examples("c", "a"))
 
 
+@pytest.mark.parametrize("known", [("0", "1"), ("0.0", "1.0"), (" 0", "1 ")])
+def test_labels_of_other_spellings_are_known(known: tuple[str, str]) -> None:
+    task, found = Classify(labels=known), examples("0", "1")
+    task.check(found)
+    assert [task.target(example) for example in found] == [0, 1]
+    assert task.score(found, predictions(task, [1.0, 0.0], [0.0, 1.0]))["accuracy"] == 1
+    assert not task.review(found, predictions(task, [1.0, 0.0], [0.0, 1.0])).mistakes
+
+
 @pytest.mark.parametrize("label", [["a", "b"], 2.5])
 def test_labels_of_other_tasks(label: Any) -> None:
     with pytest.raises(InputError, match=r"a\.tsv:3: the label .* is no single class; see multilabel and regress"):

@@ -1,5 +1,6 @@
 """Any of several labels a text, none of them too: labels, thresholds, the loss, predictions and their scores."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,35 @@ def test_labels_and_separators() -> None:
         task.check(examples("a", "a,d"))
     with pytest.raises(UsageError, match="--thresholds has 1 values for 2 labels"):
         Multilabel(thresholds=(0.5,)).fitted(examples("a,b"))
+
+
+@pytest.mark.parametrize("rows", [([0, 1, 0], [1.0, 0.0, 1.0]), ([False, True, False], [True, False, True])])
+def test_rows_with_a_one_or_a_zero_for_each_label(tmp_path: Path, caplog: pytest.LogCaptureFixture, rows: Any) -> None:
+    lines, table = tmp_path / "a.jsonl", tmp_path / "a.csv"
+    lines.write_text("".join(json.dumps({"text": "t", "labels": row}) + "\n" for row in rows), encoding="utf-8")
+    table.write_text("text,labels\n" + "".join(f'"t","{row}"\n' for row in rows), encoding="utf-8")
+    for path in (lines, table):
+        read = list(Multilabel().read(path, labelled=True))
+        task = Multilabel().fitted(read)
+        assert (task.labels, task.multi_hot) == (("0", "1", "2"), True)
+        assert [task.target(example).tolist() for example in read] == [[0, 1, 0], [1, 0, 1]]
+        named = Multilabel(labels=("x", "y", "z")).fitted(read)
+        assert [task.target(example).tolist() for example in read] == [[0, 1, 0], [1, 0, 1]]
+        assert named.review(read, predictions(named, [0.9, 0.1, 0.1], [0.9, 0.1, 0.9])).mistakes[0].expected == "y"
+        # One of another tool, which does not say so.
+        assert Multilabel(labels=("x", "y", "z")).target(read[1]).tolist() == [1, 0, 1]
+    assert "rows have a 1 or a 0 for each of 3 labels: 0, 1, 2 (--labels)" in caplog.text
+
+
+def test_what_is_no_multi_hot_form() -> None:
+    assert Multilabel().fitted(examples(["0"], ["1"], ["0", "1"])).labels == ("0", "1")
+    assert Multilabel(multi_hot=False).fitted(examples(["0", "1"], ["1", "0"])).labels == ("0", "1")
+    with pytest.raises(InputError, match=r"^a\.tsv:3: the labels are 0, 1, 0, as if a 1 or a 0 stood for each"):
+        Multilabel().fitted(examples(["1"], ["0", "1", "0"]))
+    task = Multilabel().fitted(examples(["0", "1", "0"], ["1", "0", "0"]))
+    for wrong in (["0", "1"], ["0", "1", "2"], []):
+        with pytest.raises(InputError, match=r"^a\.tsv:2: the labels are .*, where a 1 or a 0 is expected for each"):
+            task.check(examples(wrong))
 
 
 def test_loss_and_log_probabilities() -> None:

@@ -72,11 +72,12 @@ def _score_column(table: Table, columns: Columns, taken: tuple[str, str]) -> str
 
 
 def _labelled(table: Table, text: str, pair: str, label: str | None, skip_labels: tuple[str, ...]) -> Iterator[PairExample]:
-    left_out, n_examples = LeftOut(table.path), 0
+    left_out, n_examples = LeftOut(), 0
     negatives = filter(_NEGATIVE.fullmatch, table.columns)
     for number, record in enumerate(table.with_columns(text, pair, label, *negatives, *IDS)):
-        if label is not None and (value := record.values.get(label)) in skip_labels:
-            left_out.add(f"labelled {value!r}", record.source)
+        value = None if label is None else record.values.get(label)
+        if isinstance(value, str) and value.strip() in skip_labels:
+            left_out.add(f"labelled {value.strip()!r}", record.source)
             continue
         texts = (record.text(text), record.text(pair), *(() if label else _negatives(record)))
         score = None if label is None else _score(record, label)
@@ -85,7 +86,7 @@ def _labelled(table: Table, text: str, pair: str, label: str | None, skip_labels
             continue
         n_examples += 1
         yield PairExample(texts, score, id_of(record, number), record.source)
-    left_out.end(n_examples)
+    left_out.end(table.path, n_examples)
 
 
 def _negatives(record: Record) -> Iterator[str]:

@@ -1,14 +1,14 @@
 """Texts and pairs of texts with their labels, from tables in the layouts of the usual benchmarks or with columns named."""
 
 import logging
-import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bertsmith.errors import InputError
 from bertsmith.sources.tables import Record, Table, quoted
+from bertsmith.tasks.files.labels import LabelCell, LabelNotes, LabelReading, Tallied, one_class
 from bertsmith.tasks.files.records import TableConfig, read_table
 
 _log = logging.getLogger("bertsmith")
@@ -51,7 +51,8 @@ class Columns(TableConfig):
 class TextExample:
     """A text, or a pair of texts, with its label.
 
-    ``label`` is None when unlabelled, else a string; of JSON also a float, or a list of strings. ``id`` is what the column id,
+    ``label`` is None when unlabelled, else what the reading of labels makes of the cell: the name of a class, a list of names,
+    or a number. ``id`` is what the column id,
     index, idx, guid or pairID says, or else the row's number from 0. ``source`` is ``file:line``.
     """
 
@@ -68,12 +69,13 @@ def read_texts(
     *,
     labelled: bool,
     format: str | None = None,  # noqa: A002
-    empty_labels: bool = False,
+    read_label: LabelReading = one_class,
 ) -> Iterator[TextExample]:
     """Open a table (see :func:`~bertsmith.tasks.files.records.read_table`) and return its examples, read as they are asked for.
 
     Unlabelled, every row is an example. Labelled, rows with an empty text or a label of ``columns.skip_labels`` are left out;
-    a warning at the end says how many. A label that is the empty text is missing, unless ``empty_labels`` allows it.
+    a warning at the end says how many; another one, which labels are read otherwise than they are written. ``read_label`` says
+    what a cell of the column of labels means.
 
     Raises:
         InputError: as ``read_table``; a column is missing or none found, here; from the examples, a text that is none, a
@@ -86,10 +88,10 @@ def read_texts(
         columns = columns.model_copy(update={"text": "text"})
         if columns.pair is not None:
             table = _split_at_tabs(table, columns.pair)
-    chosen = _choose(table, columns, labelled, empty_labels)
+    chosen = _choose(table, columns, labelled)
     rows = enumerate(table.with_columns(chosen.text, chosen.pair, chosen.label, *IDS))
     if labelled:
-        return _labelled(rows, chosen, LeftOut(table.path))
+        return _labelled(table.path, rows, chosen, read_label)
     return (_example(record, chosen, number, None) for number, record in rows)
 
 
@@ -114,14 +116,13 @@ class _Chosen:
     pair: str | None
     label: str | None
     skip_labels: tuple[str, ...]
-    empty_labels: bool
 
 
-def _choose(table: Table, columns: Columns, labelled: bool, empty_labels: bool) -> _Chosen:
+def _choose(table: Table, columns: Columns, labelled: bool) -> _Chosen:
     text, pair = text_columns(table, columns, LAYOUTS)
     label = (columns.label or _known_label(table, (text, pair))) if labelled else None
     table.check_columns(text=text, pair=pair, label=label)
-    return _Chosen(text, pair, label, columns.skip_labels, empty_labels)
+    return _Chosen(text, pair, label, columns.skip_labels)
 
 
 def text_columns(table: Table, columns: Columns, layouts: Sequence[tuple[str, str | None]]) -> tuple[str, str | None]:
@@ -154,41 +155,35 @@ def _known_label(table: Table, taken: Sequence[str | None]) -> str:
 # Examples.
 
 
-@dataclass(slots=True)
-class LeftOut:
-    """Counts the rows left out, by reason, and remembers where the first of each stands."""
+class LeftOut(Tallied):
+    """Counts the rows of a table that are left out."""
 
-    path: str
-    counts: dict[str, int] = field(default_factory=dict)
-    first: dict[str, str] = field(default_factory=dict)
-
-    def add(self, reason: str, source: str) -> None:
-        """Count a row."""
-        self.counts[reason] = self.counts.get(reason, 0) + 1
-        self.first.setdefault(reason, source)
-
-    def end(self, n_examples: int) -> None:
+    def end(self, path: str, n_examples: int) -> None:
         """Say what was left out, if anything was; :class:`InputError` if no examples are left."""
         if self.counts:
-            reasons = "; ".join(f"{count} {reason}, the first {self.first[reason]}" for reason, count in self.counts.items())
-            _log.warning("%s: left out %d rows: %s", self.path, sum(self.counts.values()), reasons)
+            _log.warning("%s: left out %d rows: %s", path, sum(self.counts.values()), self)
         if not n_examples:
-            raise InputError(f"{self.path} holds no labelled example: every row was left out")
+            raise InputError(f"{path} holds no labelled example: every row was left out")
 
 
-def _labelled(rows: Iterable[tuple[int, Record]], chosen: _Chosen, left_out: LeftOut) -> Iterator[TextExample]:
-    n_examples = 0
+def _labelled(
+    path: str, rows: Iterable[tuple[int, Record]], chosen: _Chosen, read_label: LabelReading
+) -> Iterator[TextExample]:
+    assert chosen.label is not None
+    n_examples, left_out, notes = 0, LeftOut(), LabelNotes()
     for number, record in rows:
-        label = _label(record, chosen)
+        value = record.values.get(chosen.label)
+        label = read_label(LabelCell(value, chosen.label, record.source), notes)
         example = _example(record, chosen, number, label)
         if not example.text.strip() or (example.pair is not None and not example.pair.strip()):
             left_out.add("with an empty text", record.source)
-        elif isinstance(label, str) and label in chosen.skip_labels:
-            left_out.add(f"labelled {label!r}", record.source)
+        elif (written := value.strip() if isinstance(value, str) else label) in chosen.skip_labels:
+            left_out.add(f"labelled {written!r}", record.source)
         else:
             n_examples += 1
             yield example
-    left_out.end(n_examples)
+    notes.report(path)
+    left_out.end(path, n_examples)
 
 
 def _example(record: Record, chosen: _Chosen, number: int, label: Any | None) -> TextExample:
@@ -200,27 +195,3 @@ def id_of(record: Record, number: int) -> str:
     """Return what the row calls itself, or else its number."""
     named = next((record.values[column] for column in IDS if isinstance(record.values.get(column), str | int)), number)
     return str(named)
-
-
-def _label(record: Record, chosen: _Chosen) -> Any:
-    assert chosen.label is not None
-    value = record.values.get(chosen.label)
-    place = f"{record.source}: the label {chosen.label!r}"
-    if isinstance(value, str) and not value.strip() and chosen.empty_labels:
-        return ""
-    if value is None or (isinstance(value, str) and not value.strip()):
-        raise InputError(f"{place} is missing; label the row or take it out")
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise InputError(f"{place} is {value}, which is no number to learn; correct the row or take it out")
-        return value
-    return [_class(one, place) for one in value] if isinstance(value, list) else _class(value, place)
-
-
-def _class(value: Any, place: str) -> str:
-    """Return a label of a class as a string, as JSON writes it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str | int):
-        return str(value)
-    raise InputError(f"{place} holds {value!r:.60} where a string, a number or a list of strings is expected")

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from bertsmith.errors import InputError, UsageError
 from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import SequenceScores
+from bertsmith.tasks.files.labels import class_name
 from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.scoring.scores import class_report, class_scores, confusion_matrix
 from bertsmith.tasks.sentence_task import SentenceTask, described
@@ -79,7 +80,7 @@ class Classify(SentenceTask[Classified]):
     def _of(self, example: TextExample) -> str:
         if not isinstance(example.label, str):
             raise InputError(f"{example.source}: the label {example.label!r} is no single class; see multilabel and regress")
-        return example.label
+        return known_name(example.label, self.labels)
 
     def head(self) -> TaskHead:
         """Return the head that scores the classes."""
@@ -87,7 +88,7 @@ class Classify(SentenceTask[Classified]):
 
     def target(self, example: TextExample) -> int:
         """Return the number of the label."""
-        return self.labels.index(example.label)
+        return self.labels.index(self._of(example))
 
     def loss(self, logits: Tensor, batch: SampleBatch, head: nn.Module) -> Tensor:  # noqa: ARG002
         """Return the cross-entropy."""
@@ -113,7 +114,7 @@ class Classify(SentenceTask[Classified]):
         pairs = zip(examples, predictions, strict=True)
         # What is not a number must not pass for a class.
         return np.array(
-            [(numbers[example.label], numbers[found.label] + 0 * found.probability) for example, found in pairs]
+            [(numbers[self._of(example)], numbers[found.label] + 0 * found.probability) for example, found in pairs]
         ).reshape(-1, 2)
 
     def scores(self, outcomes: Floats) -> dict[str, float]:
@@ -134,9 +135,9 @@ class Classify(SentenceTask[Classified]):
         outcomes = self.outcomes(examples, predictions)
         confusion = confusion_matrix(outcomes[:, 0], outcomes[:, 1], len(self.labels))
         mistakes = [
-            Mistake(described(example), example.label, f"{found.label} ({found.probability:.0%})", found.probability)
+            Mistake(described(example), self._of(example), f"{found.label} ({found.probability:.0%})", found.probability)
             for example, found in zip(examples, predictions, strict=True)
-            if example.label != found.label
+            if self._of(example) != found.label
         ]
         return Review(
             mistakes=worst(mistakes),
@@ -152,6 +153,14 @@ class Classify(SentenceTask[Classified]):
 def sort_labels(labels: Counter[str] | set[str]) -> list[str]:
     """Return labels in order, numbers by their value."""
     return sorted(labels, key=lambda label: (0, float(label), label) if _NUMBER.fullmatch(label) else (1, 0.0, label))
+
+
+def known_name(label: str, known: Sequence[str]) -> str:
+    """Return the one of the ``known`` names that is another spelling of a label, such as 1.0 of 1; else the label."""
+    if label in known:
+        return label
+    name = class_name(label)
+    return next((one for one in known if class_name(one) == name), label)
 
 
 def check_labels(source: str, labels: Iterable[str], known: Sequence[str]) -> None:

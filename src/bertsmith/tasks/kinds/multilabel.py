@@ -4,10 +4,9 @@ Dimensions: B sequences, C classes, n examples.
 """
 
 import dataclasses
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import ClassVar, Self
 
 import numpy as np
@@ -19,12 +18,13 @@ from torch.nn import functional as F
 from bertsmith.errors import InputError, UsageError
 from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import SequenceScores
-from bertsmith.tasks.files.texts import TextExample, read_texts
-from bertsmith.tasks.kinds.classify import check_labels, sort_labels
+from bertsmith.tasks.files.labels import LabelReading, any_labels
+from bertsmith.tasks.files.texts import TextExample
+from bertsmith.tasks.kinds.classify import check_labels, known_name, sort_labels
 from bertsmith.tasks.scoring.scores import multilabel_scores, tune_thresholds
 from bertsmith.tasks.sentence_task import SentenceTask, described
 from bertsmith.tasks.shown import LabelsAnswer
-from bertsmith.tasks.task import Floats, Mistake, Review, SampleBatch, Seen, counted, worst
+from bertsmith.tasks.task import Floats, Mistake, Review, SampleBatch, Seen, counted, log, worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +51,40 @@ class Multilabel(SentenceTask[Labelled]):
     """The labels, in order; those of the training file unless given."""
     thresholds: tuple[float, ...] = ()
     """Probability from which each label is given; tuned on the dev file unless given."""
+    multi_hot: bool | None = None
+    """Whether a row has a 1 or a 0 for each label, in order, instead of names; found by itself."""
 
-    def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[TextExample]:  # noqa: A002
-        """Yield the rows of a table as examples; an empty cell of labels means none."""
-        return read_texts(path, self.columns, labelled=labelled, format=format, empty_labels=True)
+    @property
+    def read_label(self) -> LabelReading:
+        """Cells hold any number of labels."""
+        return partial(any_labels, self.separator)
 
     def fitted(self, examples: Sequence[TextExample]) -> Self:
-        """Return the task with the labels that the examples have."""
-        labels = self.labels or tuple(sort_labels(Counter(label for example in examples for label in self._of(example))))
+        """Return the task with the labels that the examples have, and whether these are in multi-hot form."""
+        lists = [self._listed(example) for example in examples]
+        multi_hot = _are_multi_hot(lists) if self.multi_hot is None else self.multi_hot
+        if multi_hot:
+            labels = self.labels or tuple(map(str, range(len(lists[0]))))
+            log.warning("rows have a 1 or a 0 for each of %d labels: %s (--labels)", len(labels), ", ".join(labels[:20]))
+        else:
+            self._refuse_uneven(examples, lists)
+            labels = self.labels or tuple(sort_labels({label for names in lists for label in names}))
         if not labels:
             raise InputError(f"none of {len(examples):,} training examples has a label")
         if self.thresholds and len(self.thresholds) != len(labels):
             raise UsageError(f"--thresholds has {len(self.thresholds)} values for {len(labels)} labels")
-        fitted = self.model_copy(update={"labels": labels})
+        fitted = self.model_copy(update={"labels": labels, "multi_hot": multi_hot})
         fitted.check(examples)
         return fitted
+
+    def _refuse_uneven(self, examples: Sequence[TextExample], lists: Sequence[Sequence[str]]) -> None:
+        """Refuse rows that are surely in multi-hot form where others are not."""
+        for example, listed in zip(examples, lists, strict=True):
+            if self.multi_hot is None and _HOT.issuperset(listed) and len(listed) > len(set(listed)):
+                raise InputError(
+                    f"{example.source}: the labels are {', '.join(listed)}, as if a 1 or a 0 stood for each label, but other "
+                    "rows have more, fewer or other ones; correct them, or write names"
+                )
 
     def check(self, examples: Sequence[TextExample]) -> None:
         """Refuse labels that the task does not have."""
@@ -73,6 +92,20 @@ class Multilabel(SentenceTask[Labelled]):
             check_labels(example.source, self._of(example), self.labels)
 
     def _of(self, example: TextExample) -> list[str]:
+        listed = self._listed(example)
+        # A model of other tools does not say how its labels were written.
+        may_be_hot = len(listed) == len(self.labels) > 1 and _HOT.issuperset(listed) and not set(self.labels) & _HOT
+        if not (may_be_hot if self.multi_hot is None else self.multi_hot):
+            return [known_name(label, self.labels) for label in listed]
+        if len(listed) != len(self.labels) or not _HOT.issuperset(listed):
+            raise InputError(
+                f"{example.source}: the labels are {', '.join(listed) or 'none'}, where a 1 or a 0 is expected for each of "
+                f"{len(self.labels)} labels; write names with --no-multi-hot"
+            )
+        return [label for label, written in zip(self.labels, listed, strict=True) if written in _GIVEN]
+
+    def _listed(self, example: TextExample) -> list[str]:
+        """Return what stands in the row: names, or a 1 or a 0 for each label."""
         if isinstance(example.label, list):
             return [str(label) for label in example.label]
         return [label for part in str(example.label).split(self.separator) if (label := part.strip())]
@@ -154,3 +187,12 @@ class Multilabel(SentenceTask[Labelled]):
             table=[("label", "threshold", "examples"), *rows],
             used=counted(self.labels, gold_nC.sum(axis=0), predicted_nC.sum(axis=0)),
         )
+
+
+_GIVEN = {"1", "true"}
+_HOT = {*_GIVEN, "0", "false"}
+
+
+def _are_multi_hot(lists: Sequence[Sequence[str]]) -> bool:
+    """Say whether rows have a 1 or a 0 for each label: as names, all of them would mean the same, or name one twice."""
+    return len(lists[0]) > 1 and len({*map(len, lists)}) == 1 and all(map(_HOT.issuperset, lists))

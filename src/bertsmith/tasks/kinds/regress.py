@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from bertsmith.errors import InputError
 from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import SequenceScores
+from bertsmith.tasks.files.labels import LabelReading, number
 from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.scoring.scores import regression_scores
 from bertsmith.tasks.sentence_task import SentenceTask, described
@@ -39,6 +40,11 @@ class Regress(SentenceTask[Estimated]):
     kind: ClassVar[str] = "regress"
     pipeline_tag: ClassVar[str] = "text-classification"
     usual_metric: ClassVar[str] = "spearman"
+
+    @property
+    def read_label(self) -> LabelReading:
+        """Cells hold numbers."""
+        return number
 
     def fitted(self, examples: Sequence[TextExample]) -> Self:
         """Return the task unchanged; refuse examples that all have the same number."""

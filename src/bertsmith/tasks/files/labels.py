@@ -1,0 +1,204 @@
+"""What the cells of a column of labels say: one class, any number of labels, or a number."""
+
+import json
+import logging
+import math
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from bertsmith.errors import InputError
+from bertsmith.sources.streams import well_formed
+
+_log = logging.getLogger("bertsmith")
+_N_ALIKE = 3
+
+
+@dataclass(slots=True)
+class Tallied:
+    """Counts what is met, by reason, and remembers where the first of each stands."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def add(self, reason: str, source: str) -> None:
+        """Count one."""
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        self.first.setdefault(reason, source)
+
+    def __str__(self) -> str:
+        return "; ".join(f"{count} {reason}, the first {self.first[reason]}" for reason, count in self.counts.items())
+
+
+@dataclass(slots=True)
+class LabelNotes:
+    """What is to be said of a file's labels: those read otherwise than they are written, and classes that look alike."""
+
+    changed: Tallied = field(default_factory=Tallied)
+    classes: dict[str, str] = field(default_factory=dict)
+    """Each with the place of its first row."""
+
+    def report(self, path: str) -> None:
+        """Say it in one message, if there is anything."""
+        alike: dict[str, list[str]] = {}
+        for name, source in self.classes.items():
+            alike.setdefault(_likeness(name), []).append(f"{name!r} ({source})")
+        groups = [" and ".join(names) for names in alike.values() if len(names) > 1]
+        parts = [str(self.changed)] if self.changed.counts else []
+        if groups:
+            listed = ", ".join(groups[:_N_ALIKE]) + (" …" if len(groups) > _N_ALIKE else "")
+            parts.append(f"{listed} look alike and are different classes: write them alike if they are one")
+        if parts:
+            _log.warning("%s: labels: %s", path, "; ".join(parts))
+
+
+def _likeness(name: str) -> str:
+    plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    return {"true": "1", "false": "0"}.get(plain, plain)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCell:
+    """What stands in a column of labels in one row; ``source`` is ``file:line``."""
+
+    value: Any
+    column: str
+    source: str
+
+    def error(self, what: str) -> InputError:
+        """Return the error for a label of which ``what`` is to be said."""
+        return InputError(f"{self.source}: the label {self.column!r} {what}")
+
+    def check_is_there(self) -> None:
+        """Raise :class:`InputError` where there is nothing, or what stands for nothing."""
+        if self.value is None or (isinstance(self.value, str) and not self.value.strip()):
+            raise self.error("is missing; label the row or take it out")
+        if isinstance(self.value, float) and not math.isfinite(self.value):
+            raise self.error(f"is {self.value}, which is no number to learn; correct the row or take it out")
+
+
+LabelReading = Callable[[LabelCell, LabelNotes], Any]
+"""From a cell and the notes on its file to the label; :class:`InputError` where it holds none."""
+
+
+def one_class(cell: LabelCell, notes: LabelNotes) -> Any:
+    """Return the name of a class; a list of names, or a number with a fraction, as what it is.
+
+    A name has no white space around it. Numbers and truths are spelled as JSON spells them, 1 and true, whatever the file
+    has: so a class is the same one in CSV, JSON and Parquet.
+    """
+    cell.check_is_there()
+    value = cell.value
+    if isinstance(value, str) and (items := written_list(value)) is not None and _is_no_name(items):
+        notes.changed.add("written as lists in text", cell.source)
+        value = items
+    if isinstance(value, list):
+        return [_class(one, cell, notes) for one in value]
+    return value if isinstance(value, float) and not value.is_integer() else _class(value, cell, notes)
+
+
+def any_labels(separator: str, cell: LabelCell, notes: LabelNotes) -> list[str]:
+    """Return names as :func:`one_class` does, of a list or of text with a ``separator`` between them; blank text has none."""
+    if isinstance(cell.value, str):
+        items = written_list(cell.value)
+        if items is None:
+            items = _bare_list(cell.value)
+        if items is not None:
+            notes.changed.add("written as lists in text", cell.source)
+        else:
+            items = [part.strip() for part in cell.value.split(separator) if part.strip()]
+    else:
+        cell.check_is_there()
+        items = cell.value if isinstance(cell.value, list) else [cell.value]
+    return [_class(one, cell, notes) for one in items]
+
+
+def number(cell: LabelCell, notes: LabelNotes) -> Any:  # noqa: ARG001
+    """Return what may be a number, as it stands."""
+    cell.check_is_there()
+    return cell.value
+
+
+# Names of classes.
+
+_WHOLE = re.compile(r"\+?(-?[0-9]{1,18})\.0*")
+_TRUTHS = ("True", "False", "TRUE", "FALSE")
+_TRUTH_READ, _WHOLE_READ = "written like True and read like true", "written like 1.0 and read like 1"
+_NOTHING = ("nan", "NaN", "null", "NULL", "<NA>")
+_BEGINNING_OF_LIST = re.compile(r"""\s*[\[({]\s*['"]""")
+
+
+def class_name(text: str) -> str:
+    """Return a class's name in the one spelling that it has here, however a file spells it."""
+    name = text.strip()
+    if whole := _WHOLE.fullmatch(name):
+        return str(int(whole[1]))
+    return name.lower() if name in _TRUTHS else name
+
+
+def _class(value: Any, cell: LabelCell, notes: LabelNotes) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = f"{value:.1f}"
+    if not isinstance(value, str | int):
+        raise cell.error(f"holds {value!r:.60} where a string, a number or a list of strings is expected")
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if _BEGINNING_OF_LIST.match(text):
+        raise cell.error(f"holds {text!r:.60}, which looks like a written list and is none; write it as ['x', 'y']")
+    name, bare = class_name(text), text.strip()
+    if bare != text:
+        notes.changed.add("with white space around them, which does not count", cell.source)
+    if name != bare:
+        notes.changed.add(_TRUTH_READ if name.isalpha() else _WHOLE_READ, cell.source)
+    if isinstance(value, str) and name in _NOTHING:
+        notes.changed.add("that say nan or null, as missing ones do", cell.source)
+    notes.classes.setdefault(name, cell.source)
+    return name
+
+
+# Lists in the text of a cell.
+
+_ITEM = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[-+]?[0-9]+(?:\.[0-9]*)?|[Tt]rue|[Ff]alse|None|null""", re.DOTALL)
+_BETWEEN = re.compile(r"\s*,\s*|\s+|\Z")
+_WORDS: dict[str, Any] = {"true": True, "false": False, "none": None, "null": None}
+
+
+def written_list(text: str) -> list[Any] | None:
+    """Return the list that Python, JSON or NumPy writes so, of strings, numbers and truths; None where the text is none."""
+    text = text.strip()
+    if text[:1] + text[-1:] not in ("[]", "()", "{}"):
+        return None
+    body, at, items = text[1:-1].strip(), 0, []
+    while at < len(body):
+        item = _ITEM.match(body, at)
+        between = item and _BETWEEN.match(body, item.end())
+        if not item or not between:
+            return None
+        try:
+            items.append(_value(item[0]))
+        except ValueError:
+            return None
+        at = between.end()
+    return items
+
+
+def _bare_list(text: str) -> list[str] | None:
+    """Return the words of a list without quotation marks, such as ``[x, y]``; None where the text is none."""
+    words = re.fullmatch(r"""\s*\[([^"'\[\]]*)\]\s*""", text)
+    return words and [word for part in words[1].split(",") if (word := part.strip())]
+
+
+def _value(item: str) -> Any:
+    if item.lower() in _WORDS:
+        return _WORDS[item.lower()]
+    if item[0] not in "'\"":
+        return float(item) if "." in item else int(item)
+    # Python's escapes, in JSON's form.
+    text = item[1:-1].replace("\\'", "'").replace('\\"', '"').replace('"', '\\"')
+    return well_formed(json.loads(re.sub(r"\\x(..)", r"\\u00\1", f'"{text}"'), strict=False))
+
+
+def _is_no_name(items: list[Any]) -> bool:
+    """Say whether such a list cannot be a name with brackets, such as ``[1]``."""
+    return len(items) != 1 or isinstance(items[0], str)
