@@ -12,11 +12,12 @@ from torch.nn import functional as F
 
 from bertsmith.artifacts.directory import save_model
 from bertsmith.model.bert import Bert, Heads, initialise, set_dropout, uninitialised
+from bertsmith.tasks.files.choices import ChoiceExample
 from bertsmith.tasks.files.questions import GoldAnswer as Gold
 from bertsmith.tasks.files.questions import Question
 from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.kinds.answer import Answer
-from bertsmith.tasks.kinds.choose import ChoiceExample, Choose
+from bertsmith.tasks.kinds.choose import Choose
 from bertsmith.tasks.kinds.classify import Classify
 from bertsmith.tasks.kinds.multilabel import Multilabel
 from bertsmith.tasks.kinds.regress import Regress

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from bertsmith.model.heads.scoring_head import ScoringHead
 from bertsmith.tasks import predictor as module
+from bertsmith.tasks.files.choices import ChoiceExample
 from bertsmith.tasks.files.texts import TextExample
-from bertsmith.tasks.kinds.choose import ChoiceExample, Choose
+from bertsmith.tasks.kinds.choose import Choose
 from bertsmith.tasks.kinds.classify import Classify
 from bertsmith.tasks.predictor import Predictor, pack_samples
 from bertsmith.tasks.task import Task

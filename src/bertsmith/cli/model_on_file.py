@@ -25,6 +25,12 @@ class ColumnFlags(TableConfig):
     """Column of the query."""
     candidate: str | None = None
     """Column of the candidate."""
+    prompt: str | None = None
+    """Column of the text before choices."""
+    question: str | None = None
+    """Column of a question that is put before each choice."""
+    choices: str | None = None
+    """Column of the list of choices, or the columns of a choice each."""
     label: str | None = None
     """Column of the label."""
     word_column: int | None = pydantic.Field(default=None, ge=1)

@@ -1,8 +1,6 @@
 """Multiple choice: files, sequences, the loss over any number of choices, predictions and their scores."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,15 +9,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from bertsmith.errors import DivergedError, InputError
-from bertsmith.tasks.kinds.choose import ChoiceExample, Choose
+from bertsmith.tasks.files.choices import ChoiceColumns, ChoiceExample
+from bertsmith.tasks.kinds.choose import Choose
 from bertsmith.tasks.task import SampleBatch
 from bertsmith.text.tokenizer import Tokenizer
 
 HEAD = nn.Identity()
-SWAG = """,video-id,fold-ind,startphrase,sent1,sent2,gold-source,ending0,ending1,ending2,ending3,label
-0,a,3416,x,He sat.,He,gold,ate.,slept.,ran.,sang.,2
-1,b,3417,x,She sat.,She,gold,ate.,slept.,ran.,sang.,0
-"""
 
 
 def examples() -> list[ChoiceExample]:
@@ -30,58 +25,11 @@ def examples() -> list[ChoiceExample]:
     ]
 
 
-def read(path: Path, content: str, labelled: bool = True) -> list[ChoiceExample]:
-    path.write_text(content, encoding="utf-8")
-    return list(Choose().read(path, labelled=labelled))
-
-
-def test_swag(tmp_path: Path) -> None:
-    first, second = read(tmp_path / "a.csv", SWAG)
-    choices = ("He ate.", "He slept.", "He ran.", "He sang.")
-    assert first == ChoiceExample("He sat.", choices, 2, "3416", f"{tmp_path}/a.csv:2")
-    assert second.label == 0
-    assert [one.label for one in read(tmp_path / "a.csv", SWAG, labelled=False)] == [None, None]
-
-
-def test_swag_with_any_number_of_endings(tmp_path: Path) -> None:
-    names = ",".join(f"ending{number}" for number in range(12))
-    rows = [",".join(f"e{number}" for number in range(12)) + ",10", "a,b" + "," * 10 + ",1"]
-    many, few = read(tmp_path / "a.csv", f"sent1,{names},label\n" + "".join(f"He sat.,{row}\n" for row in rows))
-    assert many.choices == tuple(f"e{number}" for number in range(12))
-    assert many.choices[many.label or 0] == "e10"
-    assert few.choices == ("a", "b")
-    row = {"sent1": "p", "sent2": None, "ending0": "a", "ending1": None, "ending2": "c", "label": 0}
-    with pytest.raises(InputError, match="a question has a text under"):
-        read(tmp_path / "a.jsonl", json.dumps(row))
-
-
-def test_json_lines(tmp_path: Path) -> None:
-    rows = [
-        {"prompt": "p", "choices": ["a", "b", "c"], "label": 1},
-        {"id": "x", "question": "q", "choices": ["a", "b"], "answer": "0"},
-    ]
-    found = read(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    assert [(one.prompt, one.choices, one.label, one.id) for one in found] == [
-        ("p", ("a", "b", "c"), 1, "0"),
-        ("q", ("a", "b"), 0, "x"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"label": 2}, r"a\.jsonl:1: the label 2 is no number of a choice: 0 to 1"),
-        ({"label": "-1"}, r"a\.jsonl:1: the label '-1' is no number of a choice"),
-        ({"label": None}, r"a\.jsonl:1 has no label; write the number of the right choice, from 0, under label"),
-        ({"choices": ["a"]}, r"a\.jsonl:1 has 1 choice\(s\); a question needs two or more"),
-        ({"choices": "ab"}, r"a\.jsonl:1: a question has a text under prompt or .*; this has prompt, choices, label"),
-        ({"choices": ["a", 1]}, r"a\.jsonl:1: a question has a text under"),
-        ({"prompt": None}, r"a\.jsonl:1: a question has a text under"),
-    ],
-)
-def test_rows_that_are_no_question(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        read(tmp_path / "a.jsonl", json.dumps({"prompt": "p", "choices": ["a", "b"], "label": 1} | changes))
+def test_questions_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("stem;a;b;right\np;x;y;B\n", encoding="utf-8")
+    task = Choose(columns=ChoiceColumns(prompt="stem", choices="a,b", label="right"))
+    (found,) = task.read(tmp_path / "a.csv", labelled=True)
+    assert found == ChoiceExample("p", ("x", "y"), 1, "0", f"{tmp_path / 'a.csv'}:2")
 
 
 def test_what_pipelines_take() -> None:

@@ -3,8 +3,7 @@
 Dimensions: B sequences, Q questions of the batch, n examples.
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,24 +17,12 @@ from torch.nn import functional as F
 from bertsmith.errors import InputError, Refusal
 from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import ChoiceScores
-from bertsmith.sources.tables import Record
-from bertsmith.tasks.files.records import read_table
+from bertsmith.tasks.files.choices import ChoiceColumns, ChoiceExample, read_choices
 from bertsmith.tasks.scoring.scores import check_predictions
 from bertsmith.tasks.sentence_task import PairCutter
 from bertsmith.tasks.shown import ChoiceAnswer, RatedChoice
 from bertsmith.tasks.task import Explains, Floats, Logits, Mistake, Review, Sample, SampleBatch, Seen, Submission, Task, worst
 from bertsmith.text.tokenizer import Tokenizer
-
-
-@dataclass(frozen=True, slots=True)
-class ChoiceExample:
-    """A prompt, what may follow it or answer it, and the number of the right choice from 0 (None where it is not known)."""
-
-    prompt: str
-    choices: tuple[str, ...]
-    label: int | None
-    id: str
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +38,20 @@ class Chosen:
 
 
 class Choose(Task[ChoiceExample, Chosen]):
-    """A prompt and choices, one of them right: SWAG's CSV, or JSON lines with prompt, choices and label."""
+    """A prompt and choices, one of them right: SWAG, HellaSwag, RACE, ARC, COPA, or any table with such columns."""
 
     kind: ClassVar[str] = "choose"
     pipeline_tag: ClassVar[str] = "multiple-choice"
     usual_metric: ClassVar[str] = "accuracy"
     explains: ClassVar[Explains | None] = None
 
+    columns: ChoiceColumns = ChoiceColumns()
     label_smoothing: float = pydantic.Field(default=0.0, ge=0, lt=1)
     """Share of each target given to all choices alike."""
 
     def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[ChoiceExample]:  # noqa: A002
         """Yield the questions of a file."""
-        table = read_table(path, format)
-        number = -1
-        for number, record in enumerate(table.rows):
-            yield _example(record, number, labelled)
-        if number < 0 and labelled:
-            raise InputError(f"{table.path} holds no questions")
+        return read_choices(path, self.columns, labelled=labelled, format=format)
 
     def example(self, value: Any) -> ChoiceExample:
         """Return the example for (prompt, choices)."""
@@ -159,50 +142,3 @@ class Choose(Task[ChoiceExample, Chosen]):
     def submission(self) -> Submission[ChoiceExample, Chosen]:
         """Return SWAG's form: the question's id and the number of the choice."""
         return Submission(before="id,label\n", line=lambda example, found: f"{example.id},{found.number}\n")
-
-
-_PROMPTS = ("prompt", "context", "question", "sent1")
-_LABELS = ("label", "answer")
-
-
-def _example(record: Record, number: int, labelled: bool) -> ChoiceExample:
-    values = record.values
-    if "ending0" in values:
-        # SWAG: the second sentence's beginning belongs to every choice.
-        beginning = values.get("sent2") or ""
-        choices = [f"{beginning} {one}".strip() if isinstance(one, str) else one for one in _endings(values)]
-        prompt = values.get("sent1")
-    else:
-        prompt = next((values[name] for name in _PROMPTS if name in values), None)
-        choices = values.get("choices", values.get("endings"))
-    if not isinstance(prompt, str) or not isinstance(choices, list) or not all(isinstance(one, str) for one in choices):
-        raise InputError(
-            f"{record.source}: a question has a text under {' or '.join(_PROMPTS)} and a list of texts under choices, "
-            f"or SWAG's columns; this has {', '.join(values)}"
-        )
-    if len(choices) < 2:
-        raise InputError(f"{record.source} has {len(choices)} choice(s); a question needs two or more")
-    label = _label(record, len(choices)) if labelled else None
-    return ChoiceExample(prompt, tuple(choices), label, str(values.get("id", values.get("fold-ind", number))), record.source)
-
-
-_ENDING = re.compile(r"ending(\d+)")
-
-
-def _endings(values: Mapping[str, Any]) -> list[Any]:
-    """Return SWAG's endings in the order of their numbers; a question with fewer than others has empty ones behind."""
-    numbered = sorted((int(match[1]), name) for name in values if (match := _ENDING.fullmatch(name)))
-    endings = [values[name] for _, name in numbered]
-    while endings and endings[-1] in ("", None):
-        endings.pop()
-    return endings
-
-
-def _label(record: Record, n_choices: int) -> int:
-    written = next((record.values[name] for name in _LABELS if name in record.values), None)
-    if written is None:
-        raise InputError(f"{record.source} has no label; write the number of the right choice, from 0, under label")
-    text = str(written).strip()
-    if not text.isdecimal() or int(text) >= n_choices:
-        raise InputError(f"{record.source}: the label {written!r} is no number of a choice: 0 to {n_choices - 1}")
-    return int(text)
