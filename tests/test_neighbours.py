@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bertsmith.neighbours import Candidates, hard_negatives, ranks
+from bertsmith.neighbours import Candidates, hard_negatives, nearest, ranks
 
 
 def vectors(*rows: list[float]) -> list[np.ndarray]:
@@ -45,3 +45,17 @@ def test_hard_negatives_are_the_nearest_that_are_clearly_farther_than_the_positi
     assert hard_negatives(Candidates(rows), of, 2, margin=0.0)[0] == [(3, 1), (1, 1)]
     assert hard_negatives(Candidates(rows), of, 9, margin=0.0)[0] == [(3, 1), (1, 1), (2, 1)]
     assert hard_negatives(Candidates(rows[:1]), of[:1], 3, margin=0.0) == [[]]
+
+
+def test_nearest_are_those_of_a_full_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bertsmith.neighbours._ROWS_AT_ONCE", 16)
+    draw = np.random.default_rng(0)
+    queries, among = (draw.integers(-2, 3, (n, 4)).astype(np.float32) for n in (3, 100))  # whole figures, so many are equal
+    among[7] = np.nan
+    found = nearest(queries, among, 20)
+    for of_query, query in zip(found, queries, strict=True):
+        products = np.nan_to_num(among @ query, nan=-np.inf)
+        expected = np.argsort(-products, kind="stable")[:20]
+        assert of_query == [(row, products[row]) for row in expected.tolist()]
+    assert [len(of_query) for of_query in nearest(queries, among, 1000)] == [99] * 3
+    assert nearest(queries[:0], among, 5) == []

@@ -1,6 +1,6 @@
-"""Which text of many belongs to another: what a batch, or a file, of pairs and triplets is compared by.
+"""Which text of many belongs to another: what a batch, or a file, of pairs and triplets is compared by; an exact search.
 
-Dimensions: n anchors, C candidates, D width.
+Dimensions: n anchors or vectors, C candidates, Q queries, b vectors of a block, D width.
 """
 
 from collections.abc import Hashable, Iterator, Sequence
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 Vectors = npt.NDArray[np.float32]
 _COSINES_AT_ONCE = 1 << 26
+_ROWS_AT_ONCE = 1 << 14
 
 K = TypeVar("K", bound=Hashable)
 
@@ -90,6 +91,21 @@ def hard_negatives(candidates: Candidates, vectors: Sequence[Vectors], n: int, m
             of_row[right] = -np.inf
             found.append([candidates.places[column] for column in _highest(of_row, n)])
     return found
+
+
+def nearest(queries_QD: Vectors, vectors_nD: Vectors, n: int) -> list[list[tuple[int, float]]]:
+    """Return for each query the rows of the ``n`` vectors with the highest inner products, and these, the highest first.
+
+    The vectors may lie in a file that is mapped: they are read in blocks. Of equal ones the first come first; what is no number
+    is never found.
+    """
+    found: list[list[tuple[int, float]]] = [[] for _ in queries_QD]
+    for start in range(0, len(vectors_nD), _ROWS_AT_ONCE):
+        products_Qb = queries_QD @ vectors_nD[start : start + _ROWS_AT_ONCE].T
+        for of_query, products_b in zip(found, products_Qb, strict=True):
+            products_b[np.isnan(products_b)] = -np.inf
+            of_query += [(start + place, float(products_b[place])) for place in _highest(products_b, n)]
+    return [sorted(of_query, key=lambda row: -row[1])[:n] for of_query in found]
 
 
 def _highest(cosines_C: Vectors, n: int) -> list[int]:

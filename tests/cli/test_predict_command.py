@@ -93,7 +93,7 @@ def test_submissions_have_the_form_of_their_benchmark(run_command: Any, save: Sa
 def test_scores_with_intervals(run_command: Any, save: Save, table: Path) -> None:
     code, out, err = run_command("evaluate", save(CLASSIFY), table, "--json", "--rounds", "200")
     found = json.loads(out)
-    assert code == 0 and found["examples"] == 3, err
+    assert code == 0 and found["examples"] == 3 and found["precision"] in ("float32", "bf16"), err
     accuracy = found["scores"]["accuracy"]
     assert 0 <= accuracy["low"] <= accuracy["value"] <= accuracy["high"] <= 1
 
@@ -103,7 +103,8 @@ def test_a_model_against_itself_differs_by_nothing(run_command: Any, save: Save,
     code, out, err = run_command("evaluate", model, table, "--against", model, "--json", "--rounds", "200")
     found = json.loads(out)
     assert code == 0 and found["difference"]["difference"] == 0 and found["difference"]["p_value"] == 1, err
-    code, out, _ = run_command("evaluate", model, table, "--against", model, "--rounds", "200")
+    code, out, _ = run_command("evaluate", model, table, "--against", model, "--rounds", "200", "--precision", "float32")
+    assert out.startswith("3 examples, computed in float32\n")
     assert code == 0 and "accuracy" in out
 
 

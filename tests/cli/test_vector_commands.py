@@ -22,7 +22,6 @@ def model(toy_directory: Path) -> Path:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    pytest.importorskip("faiss")
     (tmp_path / "lines.txt").write_text("\n".join([*TEXTS, "", "my teacher paints"]) + "\n")
     return tmp_path / "lines.txt"
 

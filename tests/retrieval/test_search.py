@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bertsmith.artifacts.directory import load_model, save_model
-from bertsmith.errors import ArtifactError, DamagedError, DivergedError, InputError, MismatchError, UsageError
+from bertsmith.errors import ArtifactError, DamagedError, DivergedError, InputError, MismatchError
 from bertsmith.files import write_manifest
 from bertsmith.inference.pipelines import VectorPipeline
 from bertsmith.model.bert import Heads
@@ -40,7 +40,6 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def index(model: Path, pipe: VectorPipeline, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    pytest.importorskip("faiss")
     monkeypatch.setattr(search, "_LINES_AT_ONCE", 32)
     build_index(pipe, digest(model, pipe), file, tmp_path / "index")
     return tmp_path / "index"
@@ -134,15 +133,6 @@ def test_what_is_no_text_leaves_nothing_behind(pipe: VectorPipeline, tmp_path: P
     with pytest.raises(InputError, match=message):
         build_index(pipe, "digest", tmp_path / "bad.txt", tmp_path / "index")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.txt", "model"]
-
-
-def test_without_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(_name: str) -> None:
-        raise ImportError
-
-    monkeypatch.setattr(search.importlib, "import_module", missing)
-    with pytest.raises(UsageError, match=r"pip install 'bertsmith\[search\]'"):
-        search.import_faiss()
 
 
 def test_vectors_of_another_width(model: Path, pipe: VectorPipeline, file: Path, index: Path) -> None:

@@ -46,6 +46,7 @@ def run(arguments: Sequence[str]) -> None:
     outcomes = _outcomes(pipe, examples, config.model)
     found: dict[str, Any] = {
         "examples": len(outcomes),
+        "precision": pipe.engine.precision,
         "scores": bootstrap(outcomes, task.scores, rounds=config.rounds, seed=config.seed),
     }
     if config.against is not None and other_pipe is not None:
@@ -103,7 +104,7 @@ def _plain(value: Any) -> Any:
 
 
 def _readable(found: dict[str, Any]) -> str:
-    lines = [f"{found['examples']:,} examples", *_table(found["scores"])]
+    lines = [f"{found['examples']:,} examples, computed in {found['precision']}", *_table(found["scores"])]
     if "difference" in found:
         difference = found["difference"]
         lines += ["against", *_table(found["against"])]

@@ -28,6 +28,7 @@ def run(arguments: Sequence[str]) -> None:
     name, rest = choose(arguments, TASKS, "task", "finetune", _help())
     config = _configuration(name, rest)
 
+    from bertsmith.files import read_json
     from bertsmith.finetuning.grid import ALONE
     from bertsmith.finetuning.objectives import MEAN
     from bertsmith.finetuning.report import results_table
@@ -36,6 +37,8 @@ def run(arguments: Sequence[str]) -> None:
     final = finetune(config, TerminalProgress())
     metric = MEAN if name == "multi" else config.by_task()[ALONE][1].main_metric
     print(results_table(config.out, metric), file=sys.stderr)
+    precision = read_json(config.out / "environment.json")["precision"]
+    print(f"These scores were computed in {precision}, as the model was trained.", file=sys.stderr)
     print(final)
 
 

@@ -56,10 +56,8 @@ def run(arguments: Sequence[str]) -> None:
 
     from bertsmith.inference.pipelines import VectorPipeline
     from bertsmith.machine import keep_pages
-    from bertsmith.retrieval.search import import_faiss
 
     keep_pages()
-    import_faiss()  # before an hour is spent on vectors that nothing can search
     pipe = VectorPipeline.load(config.model, device=config.device, precision=config.precision)
     is_dialogue = not config.queries and sys.stdin.isatty()
     as_json = config.as_json or not (config.queries or is_dialogue)

@@ -1,27 +1,26 @@
 """Which lines of a file are nearest to a query: vectors of all lines in a directory of plain arrays, and an exact search.
 
-The arrays are mapped, not read, and faiss compares a query with all of them. Nothing of the directory is ever more than numbers
-and text, whoever made it; an index of faiss's own, which is a file that its readers must trust, is never written or opened.
+The arrays are mapped, not read, and a query is compared with all of them. Nothing of the directory is ever more than numbers
+and text, whoever made it.
 
 Dimensions: n lines, Q queries, D width, k hits.
 """
 
 import hashlib
-import importlib
 import json
 import time
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from bertsmith.artifacts.weights import weights_digest
-from bertsmith.errors import DamagedError, InputError, MismatchError, UsageError
+from bertsmith.errors import DamagedError, InputError, MismatchError
 from bertsmith.files import atomic_directory, read_manifest, sha256, verify_manifest, write_manifest
 from bertsmith.inference.pipelines import Floats, VectorPipeline
-from bertsmith.neighbours import unit
+from bertsmith.neighbours import nearest, unit
 from bertsmith.progress import SILENT, Progress
 from bertsmith.sources.tables import open_table
 
@@ -80,19 +79,12 @@ class TextIndex:
 
         Raises:
             MismatchError: the index has vectors of another width.
-            UsageError: faiss is not installed.
         """
-        faiss, widths = import_faiss(), (self._vectors_nD.shape[1], queries_QD.shape[1])
+        widths = self._vectors_nD.shape[1], queries_QD.shape[1]
         if widths[0] != widths[1]:
             raise MismatchError(f"the index holds vectors of {widths[0]} figures, and the model's have {widths[1]}")
-        found = faiss.knn(
-            unit(queries_QD), self._vectors_nD, min(top, len(self._vectors_nD)), metric=faiss.METRIC_INNER_PRODUCT
-        )
-        return [
-            # Rows below 0 stand for none, where the directory has vectors that are no numbers.
-            [Hit(*self._line(row), float(similarity)) for similarity, row in zip(*of_query, strict=True) if row >= 0]
-            for of_query in zip(*found, strict=True)
-        ]
+        found = nearest(unit(queries_QD), self._vectors_nD, top)
+        return [[Hit(*self._line(row), similarity) for row, similarity in of_query] for of_query in found]
 
     def _line(self, row: int) -> tuple[str, int]:
         (start, number), (end, _) = self._places[row : row + 2].tolist()
@@ -146,14 +138,6 @@ def digest(path: Path, pipe: VectorPipeline) -> str:
     config = pipe.engine.model.config.model_dump()
     facts = [weights_digest(path), config, pipe.tokenizer.digest, repr(head), pipe.max_length]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def import_faiss() -> Any:
-    """Return the library that searches; :class:`UsageError` where it is not installed."""
-    try:
-        return importlib.import_module("faiss")
-    except ImportError:
-        raise UsageError("searching needs the faiss library: pip install 'bertsmith[search]'") from None
 
 
 def _source_digest(file: Path) -> str:
