@@ -242,7 +242,10 @@ def _header(experiment: Experiment, name: str, task: Task, best: Result, title: 
     """Return what the hub is told of the model of a task."""
     config, files = experiment.config, experiment.config.by_task()[name][0]
     evaluations = []
-    for split, source, scores in (("dev", files.dev or files.train, best.dev), ("test", files.test, best.test)):
+    for split, source, scores in (
+        ("dev" if files.dev else "held out", files.dev or files.train, best.dev),
+        ("test", files.test, best.test),
+    ):
         if source and scores:
             own = {score.removeprefix(f"{name}/"): value for score, value in scores.items() if score.startswith(f"{name}/")}
             evaluations.append(Evaluation(source_name(source), split, own if name else scores))
