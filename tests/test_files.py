@@ -1,6 +1,7 @@
 """Files and directories are whole or absent, whatever happens while they are written."""
 
 import errno
+import json
 import os
 import resource
 import subprocess
@@ -216,6 +217,23 @@ def test_a_manifest_cannot_point_outside(manifested: Path) -> None:
     (manifested.parent / "secret").write_text("secret")
     with pytest.raises(DamagedError, match=r"names a file outside its directory: \.\./secret"):
         files.verify_manifest(manifested, manifest)
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "a\0b", "\ud800", "/etc/passwd", "a/../../b", "nowhere"])
+def test_a_manifest_with_names_that_cannot_be(manifested: Path, name: str) -> None:
+    manifest = files.read_manifest(manifested, "thing")
+    manifest["files"][name] = {"bytes": 6, "sha256": "0"}
+    with pytest.raises(ArtifactError):
+        files.verify_manifest(manifested, manifest)
+
+
+@pytest.mark.parametrize("entry", [{"bytes": "1", "sha256": "0"}, {"bytes": 1, "sha256": 0}, {"bytes": True, "sha256": "0"}, 1])
+def test_a_manifest_with_entries_of_other_types(manifested: Path, entry: object) -> None:
+    manifest = json.loads((manifested / "manifest.json").read_text())
+    manifest["files"]["a"] = entry
+    (manifested / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DamagedError, match="does not list its files with bytes and sha256"):
+        files.read_manifest(manifested, "thing")
 
 
 def test_json_keeps_order_and_text(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bertsmith.artifacts.directory import load_model, save_model
-from bertsmith.errors import ArtifactError, BertsmithError, UsageError
+from bertsmith.errors import ArtifactError, BertsmithError, DamagedError, UsageError
 from bertsmith.hub import fetch, name_in_cache
 from bertsmith.model.bert import PRETRAINING
 from bertsmith.text.tokenizer import Tokenizer
@@ -45,6 +45,18 @@ def test_a_model_is_fetched_by_name_and_revision(hub: Hub) -> None:
     assert fetch("hub:owner/tiny") == fetch("hub:owner/tiny@refs/pr/1") == hub.snapshot
     assert [(name, revision) for name, revision, _ in hub.asked] == [("owner/tiny", None), ("owner/tiny", "refs/pr/1")]
     assert "*.safetensors" in hub.asked[0][2] and not any("bin" in pattern for pattern in hub.asked[0][2])
+
+
+def test_a_snapshot_of_links_is_a_model_directory(hub: Hub) -> None:
+    blobs = hub.snapshot.parents[1] / "blobs"
+    blobs.mkdir()
+    for number, file in enumerate(sorted(hub.snapshot.iterdir())):
+        file.rename(blobs / str(number))
+        file.symlink_to(f"../../blobs/{number}")
+    assert load_model(fetch("hub:owner/tiny")).heads == PRETRAINING
+    (blobs / "0").write_bytes(b"{}")
+    with pytest.raises(DamagedError, match="truncated or altered"):
+        load_model(hub.snapshot)
 
 
 def test_pickles_are_fetched_where_there_is_nothing_else(hub: Hub) -> None:

@@ -92,6 +92,22 @@ def test_tokens_outside_the_vocabulary(tmp_path: Path, files: Files, vocabulary:
     assert [again(text)["input_ids"] for text in TEXTS] == [reference(text)["input_ids"] for text in TEXTS]
 
 
+@pytest.mark.parametrize("holds", ["tokenizer.json", CONFIG])
+def test_flags_of_a_token_that_several_files_have(tmp_path: Path, holds: str) -> None:
+    transformers = pytest.importorskip("transformers")
+    Tokenizer.build(VOCABULARY, lowercase=True).save(tmp_path)
+    document = json.loads((tmp_path / "tokenizer.json").read_text())
+    document["added_tokens"].append({"id": 13, **token("flu2", single_word=True, special=False)})
+    files: Files = {"tokenizer.json": document, ADDED: FLU, CONFIG: {"do_lower_case": True}}
+    if holds == CONFIG:
+        files[CONFIG]["added_tokens_decoder"] = {"13": token("flu2", special=False)}
+    tokenizer = Tokenizer.load(write(tmp_path, files, VOCABULARY))
+    texts = ["aflu2 flu2 FLU2"]
+    reference = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert [tokenizer.encode(text).token_ids for text in texts] == [reference(text)["input_ids"] for text in texts]
+    assert tokenizer.encode("aflu2").token_ids == ([2, 5, 13, 3] if holds == CONFIG else [2, 1, 3])
+
+
 REFUSED: dict[str, tuple[Files, str]] = {
     "words of another language": (
         {CONFIG: {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab"}},
@@ -177,6 +193,18 @@ def test_switches_and_entries_that_contradict_each_other_are_said(tmp_path: Path
         "/tokenizer.json holds, though vocab.txt has 1 entries that it has not there, such as 't'",
         "/tokenizer.json means lowercase = True; False holds, which tokenizer_config.json says",
     ]
+
+
+def test_lower_casing_that_something_speaks_against_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cased = [*VOCABULARY, "Paris", "##A"]
+    Tokenizer.load(write(tmp_path, {"config.json": {"do_lower_case": False}}, cased))
+    from_config, from_entries = warnings(caplog)
+    assert from_config == f"{tmp_path / 'config.json'}: do_lower_case does not count there; text is lower-cased"
+    assert from_entries.startswith(f"{tmp_path}: text is lower-cased, though 2 entries of the vocabulary have capitals; if the")
+    assert from_entries.endswith('write {"do_lower_case": false} into tokenizer_config.json')
+    caplog.clear()
+    assert not Tokenizer.load(write(tmp_path, {CONFIG: {"do_lower_case": False}, "config.json": {}}, cased)).lowercase
+    assert not warnings(caplog)
 
 
 def test_usual_directories_have_nothing_to_say(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

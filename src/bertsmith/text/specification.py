@@ -80,7 +80,7 @@ def canonical_vocabulary(entries: Sequence[str]) -> tuple[str, ...]:
 def with_added_tokens(
     specification: Specification, tokens: Sequence[AddedToken], n_rows: int | None, source: str
 ) -> Specification:
-    """Return the tokenizer with ``tokens`` too, which hold over its own; the first of several of one name holds.
+    """Return the tokenizer with these added tokens in place of its own; the first of several of one name holds.
 
     Left out are a ``[MASK]`` that would be alone behind the vocabulary, since every file names one by default, and what has
     neither an id nor a place among the ``n_rows`` of a model, which is said.
@@ -89,7 +89,7 @@ def with_added_tokens(
         ArtifactError: a token has another id than the vocabulary gives it, or one that does not follow the vocabulary.
     """
     ids, found = specification.ids(), dict[str, AddedToken]()
-    placed = [token for token in (*tokens, *specification.added) if token.id != NEXT_ID]
+    placed = [token for token in tokens if token.id != NEXT_ID]
     for token in sorted(placed, key=lambda token: token.id):
         expected = ids.get(token.content, _next_id(ids, found))
         if token.content in found:

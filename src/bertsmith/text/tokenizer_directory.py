@@ -22,6 +22,7 @@ from bertsmith.text.tokenizer_json import read_tokenizer_json, tokenizer_json
 from bertsmith.text.tokenizer_settings import TokenizerSettings, read_settings
 
 _FILE, _LINES = "tokenizer.json", "vocab.txt"
+_MANY_CAPITALS = 0.05
 _FOREIGN = {
     "spiece.model": "SentencePiece",
     "sentencepiece.bpe.model": "SentencePiece",
@@ -59,8 +60,10 @@ def _read_directory(directory: Path) -> Specification:
     _report_other_switches(specification, settings, found[0])
     special = replace(specification.special, **settings.roles)
     specification = replace(specification, special=special, **settings.switches)
+    _report_capitals(specification, directory)
     n_rows = _model_rows(directory / "config.json")
-    specification = with_added_tokens(specification, settings.tokens, n_rows, str(directory))
+    tokens = (*settings.flagged, *specification.added, *settings.tokens)
+    specification = with_added_tokens(specification, tokens, n_rows, str(directory))
     specification = with_special_tokens(specification, str(directory))
     if n_rows is not None and specification.size > n_rows:
         sizes = f"{specification.size:,} tokens and the model {n_rows:,}"
@@ -112,6 +115,24 @@ def _report_other_switches(specification: Specification, settings: TokenizerSett
     for field, value in settings.switches.items():
         if (other := getattr(specification, field)) not in (value, None):
             say_once(f"{path} means {field} = {other}; {value} holds, which tokenizer_config.json says")
+
+
+def _report_capitals(specification: Specification, directory: Path) -> None:
+    """Say what speaks against the lower-casing that holds: what ``config.json`` says, or entries that no text can have then."""
+    model = read_json(directory / "config.json") if (directory / "config.json").exists() else {}
+    if model.get("do_lower_case") is (not specification.lowercase):
+        say_once(f"{directory / 'config.json'}: do_lower_case does not count there; text is {_casing(specification)}")
+    ordinary = [entry for entry in specification.vocabulary if not entry.startswith("[")]
+    n_capitals = sum(entry != entry.lower() for entry in ordinary)
+    if specification.lowercase and n_capitals > _MANY_CAPITALS * len(ordinary):
+        say_once(
+            f"{directory}: text is {_casing(specification)}, though {n_capitals:,} entries of the vocabulary have capitals; "
+            'if the model keeps them, write {"do_lower_case": false} into tokenizer_config.json'
+        )
+
+
+def _casing(specification: Specification) -> str:
+    return "lower-cased" if specification.lowercase else "not lower-cased"
 
 
 def write_specification(specification: Specification, directory: Path, max_length: int) -> None:

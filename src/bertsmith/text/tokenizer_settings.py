@@ -59,11 +59,13 @@ class TokenizerSettings:
     """What a directory says besides its vocabulary.
 
     ``switches`` are fields of a :class:`~bertsmith.text.specification.Specification`, ``roles`` names of special tokens;
-    ``tokens`` are matched in the text whole, in the order in which those without an id get the next one.
+    ``flagged`` tokens and ``tokens`` are matched in the text whole. Of the latter, which come in the order in which those
+    without an id get the next one, ``tokenizer.json`` may know more.
     """
 
     switches: Mapping[str, Any]
     roles: Mapping[str, str]
+    flagged: tuple[AddedToken, ...]
     tokens: tuple[AddedToken, ...]
 
 
@@ -89,13 +91,13 @@ def read_settings(directory: Path) -> TokenizerSettings:
         extra += _listed(path, special, _LISTS[:1])
         # added_tokens.json does not say which of its tokens are special; additional ones of the map do not count here.
         names = {token.content for token in (*(named[key] for key in _NAMED if key in named), *extra)}
-        placed = _placed_by_name(directory / _ADDED, added, names)
+        flagged, placed = [], _placed_by_name(directory / _ADDED, added, names)
         extra = extra or _listed(path, special)
     else:
-        placed = _placed_by_id(path, decoder)
+        flagged, placed = _placed_by_id(path, decoder), []
     specials = [*(named[key] for key in (*_NAMED, *others) if key in named), *_mapped(path, config), *extra]
     roles = {role: named[f"{role}_token"].content for role in ROLES if f"{role}_token" in named}
-    found = TokenizerSettings(_switches(path, config), roles, (*placed, *specials))
+    found = TokenizerSettings(_switches(path, config), roles, tuple(flagged), (*placed, *specials))
     _report_contradictions(directory, found, special, added)
     return found
 
@@ -195,7 +197,7 @@ def _report_contradictions(
     directory: Path, found: TokenizerSettings, special: Mapping[str, Any], added: Mapping[str, Any]
 ) -> None:
     """Say which tokens of the files that do not count the others lack."""
-    names = {token.content for token in found.tokens}
+    names = {token.content for token in (*found.flagged, *found.tokens)}
     path = directory / _MAP
     listed = [token.content for key in _LISTS for token in _listed(path, special, [key])]
     named = [_token(path, key, value).content for key, value in special.items() if key.endswith("_token") and value is not None]
