@@ -21,7 +21,7 @@ from bertsmith.files import exclusive
 from bertsmith.inference.features import FeaturePipeline
 from bertsmith.model.mixing import Layers
 from bertsmith.progress import SILENT
-from bertsmith.tasks.files.columns import TagColumns
+from bertsmith.tasks.files.tagged import TagColumns
 from bertsmith.tasks.kinds.tag import Tag
 from bertsmith.text.tokenizer import Tokenizer
 

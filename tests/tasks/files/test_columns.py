@@ -4,6 +4,7 @@ import gzip
 import io
 import lzma
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pyarrow
 import pytest
 
 from bertsmith.errors import ConfigError, InputError, UsageError
-from bertsmith.tasks.files.columns import TagColumns, TaggedSentence, read_tagged
+from bertsmith.tasks.files.columns import looks_like_text, read_tagged
+from bertsmith.tasks.files.tagged import TagColumns, TaggedSentence
 
 REAL = Path(__file__).parents[4] / "shared" / "data" / "tasks"
 CONLL = """-DOCSTART- -X- -X- O
@@ -186,8 +188,8 @@ def test_standard_input_that_is_not_utf8(monkeypatch):
         ('{"words": ["a"], "tags": [""]}', "a.json", {}, r"a.json:1: the tag of word 1, 'a', is missing"),
         ('{"words": ["a"], "tags": [3]}', "a.json", {}, r"a.json:1: the column 'tags' holds 3 where text is expected"),
         ('{"words": "a", "tags": ["O"]}', "a.json", {}, r"a.json:1: the column 'words' holds 'a' where a list of texts"),
-        ('{"words": ["a"]}', "a.json", {}, r"a.json:1 has no column 'tags'; its columns are 'words'; .*--tags-key"),
-        ('{"words": [], "tags": []}', "a.json", {"words_key": "tokens"}, r"a.json:1 has no column 'tokens'"),
+        ('{"words": ["a"]}', "a.json", {}, r"a.json has no column 'tags'; its columns are 'words'; .*--tags-key"),
+        ('{"words": [], "tags": []}', "a.json", {"words_key": "tokens"}, r"a.json has no column 'tokens'"),
         ("{\n", "a.json", {}, r"a.json:1 is not valid JSON"),
         ("[1]\n", "a.json", {}, r"a.json:1 holds 1 where a JSON object is expected"),
     ],
@@ -203,8 +205,8 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_formats_that_do_not_fit_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="unknown format 'csv'; choose one of columns, conllu, json; text for plain text"):
-        _read(tmp_path, "a O\n", file_format="csv")
+    with pytest.raises(UsageError, match="unknown format 'ods'; choose one of columns, conllu, json, csv, tsv"):
+        _read(tmp_path, "a O\n", file_format="ods")
     with pytest.raises(ConfigError, match="tag_column"):
         TagColumns.from_values({"tag_column": 0}, "test")
 
@@ -233,3 +235,53 @@ def test_real_files_are_read_whole(file, n_sentences, n_words, n_tags):
     assert n_words is None or sum(len(sentence.words) for sentence in sentences) == n_words
     assert len({tag for sentence in sentences for tag in sentence.tags or ()}) == n_tags
     assert all(len(sentence.words) == len(sentence.tags or ()) for sentence in sentences)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# id 1 domain=en\nParis _ _ B-LOC\nis _ _ O\n\n# id 2\nRome _ _ B-LOC\n",
+        "# id 5f1\tdomain=en\nParis _ _ B-LOC\nis _ _ O\n\n# id 2\tdomain=en\nRome _ _ B-LOC\n",
+        "# a comment\n# and another one here\n\nParis\tB-LOC\nis\tO\n\n# text = Rome\nRome\tB-LOC\n\n# the end\n",
+        "-DOCSTART- O\n\n# sent_id = 1\nParis B-LOC\nis O\n\n# sent_id = 2\nRome B-LOC",
+    ],
+)
+def test_comments_before_sentences_are_left_out(tmp_path, text):
+    assert [sentence.words for sentence in _read(tmp_path, text)] == [("Paris", "is"), ("Rome",)]
+
+
+def test_number_signs_are_words_where_they_have_tags(tmp_path):
+    assert _pairs(_read(tmp_path, "# O\n#tag B-X\n\na O\n# O\n")) == [[("#", "O"), ("#tag", "B-X")], [("a", "O"), ("#", "O")]]
+    assert [one.words for one in _read(tmp_path, "#a\nb\n\n#\nc\n", labelled=False)] == [("#a", "b"), ("#", "c")]
+
+
+@pytest.mark.parametrize(
+    ("text", "tags", "is_text"),
+    [
+        ("Paris is nice\nRome is too\n", {"O", "B-LOC"}, True),
+        ("Paris is nice\nRome\n", {"O"}, True),
+        ("Paris B-LOC\nis O\n", {"O", "B-LOC"}, False),
+        ("Paris NNP\nis VBZ\n\nRome NNP\n", {"O"}, False),  # a blank line between sentences
+        ("Paris\nRome\n", {"O"}, False),
+        ("Paris\tNNP\nis\tVBZ\n", {"O"}, False),
+        ("", {"O"}, False),
+    ],
+)
+def test_short_text_is_told_from_columns(tmp_path, text, tags, is_text):
+    (tmp_path / "a.txt").write_text(text)
+    assert looks_like_text(tmp_path / "a.txt", tags) is is_text
+
+
+def test_a_tsv_file_is_a_table_where_its_first_line_names_the_columns(tmp_path):
+    assert _pairs(_read(tmp_path, "Token\tNER\tsentence\nParis\tB-LOC\t1\nis\tO\t1\nRome\tB-LOC\t2\n", "a.tsv")) == [
+        [("Paris", "B-LOC"), ("is", "O")],
+        [("Rome", "B-LOC")],
+    ]
+    assert _pairs(_read(tmp_path, "Paris\tB-LOC\nlabel\tO\n", "a.tsv")) == [[("Paris", "B-LOC"), ("label", "O")]]
+
+
+def test_an_archive_is_no_file_of_columns(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.ods", "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+    with pytest.raises(InputError, match=r"a\.ods"):
+        list(read_tagged(tmp_path / "a.ods", TagColumns(), labelled=False))

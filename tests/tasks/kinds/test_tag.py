@@ -67,8 +67,19 @@ def test_a_text_file_holds_columns_unless_it_is_said_to_be_text(tmp_path: Path) 
     (example,) = Tag().read(path, labelled=True)
     assert (example.words, example.tags, example.source) == (("Ann", "goes"), ("B-PER", "O"), f"{path}:1")
     path.write_text("Ann goes.\nHe went away.\n", encoding="utf-8")
+    assert [example.words for example in Tag(labels=("O", "B-PER")).read(path, labelled=False)] == [
+        ("Ann", "goes", "."),
+        ("He", "went", "away", "."),
+    ]
+    path.write_text("Ann NNP\ngoes away now\n\nBob NNP\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"a\.txt:2: .*say --format text if this is text without tags"):
         list(Tag().read(path, labelled=False))
+
+
+def test_a_word_with_a_blank_cannot_stand_in_columns() -> None:
+    example = Tag().example(["New York", "is"])
+    with pytest.raises(InputError, match="the word 'New York' has a blank, which columns cannot hold; leave --submission out"):
+        Tag().submission().line(example, answered(example, "B-LOC", "O"))
 
 
 def test_standard_input_holds_text_unless_it_has_tags(monkeypatch: pytest.MonkeyPatch) -> None:

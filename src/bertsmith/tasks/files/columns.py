@@ -1,50 +1,28 @@
-"""Files of tagged words: CoNLL columns, CoNLL-U and JSON lines."""
+"""Files of tagged words: CoNLL columns and CoNLL-U, a word a line, and tables."""
 
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import pydantic
-
-from bertsmith.config import Config
 from bertsmith.errors import InputError, UsageError
 from bertsmith.sources.streams import extension, input_name, read_input, read_lines
-from bertsmith.sources.tables import Record, open_table, unknown_column
+from bertsmith.tasks.files.tagged import TagColumns, TaggedSentence
+from bertsmith.tasks.files.tagged_tables import TAGS, WORDS, read_tagged_table
 
-_FORMAT_OF_SUFFIX = {".conllu": "conllu", ".jsonl": "json", ".json": "json"}
-_WORDS_KEYS = ("words", "tokens")
-_TAGS_KEYS = ("tags", "ner_tags", "labels")
+_FORMAT_OF_SUFFIX = {".conllu": "conllu", ".jsonl": "json", ".json": "json", ".csv": "csv"}
+_FORMAT_OF_SUFFIX |= {".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow"}
+_TABLES = ("json", "csv", "tsv", "parquet", "arrow")
 # Only these separate columns: a word may well be another kind of white space.
 _BLANKS = " \t"
 # As many as CoNLL-2003 has: where there are more between blanks, they are the words of a text.
 _MOST_COLUMNS = 4
+_LINES_LOOKED_AT = 1000
+# What comments before sentences begin with, whether or not they have as many words as the rows have columns.
+_COMMENT = re.compile(r"#\s*(id|sent_id|text|newdoc|newpar|doc|source)\b|#\s*[\w.-]+\s*[=:]")
 Lines = Iterator[tuple[int, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class TaggedSentence:
-    """The words of a sentence, and their tags, or None where they have none; ``source`` is ``file:line`` of its beginning."""
-
-    words: tuple[str, ...]
-    tags: tuple[str, ...] | None
-    source: str
-
-
-class TagColumns(Config):
-    """Where words and tags stand in a file."""
-
-    word_column: int | None = pydantic.Field(default=None, ge=1)
-    """Which column holds the words, counted from 1; unless given, the first (CoNLL-U: the second, FORM)."""
-    tag_column: int | None = pydantic.Field(default=None, ge=1)
-    """Which column holds the tags, counted from 1; unless given, the last (CoNLL-U: the fourth, UPOS; 5 is XPOS)."""
-    words_key: str = "words"
-    """Key of the list of words in JSON lines; "tokens" is found by itself too."""
-    tags_key: str = "tags"
-    """Key of the list of tags in JSON lines; "ner_tags" and "labels" are found by themselves too."""
 
 
 def read_tagged(
@@ -56,28 +34,52 @@ def read_tagged(
 ) -> Iterator[TaggedSentence]:
     """Yield the sentences of a file, or of standard input for ``-``, in bounded memory.
 
-    The format is ``columns`` unless the extension says otherwise; the file may be compressed. JSON lines without tags are
-    sentences even where they have no words, so that every line has its prediction.
+    The format is ``columns`` unless the extension says otherwise, and for ``.tsv`` unless its first line names columns of words
+    and of tags; the file may be compressed.
 
     Raises:
         InputError: a file that cannot be read as its format, named with the line; or no sentence in it.
         UsageError: an unknown format.
     """
     name = input_name(path)
-    format = format or _FORMAT_OF_SUFFIX.get(extension(Path(path)).lower(), "columns")  # noqa: A001
-    if format == "json":
-        sentences = _from_json(path, columns, labelled)
+    format = format or _format_of(path)  # noqa: A001
+    if format in _TABLES:
+        sentences = read_tagged_table(path, columns, labelled=labelled, format=format)
     elif format in _ROWS:
         lines = enumerate((line.removesuffix("\n") for line in read_lines(read_input(path), name)), start=1)
         sentences = _sentences(_ROWS[format](lines, name, columns, labelled), name, labelled)
     else:
-        formats = ", ".join((*_ROWS, "json"))
+        formats = ", ".join((*_ROWS, *_TABLES))
         raise UsageError(f"unknown format {format!r}; choose one of {formats}; text for plain text without tags")
     sentence = None
     for sentence in sentences:
         yield sentence
     if sentence is None:
         raise InputError(f"{name} holds no sentence; give a file with one word a line, or its --format")
+
+
+def _format_of(path: str | Path) -> str:
+    suffix = extension(Path(path)).lower()
+    if suffix == ".tsv":
+        names = {name.strip().lower() for name in next(_first_lines(path), "").split("\t")}
+        return "tsv" if names & set(WORDS) and names & set(TAGS) else "columns"
+    return _FORMAT_OF_SUFFIX.get(suffix, "columns")
+
+
+def _first_lines(path: str | Path) -> Iterator[str]:
+    """Yield the lines of a file that can be opened again later; none of a pipe or of standard input."""
+    if Path(path).is_file():
+        yield from read_lines(read_input(path), input_name(path))
+
+
+def looks_like_text(path: str | Path, known_tags: Collection[str]) -> bool:
+    """Say whether lines that might be rows of several columns are rather sentences: no blank line is between them, and what
+    stands last in them is none of the known tags, nor O."""
+    lines = list(itertools.islice(_first_lines(path), _LINES_LOOKED_AT))
+    rows = [line.split() for line in lines]
+    if not lines or any("\t" in line for line in lines) or not all(rows) or len(rows[0]) == 1:
+        return False
+    return len(rows[0]) <= _MOST_COLUMNS and not any(row[-1] in known_tags for row in rows)
 
 
 # Columns, one word a line.
@@ -119,9 +121,9 @@ def _rows_of_columns(lines: Lines, name: str, columns: TagColumns, labelled: boo
     separator, n_columns, first_line = re.compile(""), 0, 0
     word_place: int = 0
     tag_place: int | None = None
-    for number, line in lines:
+    for number, line in _without_comments(lines):
         text = line.rstrip(_BLANKS)
-        if not text or text.startswith("-DOCSTART-"):
+        if _is_break(text):
             yield None
             continue
         source = f"{name}:{number}"
@@ -143,6 +145,31 @@ def _rows_of_columns(lines: Lines, name: str, columns: TagColumns, labelled: boo
                 "correct it, or say --format text if this is text without tags"
             )
         yield _Row(number, fields[word_place], None if tag_place is None else fields[tag_place])
+
+
+def _without_comments(lines: Lines) -> Iterator[tuple[int, str]]:
+    """Leave out lines from # before a sentence that say something about it, or have not as many parts as the first row."""
+    head = []
+    row = None
+    for number, line in lines:
+        head.append((number, line))
+        if not (_is_break(line) or line.startswith("#")):
+            row = line
+            break
+    is_start = True
+    for number, line in itertools.chain(head, lines):
+        is_comment = _COMMENT.match(line) or (row is not None and _n_parts(line, row) != _n_parts(row, row))
+        if not (is_start and line.startswith("#") and is_comment):
+            yield number, line
+            is_start = _is_break(line)
+
+
+def _is_break(line: str) -> bool:
+    return not line.strip(_BLANKS) or line.startswith("-DOCSTART-")
+
+
+def _n_parts(line: str, row: str) -> int:
+    return len(line.strip(_BLANKS).split("\t" if "\t" in row else None))
 
 
 def _refuse_json(text: str, source: str) -> None:
@@ -189,30 +216,3 @@ _ROWS: dict[str, Callable[[Lines, str, TagColumns, bool], Iterator[_Row | None]]
     "columns": _rows_of_columns,
     "conllu": _rows_of_conllu,
 }
-
-
-# JSON, one sentence an object.
-
-
-def _from_json(path: str | Path, columns: TagColumns, labelled: bool) -> Iterator[TaggedSentence]:
-    for record in open_table(path, "json").rows:
-        source = record.source
-        words = _strings(record, columns.words_key, _WORDS_KEYS, "--words-key")
-        tags = _strings(record, columns.tags_key, _TAGS_KEYS, "--tags-key") if labelled else None
-        if tags is not None and len(tags) != len(words):
-            raise InputError(f"{source} has {len(words)} words and {len(tags)} tags; give each word one tag")
-        if tags is not None and not all(tags):
-            raise InputError(f"{source}: the tag of word {tags.index('') + 1}, {words[tags.index('')]!r}, is missing; add it")
-        if words or not labelled:
-            yield TaggedSentence(words, tags, source)
-
-
-def _strings(record: Record, key: str, known: tuple[str, ...], flag: str) -> tuple[str, ...]:
-    """Return the list at ``key``; at the first there of the ``known`` keys where ``key`` is the default, the first of them."""
-    found = next((name for name in (known if key == known[0] else (key,)) if name in record.values), None)
-    if found is None:
-        raise unknown_column(record.source, key, record.values, f"choose one with {flag}")
-    values = record.values[found]
-    if not isinstance(values, list):
-        raise InputError(f"{record.source}: the column {found!r} holds {values!r:.60} where a list of texts is expected")
-    return tuple(record.as_text(value, found) for value in values)

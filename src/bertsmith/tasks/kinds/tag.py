@@ -25,7 +25,7 @@ from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.token import Decoder, TokenHead, TokenScores
 from bertsmith.sources.streams import input_name
 from bertsmith.sources.tables import open_table
-from bertsmith.tasks.files.columns import TagColumns, TaggedSentence, read_tagged
+from bertsmith.tasks.files.columns import looks_like_text, read_tagged
 from bertsmith.tasks.files.tag_schemes import (
     TYPES_ALONE,
     USUAL,
@@ -42,6 +42,7 @@ from bertsmith.tasks.files.tag_schemes import (
     scheme_of,
     spelling_of,
 )
+from bertsmith.tasks.files.tagged import TagColumns, TaggedSentence
 from bertsmith.tasks.kinds.classify import check_labels
 from bertsmith.tasks.scoring.scores import check_predictions
 from bertsmith.tasks.shown import Entity, TaggedWord, TagsAnswer
@@ -126,6 +127,9 @@ class Tag(Task[TagExample, Tagged]):
 
     def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[TagExample]:  # noqa: A002
         """Yield the sentences of a file of tagged words, or of text, as standard input without tags is, lines with words."""
+        if format is None and not labelled and self.columns.word_column is None and looks_like_text(path, self.labels):
+            log.info("%s is read as text, a sentence a line; if its lines are words with columns, say --format columns", path)
+            format = "text"  # noqa: A001
         if format == "text" or (format is None and not labelled and str(path) == "-"):
             yield from self._read_text(path, labelled)
             return
@@ -373,6 +377,10 @@ class Tag(Task[TagExample, Tagged]):
         """Return CoNLL's form: a word and its tag a line, a blank line behind each sentence."""
 
         def lines(example: TagExample, found: Tagged) -> str:
+            if odd := next((word for word in example.words if len(word.split()) != 1), None):
+                raise InputError(
+                    f"{example.source}: the word {odd!r} has a blank, which columns cannot hold; leave --submission out"
+                )
             pairs = zip(example.words, found.tags, strict=True)
             return "".join(f"{word} {tag}\n" for word, tag in pairs) + "\n"
 

@@ -1,0 +1,127 @@
+"""Tagged sentences in tables, JSON, CSV, TSV, Parquet and Arrow: a row a sentence with lists, or a row a word."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain, groupby
+from pathlib import Path
+from typing import Any
+
+from bertsmith.errors import InputError
+from bertsmith.sources.tables import Record, Table, open_table, unknown_column
+from bertsmith.tasks.files.labels import written_list
+from bertsmith.tasks.files.tagged import TagColumns, TaggedSentence
+
+# What is found where the flags' defaults stand.
+WORDS = ("words", "tokens", "word", "token")
+TAGS = ("tags", "ner_tags", "labels", "tag", "label", "ner")
+SENTENCES = ("sentence", "sentence_id", "sentence #", "sent_id")
+
+
+def read_tagged_table(
+    path: str | Path,
+    columns: TagColumns,
+    *,
+    labelled: bool,
+    format: str,  # noqa: A002
+) -> Iterator[TaggedSentence]:
+    """Yield the sentences of a table. Without tags, also those without words, so that every row has its prediction.
+
+    A row is a word where there is a column that tells the sentences apart: one begins where the value there changes, which may
+    stand in its first row alone. Otherwise a row is a sentence, and words and tags are lists, lists written as text, or text
+    with blanks between the words.
+
+    Raises:
+        InputError: as :func:`~bertsmith.sources.tables.open_table`; a column is missing; lists are none, or of two lengths.
+    """
+    table = open_table(path, format)
+    if table.is_empty:
+        return
+    words = _found(table, columns.words_key, WORDS, "--words-key")
+    tags = _found(table, columns.tags_key, TAGS, "--tags-key") if labelled else None
+    sentence = _sentence_column(table, columns)
+    records = table.with_columns(words, tags, sentence)
+    first = next(records)
+    records = chain([first], records)
+    value = first.values.get(words)
+    if sentence is not None and isinstance(value, str) and written_list(value) is None:
+        yield from _of_words(records, words, tags, sentence)
+    else:
+        yield from _of_sentences(records, words, tags, is_text=table.format in ("csv", "tsv"))
+
+
+def _found(table: Table, key: str, known: Sequence[str], flag: str) -> str:
+    """Return the column ``key``; where that is the default, the first of the ``known`` ones that the table has, in any case."""
+    by_name = {column.lower(): column for column in reversed(table.columns)}
+    names = known if key == known[0] else ()
+    found = key if key in table.columns else next((by_name[name] for name in names if name in by_name), None)
+    if found is None:
+        raise unknown_column(
+            table.path, key, table.columns, f"choose one with {flag}, or say --format columns if no line names columns"
+        )
+    return found
+
+
+def _sentence_column(table: Table, columns: TagColumns) -> str | None:
+    if columns.sentence_key:
+        table.check_columns(**{"sentence-key": columns.sentence_key})
+        return columns.sentence_key
+    return next((column for column in table.columns if column.lower() in SENTENCES), None)
+
+
+# A row a sentence.
+
+
+def _of_sentences(
+    records: Iterator[Record], words_column: str, tags_column: str | None, *, is_text: bool
+) -> Iterator[TaggedSentence]:
+    for record in records:
+        words = _strings(record, words_column, is_text)
+        tags = None if tags_column is None else _strings(record, tags_column, is_text)
+        if tags is not None and len(tags) != len(words):
+            raise InputError(f"{record.source} has {len(words)} words and {len(tags)} tags; give each word one tag")
+        if tags is not None and not all(tags):
+            raise _no_tag(record, f"word {tags.index('') + 1}, {words[tags.index('')]!r},")
+        if words or tags is None:
+            yield TaggedSentence(words, tags, record.source)
+
+
+def _strings(record: Record, column: str, is_text: bool) -> tuple[str, ...]:
+    """Return a list; of a table in which everything is text, one that is written as text, or the parts between blanks."""
+    if column not in record.values:
+        raise unknown_column(record.source, column, record.values, "add it, or take the row out")
+    value = record.values[column]
+    if isinstance(value, str) and is_text:
+        written = written_list(value)
+        value = value.split() if written is None else written
+    if not isinstance(value, list):
+        raise InputError(f"{record.source}: the column {column!r} holds {value!r:.60} where a list of texts is expected")
+    return tuple(record.as_text(one, column) for one in value)
+
+
+# A row a word.
+
+
+def _of_words(records: Iterator[Record], words: str, tags: str | None, sentence: str) -> Iterator[TaggedSentence]:
+    for _, of_one in groupby(_numbered(records, sentence), key=lambda pair: pair[0]):
+        rows = [record for _, record in of_one]
+        found = None if tags is None else tuple(_tag(record, words, tags) for record in rows)
+        yield TaggedSentence(tuple(record.text(words) for record in rows), found, rows[0].source)
+
+
+def _numbered(records: Iterator[Record], sentence: str) -> Iterator[tuple[int, Record]]:
+    number, before = 0, None
+    for record in records:
+        value: Any = record.values.get(sentence)
+        if value not in (None, "", before):
+            number, before = number + 1, value
+        yield number, record
+
+
+def _tag(record: Record, words: str, tags: str) -> str:
+    tag = record.text(tags).strip()
+    if not tag:
+        raise _no_tag(record, repr(record.text(words)))
+    return tag
+
+
+def _no_tag(record: Record, word: str) -> InputError:
+    return InputError(f"{record.source}: the tag of {word} is missing; add it")

@@ -1,0 +1,79 @@
+"""Tagged sentences in tables."""
+
+import json
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from bertsmith.errors import InputError
+from bertsmith.tasks.files.columns import read_tagged
+from bertsmith.tasks.files.tagged import TagColumns
+
+SENTENCES = [[("Paris", "B-LOC"), ("is", "O")], [("New York", "B-LOC")], [("Rome", "B-LOC")]]
+LISTS = [{"tokens": [word for word, _ in one], "ner_tags": [tag for _, tag in one]} for one in SENTENCES]
+WRITTEN = "".join(f'"{record["tokens"]}","{record["ner_tags"]}"\n' for record in LISTS)
+SINGLE = [one for one in SENTENCES if one[0][0] != "New York"]
+
+
+def _pairs(path: Path, **columns: str) -> list[list[tuple[str, str]]]:
+    found = read_tagged(path, TagColumns(**columns), labelled=True)
+    return [list(zip(sentence.words, sentence.tags or (), strict=True)) for sentence in found]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns", "expected"),
+    [
+        ("a.json", json.dumps(LISTS), {}, SENTENCES),
+        ("a.json", json.dumps(LISTS, indent=1), {}, SENTENCES),
+        ("a.jsonl", "".join(json.dumps(record) + "\n" for record in LISTS), {}, SENTENCES),
+        ("a.csv", f"tokens,ner_tags\n{WRITTEN}", {}, SENTENCES),
+        ("a.csv", "words,tags\nParis is,B-LOC O\nRome,B-LOC\n", {}, SINGLE),
+        ("a.csv", "Sentence #,Word,POS,Tag\nSentence: 1,Paris,N,B-LOC\n,is,V,O\nSentence: 2,Rome,N,B-LOC\n", {}, SINGLE),
+        ("a.csv", "sentence_id;token;label\n7;Paris;B-LOC\n7;is;O\n8;Rome;B-LOC\n", {}, SINGLE),
+        (
+            "a.csv",
+            "n,w,t\n1,Paris,B-LOC\n1,is,O\n2,Rome,B-LOC\n",
+            {"words_key": "w", "tags_key": "t", "sentence_key": "n"},
+            SINGLE,
+        ),
+        ("a.jsonl", '{"sentence": "Rome", "words": ["Rome"], "tags": ["B-LOC"]}\n', {}, [SENTENCES[2]]),
+    ],
+)
+def test_rows_are_sentences_or_words(tmp_path, name, content, columns, expected):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    assert _pairs(tmp_path / name, **columns) == expected
+
+
+@pytest.mark.parametrize("of_words", [False, True])
+def test_parquet(tmp_path, of_words):
+    words = {"sentence": [1, 1, 2], "word": ["Paris", "is", "Rome"], "tag": ["B-LOC", "O", "B-LOC"]}
+    rows = pyarrow.table(words) if of_words else pyarrow.Table.from_pylist(LISTS)
+    pyarrow.parquet.write_table(rows, tmp_path / "a.parquet")
+    assert _pairs(tmp_path / "a.parquet") == (SINGLE if of_words else SENTENCES)
+
+
+def test_rows_without_tags_are_all_answered(tmp_path):
+    (tmp_path / "a.csv").write_text("words\nParis is\n[]\nRome\n")
+    found = [sentence.words for sentence in read_tagged(tmp_path / "a.csv", TagColumns(), labelled=False)]
+    assert found == [("Paris", "is"), (), ("Rome",)]
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "message"),
+    [
+        ("words,tags\na b,O\n", {}, "a.csv:2 has 2 words and 1 tags"),
+        ("word,tag,sentence\na,,1\n", {}, "a.csv:2: the tag of 'a' is missing"),
+        (
+            "a,b\nc,d\n",
+            {},
+            "a.csv has no column 'words'; its columns are 'a', 'b'; choose one with --words-key",
+        ),
+        ("words,tags\na,O\n", {"sentence_key": "n"}, "a.csv has no column 'n'; .*--sentence-key"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said_with_its_line(tmp_path, content, columns, message):
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(InputError, match=message):
+        _pairs(tmp_path / "a.csv", **columns)
