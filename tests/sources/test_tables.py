@@ -215,6 +215,23 @@ def test_a_json_array_cut_anywhere(monkeypatch: pytest.MonkeyPatch, piece: int, 
     assert values(open_table("-", "json")) == rows
 
 
+@pytest.mark.parametrize("piece", [1, 2, 7, 1000])
+def test_json_objects_over_several_lines(monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+    rows = [{"text": "a\nb", "l": [[], {}]}, {}, {"text": "é"}]
+    text = "\n".join(json.dumps(row, indent=1) for row in rows[:2]) + "  " + json.dumps(rows[2]) + "\n"
+    monkeypatch.setattr(
+        sys, "stdin", SimpleNamespace(buffer=[text[at : at + piece].encode() for at in range(0, len(text), piece)])
+    )
+    records = list(open_table("-", "jsonl").rows)
+    assert [record.values for record in records] == rows
+    assert [record.line for record in records] == [1, 8, 8]
+
+
+def test_a_long_json_object_over_several_lines(tmp_path: Path) -> None:
+    row = {"l": ["x" * 1000] * 5000}
+    assert values(open_table(write(tmp_path / "a.json", json.dumps(row, indent=1)))) == [row]
+
+
 @pytest.mark.parametrize("name", ["a.txt", *WRITERS])
 def test_memory_stays_bounded(tmp_path: Path, name: str) -> None:
     n_rows, text = 6000, "x" * 2000
@@ -363,6 +380,12 @@ REFUSED: list[tuple[str, str | bytes, str]] = [
     ("a.tsv", "text\tb\nx\t1\ny\t2\t3\n", ":3 has 3 fields where the header has 2: ['y', '2', '3']; is there a tab or a line"),
     # JSON.
     ("a.jsonl", '{"text": "a"}\n{"text": \n', f":2 is not valid JSON: Expecting value: the text ends there{FORM}"),
+    (
+        "a.jsonl",
+        '{"text":\n"a"}\n{"text": 1,\n',
+        f":4 is not valid JSON: Expecting property name enclosed in double quotes: the text ends there{FORM}",
+    ),
+    ("a.json", '{\n"text": "a"}\n7', f":3 holds 7 where a JSON object is expected{FORM}"),
     ("a.jsonl", '{"text": "a"} x\n', f":1 is not valid JSON: Extra data: 'x\\n'{FORM}"),
     ("a.jsonl", '{"text": "a"}\n[1]\n', f":2 holds [1] where a JSON object is expected{FORM}"),
     ("a.jsonl", '{"a": ' + "[" * 100_000 + "\n", ":1 is not valid JSON: maximum recursion depth exceeded"),

@@ -1,4 +1,4 @@
-"""JSON objects from text that comes in pieces, in one array or one a line, in bounded memory."""
+"""JSON objects from text that comes in pieces, in one array, one a line or over several lines, in bounded memory."""
 
 import json
 import re
@@ -12,24 +12,51 @@ from bertsmith.sources.streams import LONGEST_LINE, read_lines, well_formed
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _NO_SPACE = re.compile(r"[^ \t\n\r]")
 _DECODER = json.JSONDecoder()
+_LONG = 1 << 20
 _FORM = "write one object a line, or one array of objects"
 
 
 def json_objects(pieces: Iterator[str], source: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the objects of one array, or those that stand one a line, each with the line on which it begins.
 
-    Blank lines are left out. Lone surrogates, which JSON can escape but no encoding can carry, are replaced.
+    Where the first one does not end on its line, objects may stand over any number of lines, one after the other. Blank
+    lines are left out. Lone surrogates, which JSON can escape but no encoding can carry, are replaced.
 
     Raises:
         InputError: what is not valid JSON or no object; ``source`` is what messages call the text.
     """
-    start = ""
+    start = begun = ""
     for piece in pieces:
         start += piece
-        if start and not start.isspace():
+        begun = start.lstrip()
+        if begun.startswith("[") or "\n" in begun or len(begun) > _LONG:
             break
-    read = _from_array if start.lstrip().startswith("[") else _from_lines
+    read = _from_lines
+    if begun.startswith("["):
+        read = _from_array
+    elif _goes_on(begun):
+        read = _one_after_the_other
     return read(chain([start], pieces), source)
+
+
+def _goes_on(start: str) -> bool:
+    """Say whether the value that begins here goes on behind the end of its line."""
+    line, end, _ = start.partition("\n")
+    try:
+        json.loads(line)
+    except json.JSONDecodeError as error:
+        return bool(end) and not line[error.pos :].strip()
+    except (ValueError, RecursionError):
+        pass
+    return False
+
+
+def _one_after_the_other(pieces: Iterator[str], source: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    stream = _JsonStream(pieces, source)
+    while stream.peek():
+        line = stream.line
+        value, text = stream.value()
+        yield line, _object(value, text, f"{source}:{line}")
 
 
 def _from_lines(pieces: Iterator[str], source: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -108,7 +135,7 @@ class _JsonStream:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
             except (ValueError, RecursionError) as error:
-                if not (self._may_be_cut_short(error) and self._read_on()):
+                if not (self._may_be_cut_short(error) and self._read_on(self._n_ahead())):
                     at = error.pos if isinstance(error, json.JSONDecodeError) else self._at
                     self._advance(at)
                     raise _invalid(f"{self._source}:{self.line}", error) from None
@@ -123,10 +150,21 @@ class _JsonStream:
             return False
         return error.msg.startswith("Unterminated string") or error.pos > len(self._text) - len("\\ud83d\\ude00")
 
-    def _read_on(self) -> bool:
-        piece = next(self._pieces, None)
-        self._text, self._at = self._text[self._at :] + (piece or ""), 0
-        return piece is not None
+    def _n_ahead(self) -> int:
+        """Return how much to read before a long value is tried again, so that each character is tried twice on average."""
+        n_tried = len(self._text) - self._at
+        return n_tried if n_tried > _LONG else 1
+
+    def _read_on(self, n_characters: int = 1) -> bool:
+        """Read at least so much, if there is; say whether there was anything."""
+        pieces = [self._text[self._at :]]
+        for piece in self._pieces:
+            pieces.append(piece)
+            n_characters -= len(piece)
+            if n_characters <= 0:
+                break
+        self._text, self._at = "".join(pieces), 0
+        return len(pieces) > 1
 
     def _advance(self, end: int) -> None:
         self.line += self._text.count("\n", self._at, end)

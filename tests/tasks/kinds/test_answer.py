@@ -270,6 +270,16 @@ def test_scores_and_review() -> None:
     assert review.used == {"an answer": (3, 3), "no answer": (0, 0)}
 
 
+def test_of_questions_with_one_id_the_last_is_scored() -> None:
+    task = Answer(has_no_answers=True)
+    gold = [question("ab", name="q1"), question("cd", name="q2"), question("ef", name="q1")]
+    found = [Answered(text, 0, 2, 0.5, no_answer, ()) for text, no_answer in (("ab", 0.0), ("cd", 0.0), ("cd", 0.0))]
+    assert task.outcomes(gold, found)[:, 0].tolist() == [0, 1]
+    assert task.scores(task.outcomes(gold, found))["exact_match"] == 0.5
+    assert [one.expected for one in task.review(gold, found).mistakes] == ["ef"]
+    assert len(task.outcomes([question("ab", name="")] * 3, found)) == 3
+
+
 def test_chinese_answers_are_compared_as_cmrc_does() -> None:
     example = question("北京人", context="北京人。")
     task = Answer().fitted([example])

@@ -1,29 +1,27 @@
-"""Questions on texts that may hold the answer: SQuAD 1.1 and 2.0 files and those made like them, and JSON lines."""
+"""Questions on texts that may hold the answer: files of SQuAD 1.1 and 2.0, those made like them, CMRC's own, JSON lines."""
 
-import json
 import logging
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
 
 from bertsmith.errors import InputError, UsageError
-from bertsmith.sources.streams import input_name, known_extension, read_input
+from bertsmith.sources.streams import input_name, known_extension
 from bertsmith.sources.tables import open_table, quoted
 
 Candidates = Annotated[int, pydantic.Field(ge=1)] | Literal["all"]
 """How many paragraphs of an article."""
 
-_FORMATS = {".json": "squad", ".jsonl": "jsonl"}
-_EXPECTED = {
-    "squad": "SQuAD's JSON is one object whose key 'data' lists articles; for JSON lines, give --format jsonl",
-    "jsonl": "JSON lines hold an object with 'question' and 'context' each; for SQuAD's JSON, give --format squad",
-}
+_EXTENSIONS = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow"}
+_FORMATS = {"squad": "json", "jsonl": "json", "json": "json", "parquet": "parquet", "arrow": "arrow"}
+# Keys, as SQuAD and those who follow it have them and as CMRC was published; the first that an object has is taken.
+_CONTEXT, _QUESTION, _ID = ("context", "context_text"), ("question", "query_text", "query"), ("id", "query_id", "qid")
+_EXPECTED = "questions come as SQuAD or CMRC has them, or as objects with 'question' and 'context' each"
 _KINDS = {str: "text", int: "a whole number", bool: "true or false", list: "a list", dict: "an object"}
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_TRUTHS = {"true": True, "True": True, "false": False, "False": False}  # as CJRC writes them
 _N_LISTED = 5
 _log = logging.getLogger("bertsmith")
 
@@ -68,110 +66,138 @@ def read_questions(
     labelled: bool,
     format: str | None = None,  # noqa: A002
 ) -> Iterator[Question]:
-    """Yield the questions of a file in order; JSON lines are streamed.
+    """Yield the questions of a file in order; those that stand one a line are streamed.
 
     Each file may also be compressed, and ``-`` is standard input. In labelled data every question must say its answers, and
-    all of them are yielded, since scores are taken over all. Answers that do not stand where their offset says, or have no
-    offset, and questions without words are counted and listed in a warning at the end.
+    all of them are yielded, those with the id of another too. Answers that do not stand where their offset says, answers
+    without an offset, questions without words and ids that are there twice are counted and listed in a warning at the end.
 
     Args:
-        path: a file of SQuAD's JSON (``.json``), or of JSON lines (``.jsonl``) with the keys ``question``, ``context`` and,
-            where there are, ``id`` (else "line" and its number), ``title``, ``is_impossible`` and ``answers``; the latter
-            as SQuAD has them, or as two lists ``{"text": [...], "answer_start": [...]}``.
+        path: a file of JSON, Parquet or Arrow: of SQuAD's form, in which DRCD, DuReader and CMRC come too; of CMRC's own
+            form; or of objects in an array or one a line with the keys ``question``, ``context`` and, where there are,
+            ``id`` (else "line" and its number), ``title``, ``is_impossible`` and ``answers``. Answers are objects as SQuAD
+            has them, texts, or two lists ``{"text": [...], "answer_start": [...]}``.
         labelled: whether answers are wanted; otherwise they are not looked at.
-        format: ``"squad"`` or ``"jsonl"``; by default what the extension says, and JSON lines for standard input.
+        format: ``"squad"``, ``"jsonl"`` and ``"json"`` are all JSON, what stands in it says which; ``"parquet"``,
+            ``"arrow"``. By default what the extension says, and JSON for standard input.
 
     Raises:
-        InputError: a file that cannot be read as its format; a key that is missing or of a wrong type; two questions with
-            one id; no question; and in labelled data a context without words, or no answer in the whole file.
+        InputError: a file that cannot be read as its format; a key that is missing or of a wrong type; no question; and in
+            labelled data a context without words, or no answer in the whole file.
         UsageError: an unknown format.
     """
-    ids: set[str] = set()
     question = None
-    misplaced: list[str] = []  # the question's id, once for each answer
-    wordless: list[str] = []
+    notes = _QuestionNotes()
     any_answer = False
-    for question in _read(path, labelled, format):
+    for question in _read(path, notes if labelled else None, format):
         if labelled:  # otherwise there may be any number of them, and memory is bounded
-            if question.id in ids:
-                raise InputError(f"{question.source}: the id {question.id!r} is there twice; give each its own")
-            ids.add(question.id)
             if not question.context.strip():
                 raise InputError(f"{question.source}: question {question.id!r} has an empty context; remove it")
             any_answer |= bool(question.answers)
-            misplaced += [question.id for answer in question.answers if answer.start < 0]
-            if not question.question.strip():
-                wordless.append(question.id)
+            notes.add(question)
         yield question
     if question is None:
         raise InputError(f"{input_name(path)} holds no question")
     if labelled and not any_answer:
         raise InputError(f"{input_name(path)} has no answer to any question; questions with their answers are needed here")
-    _warn(path, misplaced, "answers that do not stand where their offset says, of use for scores but not for training")
-    _warn(path, wordless, "questions without words")
+    notes.report(input_name(path))
 
 
-def _warn(path: str | Path, ids: Sequence[str], what: str) -> None:
+@dataclass(slots=True)
+class _QuestionNotes:
+    """The ids of the questions of which something is to be said, once for each answer where it is about these."""
+
+    seen: set[str] = field(default_factory=set)
+    twice: list[str] = field(default_factory=list)
+    misplaced: list[str] = field(default_factory=list)
+    wordless: list[str] = field(default_factory=list)
+    n_placed: int = 0
+    n_ambiguous: int = 0
+
+    def add(self, question: Question) -> None:
+        """Note what is to be said of a question."""
+        if question.id in self.seen:
+            self.twice.append(question.id)
+        self.seen.add(question.id)
+        self.misplaced += [question.id for answer in question.answers if answer.start < 0]
+        if not question.question.strip():
+            self.wordless.append(question.id)
+
+    def placed(self, text: str, context: str) -> int:
+        """Return where an answer without an offset first stands in the context, -1 if it does not, and note it."""
+        start = context.find(text)
+        self.n_placed += start >= 0
+        self.n_ambiguous += start >= 0 and context.find(text, start + 1) >= 0
+        return start
+
+    def report(self, name: str) -> None:
+        """Say all of it."""
+        _warn(name, self.misplaced, "answers that do not stand where their offset says, of use for scores but not for training")
+        _warn(name, self.wordless, "questions without words")
+        _warn(name, self.twice, "questions with the id of another: all are trained on, and the last of each id is scored")
+        if self.n_placed:
+            _log.warning(
+                "%s: answers without an offset: %d, taken where they first stand in their context; %d stand in it again",
+                name,
+                self.n_placed,
+                self.n_ambiguous,
+            )
+
+
+def _warn(name: str, ids: Sequence[str], what: str) -> None:
     if ids:
         listed = list(dict.fromkeys(ids))
         others = " and others" if len(listed) > _N_LISTED else ""
-        _log.warning("%s: %s: %d (questions %s%s)", input_name(path), what, len(ids), ", ".join(listed[:_N_LISTED]), others)
+        _log.warning("%s: %s: %d (questions %s%s)", name, what, len(ids), ", ".join(listed[:_N_LISTED]), others)
 
 
-def _read(path: str | Path, labelled: bool, named_format: str | None) -> Iterator[Question]:
-    kind = named_format or _format(path)
-    if kind not in _EXPECTED:
-        raise UsageError(f"--format {kind!r} is unknown; choose one of {', '.join(_EXPECTED)}")
-    yield from (_from_squad if kind == "squad" else _from_json_lines)(path, labelled)
+def _read(path: str | Path, notes: _QuestionNotes | None, named_format: str | None) -> Iterator[Question]:
+    """Yield the questions, with their answers where there are notes to be taken."""
+    if named_format is not None and named_format not in _FORMATS:
+        raise UsageError(f"--format {named_format!r} is unknown; choose one of {', '.join(_FORMATS)}")
+    for row in open_table(path, _FORMATS[named_format] if named_format else _format(path)).rows:
+        values = row.values
+        if "data" in values and _key(values, _QUESTION) not in values:
+            for where, article in _objects(values, "data", "article", row.path):
+                yield from _of_article(article, where, row.path, notes)
+        elif "paragraphs" in values or "qas" in values:
+            yield from _of_article(values, row.source, row.path, notes)
+        elif _key(values, _QUESTION) not in values:
+            raise InputError(f"{row.source} has no key 'question'; its keys are {quoted(values)}; {_EXPECTED}")
+        else:
+            yield _question(
+                values, _field(values, _key(values, _CONTEXT), row.source, str), row.source, f"line {row.line}", notes
+            )
 
 
 def _format(path: str | Path) -> str:
     if str(path) == "-" or str(path).startswith("hub:"):  # the latter is refused when it is read
-        return "jsonl"
-    return _FORMATS[known_extension(Path(path), _FORMATS, "say what it is with --format squad or jsonl")]
+        return "json"
+    return _EXTENSIONS[known_extension(Path(path), _EXTENSIONS, "say what it is with --format squad, jsonl or parquet")]
 
 
-def _from_squad(path: str | Path, labelled: bool) -> Iterator[Question]:
-    name = input_name(path)
-    articles = _parse("".join(read_input(path)), name)
-    for in_article, article in _objects(articles, "data", "article", name):
-        title = _field(article, "title", in_article, str, default="")
-        paragraphs = list(_objects(article, "paragraphs", "paragraph", in_article))
-        contexts = tuple(_field(paragraph, "context", in_paragraph, str) for in_paragraph, paragraph in paragraphs)
-        for (in_paragraph, paragraph), context in zip(paragraphs, contexts, strict=True):
-            for where, record in _objects(paragraph, "qas", "question", in_paragraph):
-                question_id = str(_field(record, "id", where, str, int))
-                text = _field(record, "question", where, str)
-                answers = _answers(record, context, where) if labelled else ()
-                yield Question(question_id, text, context, answers, title, f"{name}: question {question_id}", contexts)
+def _of_article(article: Mapping[str, Any], where: str, name: str, notes: _QuestionNotes | None) -> Iterator[Question]:
+    """Yield the questions on the paragraphs of an article, or on the one that it is."""
+    title = _field(article, "title", where, str, default="")
+    paragraphs = [(where, article)]
+    if "paragraphs" in article or "qas" not in article:
+        paragraphs = list(_objects(article, "paragraphs", "paragraph", where))
+    contexts = tuple(_field(paragraph, _key(paragraph, _CONTEXT), place, str) for place, paragraph in paragraphs)
+    for (in_paragraph, paragraph), context in zip(paragraphs, contexts, strict=True):
+        for place, record in _objects(paragraph, "qas", "question", in_paragraph):
+            found = _question(record, context, place, place.removeprefix(f"{name}, "), notes)
+            yield replace(found, title=title, source=f"{name}: question {found.id}", article=contexts)
 
 
-def _from_json_lines(path: str | Path, labelled: bool) -> Iterator[Question]:
-    for row in open_table(path, "jsonl").rows:
-        record, where = _with_key(row.values, "question", row.source, "jsonl"), row.source
-        question_id = str(_field(record, "id", where, str, int, default=f"line {row.line}"))
-        text = _field(record, "question", where, str)
-        context = _field(record, "context", where, str)
-        title = _field(record, "title", where, str, default="")
-        answers = _answers(record, context, where) if labelled else ()
-        yield Question(question_id, text, context, answers, title, where)
+def _question(record: Mapping[str, Any], context: str, where: str, default_id: str, notes: _QuestionNotes | None) -> Question:
+    question_id = str(_field(record, _key(record, _ID), where, str, int, default=default_id))
+    text = _field(record, _key(record, _QUESTION), where, str)
+    answers = () if notes is None else _answers(record, context, where, notes)
+    return Question(question_id, text, context, answers, _field(record, "title", where, str, default=""), where)
 
 
-def _parse(text: str, where: str) -> Mapping[str, Any]:
-    """Return the object of SQuAD's JSON."""
-    try:
-        record = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where} is not valid JSON, or not the whole of it: {error}; {_EXPECTED['squad']}") from None
-    if not isinstance(record, dict):
-        raise InputError(f"{where} holds {record!r:.60} where an object is expected; {_EXPECTED['squad']}")
-    return _with_key(record, "data", where, "squad")
-
-
-def _with_key(record: Mapping[str, Any], key: str, where: str, kind: str) -> Mapping[str, Any]:
-    if key not in record:
-        raise InputError(f"{where} has no key {key!r}; its keys are {quoted(record)}; {_EXPECTED[kind]}")
-    return record
+def _key(record: Mapping[str, Any], names: Sequence[str]) -> str:
+    return next((name for name in names if name in record), names[0])
 
 
 def _objects(record: Mapping[str, Any], key: str, noun: str, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -184,10 +210,7 @@ def _objects(record: Mapping[str, Any], key: str, noun: str, where: str) -> Iter
 
 
 def _field(record: Mapping[str, Any], key: str, where: str, *kinds: type, default: Any = None) -> Any:
-    """Return ``record[key]``, checked to be of one of the kinds; ``default``, if any, where it is missing or null.
-
-    Lone surrogates, which JSON can escape but no encoding can carry, become U+FFFD; offsets stay true.
-    """
+    """Return ``record[key]``, checked to be of one of the kinds; ``default``, if any, where it is missing or null."""
     value = record.get(key)
     if value is None and default is not None:
         return default
@@ -196,20 +219,30 @@ def _field(record: Mapping[str, Any], key: str, where: str, *kinds: type, defaul
     if type(value) not in kinds:
         expected = " or ".join(_KINDS[kind] for kind in kinds)
         raise InputError(f"{where}: the key {key!r} holds {value!r:.60} where {expected} is expected")
-    return _LONE_SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
+    return value
 
 
-def _answers(record: Mapping[str, Any], context: str, where: str) -> tuple[GoldAnswer, ...]:
+def _answers(record: Mapping[str, Any], context: str, where: str, notes: _QuestionNotes) -> tuple[GoldAnswer, ...]:
     """Return the answers of a labelled record; blank ones, with which some files say that there is none, are left out."""
-    impossible = _field(record, "is_impossible", where, bool, default=False)
+    said = record.get("is_impossible")
+    said = _TRUTHS.get(said, said) if isinstance(said, str) else said
+    impossible = _field({"is_impossible": said}, "is_impossible", where, bool, default=False)
     listed = _field(record, "answers", where, list, dict, default=[] if impossible else None)
+    starts = _field(record, "answer_starts", where, list, default=[])
     if isinstance(listed, dict):
-        listed = _paired(listed, where)
+        listed = _paired(listed, "answer_start", where)
+    elif starts:
+        listed = _paired({"text": listed, "answer_starts": starts}, "answer_starts", where)
+    listed = [{"text": answer} if isinstance(answer, str) else answer for answer in listed]
     found: list[GoldAnswer] = []
     for here, answer in _objects({"answers": listed}, "answers", "answer", where):
         text = _field(answer, "text", here, str)
-        start = _field(answer, "answer_start", here, int, default=-1)
-        if text.strip():
+        start = _field(answer, "answer_start", here, int) if answer.get("answer_start") is not None else None
+        if not text.strip():
+            continue
+        if start is None:
+            found.append(GoldAnswer(text, notes.placed(text, context)))
+        else:
             found.append(GoldAnswer(text, start if start >= 0 and context.startswith(text, start) else -1))
     if impossible and found:
         raise InputError(
@@ -218,10 +251,10 @@ def _answers(record: Mapping[str, Any], context: str, where: str) -> tuple[GoldA
     return tuple(found)
 
 
-def _paired(lists: dict[str, Any], where: str) -> list[dict[str, Any]]:
+def _paired(lists: Mapping[str, Any], starts_key: str, where: str) -> list[dict[str, Any]]:
     """Return answers given as two lists, one of texts and one of offsets, in SQuAD's form."""
     texts = _field(lists, "text", where, list)
-    starts = _field(lists, "answer_start", where, list, default=[None] * len(texts))
+    starts = _field(lists, starts_key, where, list, default=[None] * len(texts))
     if len(texts) != len(starts):
         raise InputError(f"{where}: 'answers' has {len(texts)} texts and {len(starts)} offsets; there must be one for each")
     return [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]

@@ -266,11 +266,10 @@ class Answer(Task[Question, Answered]):
         """Return the task with the no-answer threshold that is best on these examples, unless it was given."""
         if not self.has_no_answers or self.threshold is not None:
             return self
-        answered, empty = (
-            [self._score(example, text)[1] for example, text in zip(examples, texts, strict=True)]
-            for texts in ([found.spans[0].text if found.spans else "" for found in predictions], [""] * len(examples))
-        )
-        threshold, _ = best_threshold([found.no_answer for found in predictions], answered, empty)
+        scored = _scored(examples, predictions)
+        answered = [self._score(example, found.spans[0].text if found.spans else "")[1] for example, found in scored]
+        empty = [self._score(example, "")[1] for example, _ in scored]
+        threshold, _ = best_threshold([found.no_answer for _, found in scored], answered, empty)
         return self.model_copy(update={"threshold": threshold})
 
     def _score(self, example: Question, text: str) -> tuple[float, float]:
@@ -280,11 +279,11 @@ class Answer(Task[Question, Answered]):
         return exact_match(text, golds), f1(text, golds)
 
     def outcomes(self, examples: Sequence[Question], predictions: Sequence[Answered]) -> Floats:
-        """Return (n, 3): exact match, F1, and whether there is an answer to be found."""
+        """Return (n, 3): exact match, F1, and whether there is an answer to be found; n are the ids of the examples."""
         return np.array(
             [
                 (*self._score(example, found.text), float(bool(example.answers)) + 0 * found.no_answer)
-                for example, found in zip(examples, predictions, strict=True)
+                for example, found in _scored(examples, predictions)
             ]
         ).reshape(-1, 3)
 
@@ -306,7 +305,7 @@ class Answer(Task[Question, Answered]):
 
     def review(self, examples: Sequence[Question], predictions: Sequence[Answered]) -> Review:
         """Return confidences and the answers that are surest and wrong."""
-        outcomes = self.outcomes(examples, predictions)
+        scored, outcomes = _scored(examples, predictions), self.outcomes(examples, predictions)
         mistakes = [
             Mistake(
                 example.question,
@@ -314,7 +313,7 @@ class Answer(Task[Question, Answered]):
                 f"{found.text or '(no answer)'} ({found.probability:.0%})",
                 found.probability * (1 - shared),
             )
-            for example, found, shared in zip(examples, predictions, outcomes[:, 1], strict=True)
+            for (example, found), shared in zip(scored, outcomes[:, 1], strict=True)
             if shared < 1
         ]
         confidence = np.array([found.probability for found in predictions])
@@ -354,6 +353,12 @@ class _Target:
     offsets: npt.NDArray[np.int64]
     first: int
     last: int
+
+
+def _scored(examples: Sequence[Question], predictions: Sequence[Answered]) -> list[tuple[Question, Answered]]:
+    """Return the questions with their answers; of those with one id the last, as SQuAD's scorer has it."""
+    pairs = zip(examples, predictions, strict=True)
+    return list({pair[0].id or f"{number}": pair for number, pair in enumerate(pairs)}.values())
 
 
 def _right_rows(sample: Sample) -> npt.NDArray[np.int64]:
