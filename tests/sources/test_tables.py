@@ -383,7 +383,7 @@ REFUSED: list[tuple[str, str | bytes, str]] = [
     (
         "a.jsonl",
         '{"text":\n"a"}\n{"text": 1,\n',
-        f":4 is not valid JSON: Expecting property name enclosed in double quotes: the text ends there{FORM}",
+        f":3 is not valid JSON: Expecting property name enclosed in double quotes: the text ends there{FORM}",
     ),
     ("a.json", '{\n"text": "a"}\n7', f":3 holds 7 where a JSON object is expected{FORM}"),
     ("a.jsonl", '{"text": "a"} x\n', f":1 is not valid JSON: Extra data: 'x\\n'{FORM}"),

@@ -137,7 +137,8 @@ class _JsonStream:
             except (ValueError, RecursionError) as error:
                 if not (self._may_be_cut_short(error) and self._read_on(self._n_ahead())):
                     at = error.pos if isinstance(error, json.JSONDecodeError) else self._at
-                    self._advance(at)
+                    if self._text[at:].strip():  # otherwise what lacks its end is said where it begins
+                        self._advance(at)
                     raise _invalid(f"{self._source}:{self.line}", error) from None
             else:
                 text = self._text[self._at : end]

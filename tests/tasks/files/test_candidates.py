@@ -83,6 +83,56 @@ def test_triples(tmp_path: Path) -> None:
     assert len(read(tmp_path / "a.tsv", first + first)) == 2
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        "how many legs\teight\tsix",
+        "how many legs\t8\t6",
+        "how\teight.\tsix",
+        "where\tin rome\tmilan",
+        "北京\t首都\t上海",
+        "query of mine\tgood\tbad",
+        "Wo?\tda\tdort",
+    ],
+)
+def test_triples_of_one_word_or_of_chinese(tmp_path: Path, row: str) -> None:
+    query, positive, negative = row.split("\t")
+    expected = [(query, (positive, negative), (1.0, 0.0))]
+    assert said(read(tmp_path / "a.tsv", f"{row}\n")) == expected
+    assert said(read(tmp_path / "b.tsv", f"query\tpositive\tnegative\n{row}\n")) == expected
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "wish\tthing\tgrade",  # may well be a header
+        "7\t12\t15",  # ids
+        "7\twho is it\tit is bob",  # an id before a query and a passage
+        "who is it\tit is bob\t1",  # a label behind a query and a passage
+        "问题 一\t答案 一\t0.5",
+    ],
+)
+def test_rows_that_are_no_triple(tmp_path: Path, row: str) -> None:
+    with pytest.raises(InputError, match=r"are not known to hold .*; say which with .*, or write such names in the first row$"):
+        read(tmp_path / "a.tsv", f"{row}\n{row}\n")
+
+
+def test_headers_are_no_triples(tmp_path: Path) -> None:
+    expected = [("who is it", ("bob",), (1.0,))]
+    for header in ("Question\tAnswer\tIs_Selected", "查询\t段落\t标签", "query\tthe passage\tlabel"):
+        columns = {"candidate": "the passage"} if "the" in header else {}
+        assert said(read(tmp_path / "a.tsv", f"{header}\nwho is it\tbob\t1\n", **columns)) == expected
+    named = {"query": "die Frage", "candidate": "der Text", "label": "wie gut"}
+    assert said(read(tmp_path / "a.tsv", "die Frage\tder Text\twie gut\nwho is it\tbob\t1\n", **named)) == expected
+
+
+def test_retrieved_passages_that_are_numbers(tmp_path: Path) -> None:
+    (found,) = read(tmp_path / "a.tsv", "12\t901\t1984\ta book\n12\t77\t1984\tyear\n", labelled=False)
+    assert (found.query, found.candidates, found.candidate_ids) == ("1984", ("a book", "year"), ("901", "77"))
+    with pytest.raises(InputError, match="are not known to hold a query"):
+        read(tmp_path / "a.tsv", "12\t0\t901\t1\n12\t0\t77\t0\n", labelled=False)
+
+
 def test_retrieved_passages(tmp_path: Path) -> None:
     rows = "12\t901\twho is it\tit is bob\n12\t77\twho is it\tnobody\n5\t901\twhere\tin rome\n"
     first, second = read(tmp_path / "a.tsv", rows, labelled=False)

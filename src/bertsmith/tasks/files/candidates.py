@@ -14,16 +14,30 @@ from bertsmith.sources.tables import Layout, Record, Table, quoted
 from bertsmith.tasks.files.records import TableConfig, read_table
 
 # Names of columns, compared without capitals and underscores; the first that a table has is taken.
-_QUERIES = ("query", "question", "anchor")
+_QUERIES = ("query", "question", "anchor", "查询", "问题")
 _CANDIDATES: tuple[str, ...] = ("candidate", "candidates", "passage", "passages", "answer", "answers", "document", "documents")
-_CANDIDATES += ("docs", "sentence", "text")
-_LABELS = ("label", "labels", "relevance", "relevances", "score", "scores", "isselected")
-_POSITIVES, _NEGATIVES = ("positive", "positives", "pos"), ("negative", "negatives", "neg")
+_CANDIDATES += ("docs", "sentence", "text", "候选", "段落", "答案", "句子")
+_LABELS = ("label", "labels", "relevance", "relevances", "score", "scores", "isselected", "标签", "相关性")
+_POSITIVES, _NEGATIVES = ("positive", "positives", "pos", "正例"), ("negative", "negatives", "neg", "负例")
 _QUERY_IDS = ("qid", "queryid", "questionid")
 _CANDIDATE_IDS = ("pid", "docid", "candidateid", "passageid", "answerid", "sentenceid")
-# The first row is no header: the second and the third field of it are sentences.
-_SENTENCE = r"\t[^\S\t]*\S[^\t ]* [^\S\t]*\S[^\t]*"
-_TRIPLES = Layout("MS MARCO, triples.train", re.compile(rf"[^\t]*{_SENTENCE}{_SENTENCE}"), ("query", "positive", "negative"))
+
+
+def _triples() -> re.Pattern[str]:
+    """Return the pattern of a first row that is no header: three fields, none a known name, and one that no name looks like.
+
+    No name has words with blanks between them, letters beyond ASCII or the end of a sentence. The first field is no id, and
+    the third no label, which is a number behind a candidate that is none.
+    """
+    names = (*_QUERIES, *_CANDIDATES, *_LABELS, *_POSITIVES, *_NEGATIVES, *_QUERY_IDS, *_CANDIDATE_IDS)
+    known = "|".join("_*".join(map(re.escape, name)) for name in names)
+    header = rf"(?:[^\t]*\t)*\s*(?:{known})\s*(?:\t|$)"
+    label = r"[^\t]*\t[^\t]*[^\t\d.][^\t]*\t[\d.]+$"
+    no_name = r"[\s\S]*(?:[^\t ] +[^\t ]|[^\x00-\x7f]|[.?!])"
+    return re.compile(rf"(?i)(?!{header})(?!{label})(?!\d+\t)(?={no_name})[^\t]*\S[^\t]*\t[^\t]*\S[^\t]*\t[^\t]*\S[^\t]*")
+
+
+_TRIPLES = Layout("MS MARCO, triples.train", _triples(), ("query", "positive", "negative"))
 
 
 class RankColumns(TableConfig):
@@ -69,7 +83,8 @@ def read_queries(
             impossible label, or rows of a query that do not stand together.
         UsageError: as ``read_table``.
     """
-    table = read_table(path, format, [_TRIPLES], columns)
+    named = columns.query or columns.candidate or columns.label
+    table = read_table(path, format, [] if named else [_TRIPLES], columns)
     chosen = _choose(table, columns, labelled)
     parts = (_part(record, chosen) for record in table.with_columns(*astuple(chosen), "id"))
     groups = _gathered(parts) if labelled else _standing_together(parts)
@@ -106,7 +121,8 @@ def _choose(table: Table, columns: RankColumns, labelled: bool) -> _ChosenColumn
     if query is None or not (candidate or (positive and negative)) or (candidate and labelled and not label):
         raise InputError(
             f"{table.path}: its columns {quoted(table.columns)} are not known to hold a query, a candidate and a label, or a "
-            "query, a positive and a negative; say which with --query, --candidate and --label"
+            "query, a positive and a negative; say which with --query, --candidate and --label, or write such names in the "
+            "first row"
         )
     if candidate:
         return _ChosenColumns(query, candidate, label, None, None, find(_QUERY_IDS), find(_CANDIDATE_IDS))

@@ -13,7 +13,7 @@ from bertsmith.config import Config
 from bertsmith.errors import InputError, UsageError
 from bertsmith.sources.tables import Layout, Record, Table, open_table, table_of
 
-_RETRIEVED = r"\d+\t\d+\t[^\t]*[^\t\d][^\t]*\t[^\t]*"
+_RETRIEVED = r"\d+\t\d+\t(?!\d+\t\d+(?:\t|$))[^\t]+\t[^\t]*"  # a query or a passage may be a number, but not both
 _QQP = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
 _LAYOUTS = (
     Layout("CoLA, train and dev", re.compile(r"[^\t]*\t[01]\t\*?\t[^\t]+"), ("source", "label", "mark", "sentence")),
