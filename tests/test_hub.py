@@ -106,6 +106,8 @@ def test_a_bare_name_says_how_to_get_the_model(
     for name in ("bert-base-uncased", "google-bert/bert-base-uncased"):
         with pytest.raises(ArtifactError, match=f"write hub:{name} on the command line, which fetches it"):
             use(name)
+    with pytest.raises(ArtifactError, match=r"in Python, bertsmith\.hub\.fetch\('hub:owner/tiny'\) gives the directory"):
+        use("hub:owner/tiny")
     (tmp_path / "runs").mkdir()
     for place in ("runs/final", "/nowhere/at/all"):
         with pytest.raises(BertsmithError) as caught:

@@ -21,6 +21,8 @@ _EXPORTS = ["onnx/*", "openvino/*", "coreml/*", "*.onnx*"]
 
 def hint(path: Path) -> str:
     """Return what to say besides where ``path``, which does not exist, may be a model's name on the hub."""
+    if str(path).startswith(_PREFIX):
+        return f"; in Python, bertsmith.hub.fetch({str(path)!r}) gives the directory"
     if not re.fullmatch(_NAME, str(path)) or (path.parent != Path() and path.parent.is_dir()):
         return ""
     return f"; if it is a model of the Hugging Face hub, write {_PREFIX}{path} on the command line, which fetches it"

@@ -142,3 +142,19 @@ def test_what_is_written_is_read(directory: Directory, vectors: SentenceVectors)
     write_sentence_modules(path, vectors, width=24, max_length=16)
     assert read_sentence_modules(path) == (vectors, 16)
     assert (path / "2_Normalize").exists() == vectors.normalised
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"similarity_fn_name": "dot"}, "similarity_fn_name = 'dot'; bertsmith compares vectors by their cosine"),
+        ({"truncate_dim": 8, "a": 1}, "bertsmith passes over what it does not know: 'a', 'truncate_dim'"),
+    ],
+)
+def test_what_is_passed_over_is_said(
+    directory: Directory, caplog: pytest.LogCaptureFixture, values: dict[str, Any], message: str
+) -> None:
+    path = directory(OLD, pooling=MEAN, config_sentence_transformers=values)
+    for _ in range(2):
+        read_sentence_modules(path)
+    assert [record.getMessage() for record in caplog.records] == [f"{path / 'config_sentence_transformers.json'}: {message}"]

@@ -16,6 +16,8 @@ from bertsmith.config import Config
 from bertsmith.errors import ArtifactError, ConfigError, DamagedError, MismatchError
 from bertsmith.files import exists, read_json, write_json
 from bertsmith.model.heads.pooling import Pooling, SentenceVectors
+from bertsmith.notices import say_once
+from bertsmith.text.specification import short
 from bertsmith.text.tokenizer import Tokenizer
 
 MODULES = "modules.json"
@@ -24,6 +26,7 @@ _TRANSFORMER_FILE, _TOKENIZER_FILE, _OWN_FILE = (
     "tokenizer_config.json",
     "config_sentence_transformers.json",
 )
+_OWN_KEYS = {"__version__", "prompts", "default_prompt_name", "similarity_fn_name", "model_type", "requirements"}
 # The names before version 6 of sentence-transformers, which every version reads, and those since.
 _CLASSES = {
     "sentence_transformers.models.Transformer": "Transformer",
@@ -102,7 +105,7 @@ def read_sentence_modules(directory: Path) -> tuple[SentenceVectors, int | None]
     vectors = SentenceVectors(_read_pooling(directory / modules[1].path / "config.json", shape.width), len(modules) > 2)
     if vectors.normalised and (directory / modules[2].path / "config.json").exists():
         _read(_Normalize, directory / modules[2].path / "config.json")
-    _refuse_default_prompt(directory / _OWN_FILE)
+    _check_own(directory / _OWN_FILE)
     return vectors, _read_length(directory, shape.max_positions)
 
 
@@ -166,8 +169,15 @@ def _read_length(directory: Path, max_positions: int) -> int | None:
     return int(min(length, max_positions))
 
 
-def _refuse_default_prompt(path: Path) -> None:
+def _check_own(path: Path) -> None:
+    """Refuse a prompt before every text, and say what else is passed over."""
     values = read_json(path) if path.exists() else {}
+    if values.get("similarity_fn_name") not in (None, "cosine"):
+        say_once(
+            f"{path}: similarity_fn_name = {short(values['similarity_fn_name'])}; bertsmith compares vectors by their cosine"
+        )
+    if unknown := sorted(values.keys() - _OWN_KEYS):
+        say_once(f"{path}: bertsmith passes over what it does not know: {', '.join(map(short, unknown))}")
     name, prompts = values.get("default_prompt_name"), values.get("prompts")
     if isinstance(name, str) and isinstance(prompts, dict) and prompts.get(name):
         raise ArtifactError(
