@@ -202,7 +202,7 @@ def write_manifest(
 
 def read_manifest(directory: Path, kind: str) -> dict[str, Any]:
     """Read ``directory/manifest.json``; :class:`ArtifactError` unless it says that ``directory`` is a ``kind``."""
-    if not directory.is_dir():
+    if not exists(directory) or not directory.is_dir():
         raise ArtifactError(f"{directory} is not a directory; a {kind} directory is needed here")
     if not (directory / MANIFEST).exists():
         raise ArtifactError(f"{directory} is not a {kind} directory: it has no {MANIFEST}")

@@ -10,7 +10,7 @@ from bertsmith.errors import ArtifactError, UsageError
 
 C = TypeVar("C", bound=pydantic.BaseModel)
 _PREFIX = "hub:"
-_NAME = r"[\w.-]+(?:/[\w.-]+)?"
+_NAME = r"[\w.-]{1,96}(?:/[\w.-]{1,96})?"
 _ADDRESS = re.compile(rf"{_PREFIX}(?P<name>{_NAME})(?:@(?P<revision>[\w./-]+))?")
 # The settings of commands that name a directory to read from.
 _FIELDS = ("model", "models", "retriever", "ranker", "against", "tokenizer", "path", "source")

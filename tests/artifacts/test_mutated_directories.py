@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bertsmith.artifacts.convert import convert
 from bertsmith.artifacts.directory import load_model, save_model
 from bertsmith.cli.info_command import describe
 from bertsmith.errors import ArtifactError, BertsmithError
@@ -127,9 +128,9 @@ def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(directories, tm
         Tokenizer.load(tmp_path / "work" / name)
 
 
-@pytest.mark.parametrize("path", ["a" * 5000, "a\0b", "\ud800", "a/" * 3000])
+@pytest.mark.parametrize("path", ["a" * 5000, f"{'a' * 3000}/b", "a\0b", "\ud800", "a/" * 3000])
 def test_places_that_cannot_be(path):
-    for use in (load_model, pipeline, Tokenizer.load):
+    for use in (load_model, pipeline, Tokenizer.load, describe, lambda path: convert(path, Path("new"))):
         with pytest.raises(ArtifactError) as caught:
-            use(path)
+            use(Path(path))
         assert len(str(caught.value)) < 6500

@@ -11,7 +11,7 @@ from bertsmith.artifacts import pickles
 from bertsmith.artifacts.directory import build_model, load_model, save_model
 from bertsmith.artifacts.weights import INDEX, PICKLE, PICKLE_INDEX, WEIGHTS, files_of, find_weights, read_files
 from bertsmith.errors import ArtifactError, DamagedError, StorageError
-from bertsmith.files import refuse_existing, sha256, storage_errors
+from bertsmith.files import exists, refuse_existing, sha256, storage_errors
 from bertsmith.model.bert import Bert
 from bertsmith.text.tokenizer import Tokenizer
 
@@ -33,7 +33,7 @@ def convert(source: Path, destination: Path) -> None:
         StorageError: the disk is full or refuses.
     """
     refuse_existing(destination)
-    if not source.is_dir():
+    if not exists(source) or not source.is_dir():
         raise ArtifactError(f"{source} is not a directory; one with {WEIGHTS} or {PICKLE} is needed here")
     pickled = [source / name for name in (PICKLE, PICKLE_INDEX) if (source / name).is_file()]
     if (source / WEIGHTS).is_file() or (source / INDEX).is_file() or not pickled:

@@ -95,7 +95,7 @@ def heads_if_known(directory: Path) -> Heads | None:
     try:
         return read_heads(directory)
     except ArtifactError as error:
-        say_once(f"{error}; the encoder alone is used")
+        say_once(f"{error}; this is passed over, since the encoder alone is needed")
         return None
 
 

@@ -35,8 +35,8 @@ def run(arguments: Sequence[str]) -> None:
 
 def describe(path: Path) -> dict[str, Any]:
     """Return what there is to know about a directory; :class:`ArtifactError` when it is none that bertsmith knows."""
-    if not path.is_dir():
-        raise ArtifactError(f"{path} is not a directory{'' if path.exists() else hint(path)}")
+    if not (is_there := files.exists(path)) or not path.is_dir():
+        raise ArtifactError(f"{path} is not a directory{'' if is_there else hint(path)}")
     kind = files.read_json(path / files.MANIFEST).get("kind") if (path / files.MANIFEST).exists() else None
     if kind == "corpus":
         from bertsmith.corpus.store import describe as describe_corpus
