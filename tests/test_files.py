@@ -3,7 +3,9 @@
 import errno
 import json
 import os
+import re
 import resource
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -74,12 +76,63 @@ def test_an_empty_directory_is_replaced_and_one_that_holds_anything_refused(tmp_
     assert (tmp_path / "out" / "file").read_text() == "kept"
 
 
-def test_what_a_killed_process_of_the_same_number_left_is_no_obstacle(tmp_path: Path) -> None:
-    (tmp_path / f".out.{os.getpid()}.partial").mkdir()
-    (tmp_path / f".out.{os.getpid()}.partial" / "old").write_text("half")
+def test_what_killed_processes_left_of_the_same_output_goes_and_nothing_else(tmp_path: Path) -> None:
+    for left in (".out.17.partial", ".out.0123456789abcdef.partial", ".other.17.partial", ".out.keep"):
+        (tmp_path / left).mkdir()
+        (tmp_path / left / "old").write_text("half")
+    (tmp_path / ".out.18.partial").write_text("half")
+    (tmp_path / ".out.19.partial").symlink_to(tmp_path / ".out.keep")
     with files.atomic_directory(tmp_path / "out") as temporary:
+        assert re.fullmatch(r"\.out\.[0-9a-f]{16}\.partial", temporary.name)
         (temporary / "file").write_text("new")
-    assert names(tmp_path / "out") == ["file"] and names(tmp_path) == ["out"]
+        files.remove_leftovers(tmp_path)  # this one is held
+    assert names(tmp_path) == [".out.19.partial", ".out.keep", "out"]
+    assert names(tmp_path / "out") == ["file"]
+
+
+def test_files_get_the_mode_that_the_process_gives_to_new_ones(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with files.atomic_directory(tmp_path / "out") as temporary:
+            (temporary / "sub").mkdir()
+            (temporary / "sub" / "secret").touch(mode=0o600)
+        with files.atomic_file(tmp_path / "file") as temporary:
+            temporary.touch(mode=0o600)
+    finally:
+        os.umask(before)
+    modes = {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("out/sub/secret", "file", "out")}
+    assert modes == {"out/sub/secret": 0o640, "file": 0o640, "out": 0o750}
+
+
+def test_a_pipe_is_written_into_and_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reading = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with files.atomic_file(tmp_path / "pipe") as temporary:
+        temporary.write_text("through")
+    assert os.read(reading, 100) == b"through"
+    os.close(reading)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    with files.atomic_file(Path("/dev/null")) as temporary:
+        temporary.write_text("nothing")
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+def test_a_name_as_long_as_a_name_may_be(tmp_path: Path) -> None:
+    with files.atomic_file(tmp_path / ("n" * 255)) as temporary:
+        temporary.write_text("here")
+    with (
+        pytest.raises(StorageError, match="the name is too long; choose a shorter one"),
+        files.atomic_file(tmp_path / ("n" * 256)),
+    ):
+        pytest.fail("the body ran")
+    assert names(tmp_path) == ["n" * 255]
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / ".lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match="a link is in the way"), files.exclusive(tmp_path):
+        pytest.fail("the body ran")
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_leftovers_are_removed_and_nothing_else(tmp_path: Path) -> None:

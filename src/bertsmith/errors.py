@@ -9,7 +9,7 @@
     │   ├── DamagedError           ... is truncated or altered
     │   └── MismatchError          ... was made with another tokenizer, size or setting than the one at hand
     ├── BusyError                  another process writes into this directory
-    ├── StorageError               the disk is full, read-only or forbidden
+    ├── StorageError               the disk is full, read-only, forbidden or faulty
     ├── DivergedError              the loss became NaN or exploded
     └── Interrupted                stopped by a signal, everything saved; the same command resumes (exit code 75)
 
@@ -68,7 +68,7 @@ class BusyError(BertsmithError):
 
 
 class StorageError(BertsmithError):
-    """The disk is full, read-only or forbidden."""
+    """The disk is full, read-only, forbidden or faulty."""
 
 
 class DivergedError(BertsmithError):

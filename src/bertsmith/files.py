@@ -1,6 +1,7 @@
 """Files and directories that are either whole or absent.
 
-Everything bertsmith writes goes to a temporary name beside its destination, is flushed to the disk and then renamed.
+Everything bertsmith writes goes into a new directory beside its destination, which no other process can foresee or enter by a
+link, is flushed to the disk and then renamed.
 Directories carry a ``manifest.json`` that says what they are and holds size and SHA-256 of every file in them.
 """
 
@@ -9,18 +10,22 @@ import fcntl
 import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from bertsmith.errors import ArtifactError, BusyError, DamagedError, StorageError, UsageError
+from bertsmith.errors import ArtifactError, BertsmithError, BusyError, DamagedError, StorageError, UsageError
 
 MANIFEST = "manifest.json"
 _CHUNK_BYTES = 1 << 20
-_STORAGE_ERRORS = {
+_LONGEST_STEM = 50
+_REASONS = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again",
     errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
     errno.EFBIG: "the file would be larger than this system allows",
@@ -29,7 +34,18 @@ _STORAGE_ERRORS = {
     errno.EEXIST: "a file is in the way; choose another place or remove it",
     errno.ENOTDIR: "a file is in the way; choose another place or remove it",
     errno.EPERM: "not permitted; choose another place or change its permissions",
+    errno.EIO: "the device reports an error; check the disk, or choose another place",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.ELOOP: "a link is in the way; remove it or choose another place",
+    errno.EMFILE: "this process may open no more files; raise the limit (ulimit -n)",
+    errno.ENFILE: "the system may open no more files; close some programs",
 }
+
+
+def reason(error: OSError) -> str:
+    """Return what the operating system objects to, and what to do about it."""
+    known = _REASONS.get(error.errno or 0)
+    return known or error.strerror or str(error) or type(error).__name__
 
 
 @contextmanager
@@ -37,27 +53,36 @@ def storage_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's refusal to write ``path`` into a :class:`StorageError`."""
     try:
         yield
+    except (BrokenPipeError, FileNotFoundError):
+        raise
     except OSError as error:
-        if error.errno not in _STORAGE_ERRORS:
+        # The body may read other files.
+        if isinstance(error.filename, str) and not Path(error.filename).is_relative_to(path.parent):
             raise
-        raise StorageError(f"cannot write {path}: {_STORAGE_ERRORS[error.errno]}") from error
+        raise StorageError(f"cannot write {path}: {reason(error)}") from error
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary name; on leaving without an error, it becomes ``path``, replacing what was there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    if path.is_dir():
-        raise StorageError(f"cannot write {path}: a directory is in the way; choose another place or remove it")
+    """Yield a temporary name; on leaving without an error, it becomes ``path``, replacing what was there.
+
+    A pipe or device at ``path`` is not replaced: what was written goes into it.
+    """
     with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        if path.is_dir():
+            raise StorageError(f"cannot write {path}: a directory is in the way; choose another place or remove it")
+        if path.exists() and not path.is_file():
+            with TemporaryDirectory() as folder:
+                yield Path(folder) / path.name
+                with (Path(folder) / path.name).open("rb") as written, path.open("wb") as file:
+                    shutil.copyfileobj(written, file)
+            return
+        with _workplace(path) as place:
+            temporary = place / path.name
             yield temporary
-            _flush(temporary)
+            _settle(temporary, place)
             temporary.replace(path)
             _flush(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -68,43 +93,74 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     before the body runs, so that nothing is ever lost.
     """
     refuse_existing(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)  # of a killed process whose number has come round to this one
-        try:
-            temporary.mkdir()
-            yield temporary
-            publish_directory(temporary, path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with storage_errors(path), _workplace(path) as place:
+        yield place
+        publish_directory(place, path)
 
 
 def publish_directory(temporary: Path, path: Path) -> None:
     """Flush every file below ``temporary`` to the disk, then rename the directory to ``path``."""
     for file in sorted(temporary.rglob("*")):
-        _flush(file)
+        _settle(file, temporary)
     _flush(temporary)
     temporary.replace(path)
     _flush(path.parent)
 
 
+@contextmanager
+def _workplace(path: Path) -> Iterator[Path]:
+    """Yield a new directory beside ``path`` that this process holds while the body runs, and that is gone afterwards.
+
+    What killed processes left of theirs is removed first.
+    """
+    stem = path.name[:_LONGEST_STEM]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    of_this = re.compile(rf"\.{re.escape(stem)}\.[0-9a-f]+\.partial")
+    _remove_unheld(entry for entry in path.parent.iterdir() if of_this.fullmatch(entry.name))
+    place = path.with_name(f".{stem}.{secrets.token_hex(8)}.partial")
+    place.mkdir()
+    try:
+        with _held(place):
+            yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Hold a directory, or a file, for this process alone; ``OSError`` where another has it or it is a link."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def remove_leftovers(directory: Path) -> None:
-    """Delete what killed processes left half-written in ``directory``, which this process holds alone."""
-    for path in directory.glob(".*.partial"):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    """Delete what killed processes left half-written in ``directory``."""
+    if directory.is_dir():
+        _remove_unheld(directory.glob(".*.partial"))
+
+
+def _remove_unheld(leftovers: Iterable[Path]) -> None:
+    for path in list(leftovers):
+        if path.is_symlink() or not (path.is_dir() or path.is_file()):
+            continue
+        with suppress(BlockingIOError, FileNotFoundError), _held(path):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def is_taken(path: Path) -> bool:
-    """Say whether ``path`` is a file, or a directory that holds anything."""
-    return path.is_file() or (path.is_dir() and any(path.iterdir()))
+    """Say whether ``path`` is anything but a directory that holds nothing."""
+    return any(path.iterdir()) if path.is_dir() else path.exists() or path.is_symlink()
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise :class:`ArtifactError` when ``path`` is a file or a directory that holds anything."""
+    """Raise :class:`ArtifactError` when ``path`` is anything but a directory that holds nothing."""
     if is_taken(path):
         raise ArtifactError(f"{path} exists already; choose another --out or remove it first")
 
@@ -113,6 +169,13 @@ def refuse_same_file(out: Path, read: str | Path) -> None:
     """Raise :class:`UsageError` when ``out``, which is to be written, is the file that is read."""
     if out.exists() and Path(read).exists() and out.samefile(read):
         raise UsageError(f"--out {out} is the file that is read; name another")
+
+
+def _settle(path: Path, directory: Path) -> None:
+    """Flush a file to the disk, with the mode that the process gives to new files, which ``directory`` shows."""
+    if path.is_file():
+        path.chmod(directory.stat().st_mode & 0o666)
+    _flush(path)
 
 
 def _flush(path: Path) -> None:
@@ -131,23 +194,34 @@ def exclusive(directory: Path) -> Iterator[None]:
     """
     with storage_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
-        lock = (directory / ".lock").open("w")
-    with lock:
+        lock = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BusyError(f"another process is writing into {directory}; wait for it or choose another --out") from None
         yield
+    finally:
+        os.close(lock)
+
+
+def unreadable(path: Path, error: OSError) -> BertsmithError:
+    """Return the error for a file that cannot be read: a :class:`StorageError` where the file itself may be whole."""
+    kind = StorageError if error.errno in (errno.EIO, errno.ESTALE, errno.ENOMEM) else ArtifactError
+    return kind(f"cannot read {path}: {reason(error)}")
 
 
 def sha256(path: Path, advance: Callable[[float], None] | None = None) -> str:
     """Return the hexadecimal SHA-256 of the file's bytes, telling ``advance`` how many were read since the last time."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            if advance:
-                advance(len(chunk))
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                if advance:
+                    advance(len(chunk))
+    except OSError as error:
+        raise unreadable(path, error) from error
     return digest.hexdigest()
 
 
@@ -158,13 +232,19 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; :class:`ArtifactError` when it is missing, :class:`DamagedError` when it is not one."""
+    """Read a JSON object.
+
+    Raises:
+        ArtifactError: it is missing.
+        DamagedError: it is no JSON object.
+        StorageError: the device refuses to read it.
+    """
     if not exists(path):
         raise ArtifactError(f"{path} does not exist")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ArtifactError(f"cannot read {path}: {error.strerror}") from error
+        raise unreadable(path, error) from error
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(value, dict):
@@ -179,7 +259,7 @@ def exists(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError, ValueError):  # NUL and lone surrogates are no names
         return False
     except OSError as error:
-        raise ArtifactError(f"cannot read {str(path)[:200]}: {error.strerror}") from None
+        raise ArtifactError(f"cannot read {str(path)[:200]}: {reason(error)}") from None
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise ArtifactError(f"{path} is neither a file nor a directory; put the file in its place")
     return True

@@ -193,7 +193,7 @@ def test_crashed_while_the_best_weights_are_replaced(
 
     with monkeypatch.context() as patch, pytest.raises(crash):
         patch.setattr(trial_module.TrialRun, "_write", remove_and_stop)
-        scores = iter([0.1, 0.2])
+        scores = iter([0.0, 0.1, 0.2])  # the first is of the rehearsal
         patch.setattr(Classify, "scores", lambda *_: {"accuracy": next(scores)})
         finetune(config)
     # The scores were made up, and the run begins anew to have those of the other.

@@ -6,47 +6,80 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 import bertsmith
 from bertsmith.cli.screen import visible
+from bertsmith.cli.streams import set_up_streams
 from bertsmith.cli.verbs import GROUPS, VERBS
 from bertsmith.errors import BertsmithError, Interrupted, UsageError
 from bertsmith.signals import until_stopped
 
 _DONE, _FAILED, _USAGE = 0, 1, 2
+# How PyTorch says so, on a CPU and on a GPU.
+_OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
 _LOUDNESS = {"-q": -1, "--quiet": -1, "-v": 1, "--verbose": 1}
 
 
 def main() -> None:
     """Run the command line and leave with its exit code: 0 done, 1 failed, 2 usage, 75 interrupted and resumable."""
+    set_up_streams()
     sys.exit(until_stopped(lambda: run(sys.argv[1:]), Interrupted.exit_code))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
     arguments, loudness = _take_loudness(arguments)
+    _log_to_stderr(loudness)
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever read our output has left; what follows must not be written to the closed pipe at exit.
+        _forget_output()
+        return _DONE
+    except (BertsmithError, OSError, MemoryError, RuntimeError) as error:
+        if (said := _said_of(error)) is None:
+            raise
+        if loudness > 0:
+            traceback.print_exc()
+        print(f"{'' if isinstance(error, Interrupted) else 'error: '}{visible(said)}", file=sys.stderr)
+        if isinstance(error, OSError):
+            _forget_output()
+        return error.exit_code if isinstance(error, BertsmithError) else _FAILED
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return Interrupted.exit_code
+
+
+def _run(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help())
         return _DONE if arguments else _USAGE
     if arguments[0] in ("-V", "--version"):
         print(f"bertsmith {bertsmith.__version__}")
         return _DONE
-    _log_to_stderr(loudness)
-    try:
-        _refuse_bytes(arguments)
-        return _run_verb(arguments[0], arguments[1:])
-    except BertsmithError as error:
-        if loudness > 0:
-            traceback.print_exc()
-        print(f"{'' if isinstance(error, Interrupted) else 'error: '}{visible(str(error))}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return Interrupted.exit_code
-    except BrokenPipeError:
-        # Whoever read our output has left; what follows must not be written to the closed pipe at exit.
+    _refuse_bytes(arguments)
+    return _run_verb(arguments[0], arguments[1:])
+
+
+def _said_of(error: Exception) -> str | None:
+    """Return what is said of an error; None of one that is a fault of bertsmith's."""
+    if isinstance(error, BertsmithError):
+        return str(error)
+    if isinstance(error, OSError):
+        from bertsmith.files import reason
+
+        return f"{error.filename}: {reason(error)}" if error.filename else reason(error)
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
+        return "memory ran out; use a smaller model or shorter texts, or fewer of them at a time (--batch-tokens, --batch-size)"
+    return None
+
+
+def _forget_output() -> None:
+    with suppress(OSError):  # a stream of another program's that has no number
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _DONE
 
 
 def _take_loudness(arguments: Sequence[str]) -> tuple[list[str], int]:
