@@ -56,6 +56,32 @@ def test_a_line_of_json_for_every_example_in_order(run_command: Any, save: Save,
     assert all(one["label"] == max(one["probabilities"], key=one["probabilities"].get) for one in found)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "lines"),
+    [
+        ("a.txt", "the cat\n\n  \nthe moon\n", [1, 4]),
+        ("a.csv", 'text\n"the\ncat"\n\n""\n  \nmoon\n', [2, 5, 6, 7]),
+        ("a.tsv", "text\nthe cat\n\nthe moon\n", [2, 4]),
+        ("a.jsonl", '\n{"text": "the cat"}\n\n{"text": ""}\n', [2, 4]),
+        ("a.json", '[{"text": "the cat"},\n\n{"text": "moon"}]', [1, 3]),
+    ],
+)
+def test_predictions_say_on_which_line_their_examples_begin(
+    run_command: Any, save: Save, tmp_path: Path, name: str, content: str, lines: list[int]
+) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    code, out, err = run_command("predict", save(CLASSIFY), tmp_path / name)
+    assert code == 0, err
+    assert [json.loads(line)["line"] for line in out.splitlines()] == lines
+    assert [json.loads(line)["id"] for line in out.splitlines()] == [str(number) for number in range(len(lines))]
+
+
+def test_tagged_sentences_say_so_too(run_command: Any, save: Save, tmp_path: Path) -> None:
+    (tmp_path / "words.conll").write_text("\nthe\ncat\n\n\nmoon\n", encoding="utf-8")
+    _, out, err = run_command("predict", save(TAG, "tagger"), tmp_path / "words.conll")
+    assert [json.loads(line)["line"] for line in out.splitlines()] == [2, 6], err
+
+
 def test_standard_input_in_a_file_out(
     run_command: Any, save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: Path
 ) -> None:

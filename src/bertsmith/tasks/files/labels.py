@@ -5,7 +5,7 @@ import logging
 import math
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -138,6 +138,14 @@ def class_name(text: str) -> str:
     return name.lower() if name in _TRUTHS else name
 
 
+def known_name(label: str, known: Sequence[str]) -> str:
+    """Return the one of the ``known`` names that is another spelling of a label, such as 1.0 of 1; else the label."""
+    if label in known:
+        return label
+    name = class_name(label)
+    return next((one for one in known if class_name(one) == name), label)
+
+
 def _class(value: Any, cell: LabelCell, notes: LabelNotes) -> str:
     if isinstance(value, float) and value.is_integer():
         value = f"{value:.1f}"
@@ -155,6 +163,40 @@ def _class(value: Any, cell: LabelCell, notes: LabelNotes) -> str:
         notes.changed.add("that say nan or null, as missing ones do", cell.source)
     notes.classes.setdefault(name, cell.source)
     return name
+
+
+# Multi-hot form: a 1 or a 0 for each label.
+
+_GIVEN = {"1", "true"}
+HOT = {*_GIVEN, "0", "false"}
+"""What stands in rows of this form."""
+
+
+def are_multi_hot(rows: Sequence[Sequence[str]], sources: Sequence[str]) -> bool:
+    """Say whether rows are in multi-hot form: as names, they would all say the same, or say one twice.
+
+    Raises:
+        InputError: one row surely is, and another is not.
+    """
+    if len(rows[0]) > 1 and len({*map(len, rows)}) == 1 and all(map(HOT.issuperset, rows)):
+        return True
+    for row, source in zip(rows, sources, strict=True):
+        if HOT.issuperset(row) and len(row) > len(set(row)):
+            raise InputError(
+                f"{source}: the labels are {', '.join(row)}, as if a 1 or a 0 stood for each label, but other rows have "
+                "more, fewer or other ones; correct them, or write names"
+            )
+    return False
+
+
+def hot_names(row: Sequence[str], labels: Sequence[str], source: str) -> list[str]:
+    """Return the names of the labels that a row in multi-hot form has; :class:`InputError` if it is in none."""
+    if len(row) != len(labels) or not HOT.issuperset(row):
+        raise InputError(
+            f"{source}: the labels are {', '.join(row) or 'none'}, where a 1 or a 0 is expected for each of {len(labels)} "
+            "labels, as in training; correct the row"
+        )
+    return [label for label, written in zip(labels, row, strict=True) if written in _GIVEN]
 
 
 # Lists in the text of a cell.

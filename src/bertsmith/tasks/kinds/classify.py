@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from bertsmith.errors import InputError, UsageError
 from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import SequenceScores
-from bertsmith.tasks.files.labels import class_name
+from bertsmith.tasks.files.labels import known_name
 from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.scoring.scores import class_report, class_scores, confusion_matrix
 from bertsmith.tasks.sentence_task import SentenceTask, described
@@ -153,14 +153,6 @@ class Classify(SentenceTask[Classified]):
 def sort_labels(labels: Counter[str] | set[str]) -> list[str]:
     """Return labels in order, numbers by their value."""
     return sorted(labels, key=lambda label: (0, float(label), label) if _NUMBER.fullmatch(label) else (1, 0.0, label))
-
-
-def known_name(label: str, known: Sequence[str]) -> str:
-    """Return the one of the ``known`` names that is another spelling of a label, such as 1.0 of 1; else the label."""
-    if label in known:
-        return label
-    name = class_name(label)
-    return next((one for one in known if class_name(one) == name), label)
 
 
 def check_labels(source: str, labels: Iterable[str], known: Sequence[str]) -> None:

@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from bertsmith.errors import InputError, UsageError
 from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import SequenceScores
-from bertsmith.tasks.files.labels import LabelReading, any_labels
+from bertsmith.tasks.files.labels import HOT, LabelReading, any_labels, are_multi_hot, hot_names, known_name
 from bertsmith.tasks.files.texts import TextExample
-from bertsmith.tasks.kinds.classify import check_labels, known_name, sort_labels
+from bertsmith.tasks.kinds.classify import check_labels, sort_labels
 from bertsmith.tasks.scoring.scores import multilabel_scores, tune_thresholds
 from bertsmith.tasks.sentence_task import SentenceTask, described
 from bertsmith.tasks.shown import LabelsAnswer
@@ -62,12 +62,12 @@ class Multilabel(SentenceTask[Labelled]):
     def fitted(self, examples: Sequence[TextExample]) -> Self:
         """Return the task with the labels that the examples have, and whether these are in multi-hot form."""
         lists = [self._listed(example) for example in examples]
-        multi_hot = _are_multi_hot(lists) if self.multi_hot is None else self.multi_hot
+        sources = [example.source for example in examples]
+        multi_hot = are_multi_hot(lists, sources) if self.multi_hot is None else self.multi_hot
         if multi_hot:
             labels = self.labels or tuple(map(str, range(len(lists[0]))))
             log.warning("rows have a 1 or a 0 for each of %d labels: %s (--labels)", len(labels), ", ".join(labels[:20]))
         else:
-            self._refuse_uneven(examples, lists)
             labels = self.labels or tuple(sort_labels({label for names in lists for label in names}))
         if not labels:
             raise InputError(f"none of {len(examples):,} training examples has a label")
@@ -77,15 +77,6 @@ class Multilabel(SentenceTask[Labelled]):
         fitted.check(examples)
         return fitted
 
-    def _refuse_uneven(self, examples: Sequence[TextExample], lists: Sequence[Sequence[str]]) -> None:
-        """Refuse rows that are surely in multi-hot form where others are not."""
-        for example, listed in zip(examples, lists, strict=True):
-            if self.multi_hot is None and _HOT.issuperset(listed) and len(listed) > len(set(listed)):
-                raise InputError(
-                    f"{example.source}: the labels are {', '.join(listed)}, as if a 1 or a 0 stood for each label, but other "
-                    "rows have more, fewer or other ones; correct them, or write names"
-                )
-
     def check(self, examples: Sequence[TextExample]) -> None:
         """Refuse labels that the task does not have."""
         for example in examples:
@@ -94,15 +85,10 @@ class Multilabel(SentenceTask[Labelled]):
     def _of(self, example: TextExample) -> list[str]:
         listed = self._listed(example)
         # A model of other tools does not say how its labels were written.
-        may_be_hot = len(listed) == len(self.labels) > 1 and _HOT.issuperset(listed) and not set(self.labels) & _HOT
-        if not (may_be_hot if self.multi_hot is None else self.multi_hot):
-            return [known_name(label, self.labels) for label in listed]
-        if len(listed) != len(self.labels) or not _HOT.issuperset(listed):
-            raise InputError(
-                f"{example.source}: the labels are {', '.join(listed) or 'none'}, where a 1 or a 0 is expected for each of "
-                f"{len(self.labels)} labels; write names with --no-multi-hot"
-            )
-        return [label for label, written in zip(self.labels, listed, strict=True) if written in _GIVEN]
+        may_be_hot = len(listed) == len(self.labels) > 1 and HOT.issuperset(listed) and not HOT & set(self.labels)
+        if may_be_hot if self.multi_hot is None else self.multi_hot:
+            return hot_names(listed, self.labels, example.source)
+        return [known_name(label, self.labels) for label in listed]
 
     def _listed(self, example: TextExample) -> list[str]:
         """Return what stands in the row: names, or a 1 or a 0 for each label."""
@@ -187,12 +173,3 @@ class Multilabel(SentenceTask[Labelled]):
             table=[("label", "threshold", "examples"), *rows],
             used=counted(self.labels, gold_nC.sum(axis=0), predicted_nC.sum(axis=0)),
         )
-
-
-_GIVEN = {"1", "true"}
-_HOT = {*_GIVEN, "0", "false"}
-
-
-def _are_multi_hot(lists: Sequence[Sequence[str]]) -> bool:
-    """Say whether rows have a 1 or a 0 for each label: as names, all of them would mean the same, or name one twice."""
-    return len(lists[0]) > 1 and len({*map(len, lists)}) == 1 and all(map(_HOT.issuperset, lists))
