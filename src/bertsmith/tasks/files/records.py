@@ -1,17 +1,16 @@
 """Tables of labelled or unlabelled examples: files of any kind, in the layouts of the usual benchmarks, and Hugging Face
 datasets."""
 
-import importlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pydantic
 
 from bertsmith.config import Config
-from bertsmith.errors import InputError, UsageError
-from bertsmith.sources.tables import Layout, Record, Table, open_table, table_of
+from bertsmith.errors import InputError
+from bertsmith.sources.hub_datasets import HUB_PREFIX, open_hub_dataset
+from bertsmith.sources.tables import Layout, Table, open_table
 
 _RETRIEVED = r"\d+\t\d+\t(?!\d+\t\d+(?:\t|$))[^\t]+\t[^\t]*"  # a query or a passage may be a number, but not both
 _QQP = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
@@ -63,46 +62,11 @@ def read_table(
         InputError: as ``open_table``; or the table is empty.
         UsageError: ``format`` is unknown, or the ``datasets`` package is missing.
     """
-    if str(path).startswith(_HUB_PREFIX):
-        table = table_of(_from_hub(str(path)), str(path), "hub")
+    if str(path).startswith(HUB_PREFIX):
+        table = open_hub_dataset(str(path))
     else:
         delimiter = _DELIMITER_NAMES.get(config.delimiter or "", config.delimiter)
         table = open_table(path, format, (*layouts, *_LAYOUTS), delimiter=delimiter)
     if table.is_empty:
         raise InputError(f"{table.path} holds no rows; give a file with at least one example")
     return table
-
-
-_HUB_PREFIX = "hub:"
-_HUB_NAME = re.compile(r"hub:(?P<name>.+?)(?:@(?P<config>[^@:/]+))?:(?P<split>[^:/\[]+(?:\[.*\])?)")
-
-
-def _from_hub(address: str) -> Iterator[Record]:
-    dataset, names = _load(address)
-    for number, row in enumerate(dataset, 1):
-        values = {column: _named(value, names[column]) if column in names else value for column, value in row.items()}
-        yield Record(values, address, number)
-
-
-def _load(address: str) -> tuple[Iterable[dict[str, Any]], dict[str, list[str]]]:
-    """Return a dataset and, of each column with class labels, their names."""
-    parts = _HUB_NAME.fullmatch(address)
-    if parts is None:
-        raise InputError(f"{address} does not say which dataset is meant; write hub:NAME:SPLIT or hub:NAME@CONFIG:SPLIT")
-    try:
-        datasets = importlib.import_module("datasets")
-    except ImportError:
-        raise UsageError(f"reading {address} needs the datasets package: pip install 'bertsmith[hub]'") from None
-    try:
-        dataset = datasets.load_dataset(parts["name"], parts["config"], split=parts["split"])
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        raise InputError(f"cannot read {address}: {error}") from error
-    inner = {column: getattr(feature, "feature", feature) for column, feature in dataset.features.items()}
-    return dataset, {column: kind.names for column, kind in inner.items() if isinstance(kind, datasets.ClassLabel)}
-
-
-def _named(label: Any, names: list[str]) -> Any:
-    """Return the name of a class label, or of each in a list; None for -1, which marks an unlabelled example."""
-    if isinstance(label, list):
-        return [_named(one, names) for one in label]
-    return None if label is None or label < 0 else names[label]
