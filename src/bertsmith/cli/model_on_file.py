@@ -33,8 +33,6 @@ class ColumnFlags(TableConfig):
     """Column of the list of choices, or the columns of a choice each."""
     label: str | None = None
     """Column of the label."""
-    first_number: int | None = pydantic.Field(default=None, ge=0, le=1)
-    """The number of the first choice."""
     word_column: int | None = pydantic.Field(default=None, ge=1)
     """Column of the words, counted from 1."""
     tag_column: int | None = pydantic.Field(default=None, ge=1)

@@ -50,18 +50,12 @@ def run(arguments: Sequence[str]) -> None:
 
 def _as_json(task: "Task", example: Any, found: Any) -> str:
     try:
-        return json.dumps({**_line(example), **task.record(example, found)}, ensure_ascii=False, allow_nan=False)
+        return json.dumps({**task.place(example), **task.record(example, found)}, ensure_ascii=False, allow_nan=False)
     except ValueError:
         raise DivergedError(
             "the model's scores are NaN or infinite, so it cannot be used: take an earlier checkpoint, or train again with a "
             "lower learning rate"
         ) from None
-
-
-def _line(example: Any) -> dict[str, int]:
-    """Return the line on which an example begins, so that predictions can be laid beside the file, blank lines and all."""
-    _, _, line = getattr(example, "source", "").rpartition(":")
-    return {"line": int(line)} if line.isdecimal() else {}
 
 
 @contextmanager

@@ -298,6 +298,11 @@ class Task(Config, ABC, Generic[Example, Prediction]):
             values = dataclasses.asdict(prediction)
         return {"id": getattr(example, "id", None), **values}
 
+    def place(self, example: Example) -> Mapping[str, int]:
+        """Return the ``line`` of its file on which an example begins, where it says one."""
+        line = getattr(example, "source", "").rpartition(":")[2]
+        return {"line": int(line)} if line.isdecimal() else {}
+
     def probabilities(self, scores: Tensor) -> Tensor:
         """Return the probabilities that the scores explained, (…, C), stand for; a score alone is a value as it is."""
         return scores.softmax(-1) if scores.shape[-1] > 1 else scores
