@@ -4,13 +4,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check format bench bench-inputs clean
+.PHONY: demo test pages check format bench bench-inputs clean
 
 demo: .venv/.installed  ## the whole way in a few minutes: text, vocabulary, corpus, pre-training, filled blanks
 	$(BIN)/bertsmith demo
 
 test: .venv/.installed-for-tests  ## the whole test suite
 	$(BIN)/python -m pytest
+
+pages: .venv/.installed-for-tests  ## every block of code in the pages, in order, with tiny models and files
+	$(BIN)/python -m pytest tests/docs/run_pages.py
 
 .PHONY: bench-gpu
 bench-gpu: .venv/.installed  ## pre-training and inference on one GPU, against transformers and ModernBERT

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 Vectors = npt.NDArray[np.float32]
 _COSINES_AT_ONCE = 1 << 26
-_ROWS_AT_ONCE = 1 << 14
+_ROWS_AT_ONCE = 1 << 16
 
 K = TypeVar("K", bound=Hashable)
 
