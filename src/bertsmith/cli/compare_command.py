@@ -32,16 +32,7 @@ COMPARISONS: dict[str, tuple[str, Callable[[Sequence[str]], None]]] = {
 
 def run(arguments: Sequence[str]) -> None:
     """Run a comparison and print its table."""
-    name, rest = choose(arguments, COMPARISONS, "comparison", "compare", _help())
+    about = "Compare ways to use a model on the same data; the table is printed, and is in the directory too."
+    summaries = {name: summary for name, (summary, _) in COMPARISONS.items()}
+    name, rest = choose(arguments, summaries, "comparison", "compare", about)
     COMPARISONS[name][1](rest)
-
-
-def _help() -> str:
-    comparisons = "\n".join(f"  {name:10} {summary}" for name, (summary, _) in COMPARISONS.items())
-    return f"""usage: bertsmith compare WHAT --model DIR --out DIR ...
-
-Compare ways to use a model on the same data; the table is printed, and is in the directory too.
-
-{comparisons}
-
-bertsmith compare WHAT --help shows the flags of a comparison."""

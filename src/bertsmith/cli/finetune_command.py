@@ -23,9 +23,12 @@ TASKS = {
 }
 
 
+_ABOUT = "Fine-tune a model for a task; several rates, epochs and seeds in one command, the best kept."
+
+
 def run(arguments: Sequence[str]) -> None:
     """Fine-tune a model, print the table of trials and the directory of the best."""
-    name, rest = choose(arguments, TASKS, "task", "finetune", _help())
+    name, rest = choose(arguments, TASKS, "task", "finetune", _ABOUT)
     config = _configuration(name, rest)
 
     from bertsmith.files import read_json
@@ -55,14 +58,3 @@ def _configuration(name: str, arguments: Sequence[str]) -> "GridConfig":
 
     config: GridConfig = parse(config_of(KINDS[name]), arguments, f"finetune {name}")
     return config
-
-
-def _help() -> str:
-    tasks = "\n".join(f"  {name:10} {summary}" for name, summary in TASKS.items())
-    return f"""usage: bertsmith finetune TASK --model DIR --train FILE --dev FILE --out DIR ...
-
-Fine-tune a model for a task; several rates, epochs and seeds in one command, the best kept.
-
-{tasks}
-
-bertsmith finetune TASK --help shows the flags of a task."""

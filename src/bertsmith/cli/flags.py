@@ -3,14 +3,14 @@
 Every verb's configuration can also come from ``--config run.toml``, with flags on top; ``--dry-run`` prints what results.
 """
 
-import difflib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import pydantic
 
 from bertsmith.cli.flag_help import full_help, short_help
+from bertsmith.cli.verbs import nearest_name
 from bertsmith.config import Config, said
 from bertsmith.errors import ConfigError, UsageError
 from bertsmith.hub import with_fetched
@@ -44,25 +44,21 @@ def parse(config: type[C], arguments: Sequence[str], verb: str) -> C:
     return with_fetched(parsed)
 
 
-def choose(arguments: Sequence[str], known: Iterable[str], what: str, verb: str, usage: str) -> tuple[str, list[str]]:
+def choose(arguments: Sequence[str], known: Mapping[str, str], what: str, verb: str, about: str) -> tuple[str, list[str]]:
     """Return the first argument, one of the ``known`` names of a ``what``, and the others; after --help leaves with code 0.
 
     Raises:
         UsageError: the first argument is none of them.
     """
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(usage)
+        listed = "\n".join(f"  {name:10} {summary}" for name, summary in known.items())
+        end = f"bertsmith {verb} {what.upper()} --help explains the flags of a {what}."
+        print("\n\n".join([f"usage: bertsmith {verb} {what.upper()} ...", about, listed, end]))
         raise SystemExit(0 if arguments else UsageError.exit_code)
     name, *rest = arguments
-    if name not in (names := list(known)):
-        raise UsageError(f"{name!r} is not a {what} of bertsmith {verb}; {near(name, names, f'the {what}s are')}")
+    if name not in known:
+        raise UsageError(f"{name!r} is not a {what} of bertsmith {verb}; {nearest_name(name, known, f'the {what}s are')}")
     return name, rest
-
-
-def near(name: str, known: Sequence[str], are: str) -> str:
-    """Return a hint at the known name that is most like the one given, or at all of them."""
-    found = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {found[0]!r}?" if found else f"{are} {', '.join(known)}"
 
 
 def _checked(config: type[C], values: dict[str, Any], options: Sequence[Option], verb: str) -> C:

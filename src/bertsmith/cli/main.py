@@ -11,7 +11,7 @@ from contextlib import suppress
 import bertsmith
 from bertsmith.cli.screen import visible
 from bertsmith.cli.streams import set_up_streams
-from bertsmith.cli.verbs import GROUPS, VERBS
+from bertsmith.cli.verbs import GROUPS, VERBS, nearest_name
 from bertsmith.errors import BertsmithError, Interrupted, UsageError
 from bertsmith.signals import until_stopped
 
@@ -101,11 +101,7 @@ def _refuse_bytes(arguments: Sequence[str]) -> None:
 
 def _run_verb(verb: str, arguments: Sequence[str]) -> int:
     if verb not in VERBS:
-        import difflib
-
-        near = difflib.get_close_matches(verb, VERBS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the verbs are {', '.join(VERBS)}"
-        raise UsageError(f"{verb!r} is not a verb of bertsmith; {hint}")
+        raise UsageError(f"{verb!r} is not a verb of bertsmith; {nearest_name(verb, VERBS, 'the verbs are')}")
     importlib.import_module(f"bertsmith.cli.{verb}_command").run(arguments)
     return _DONE
 

@@ -3,6 +3,9 @@
 Each verb is a module of this package with a function ``run(arguments)``.
 """
 
+import difflib
+from collections.abc import Collection
+
 GROUPS = {
     "From text to a model": {
         "vocab": "learn a WordPiece vocabulary from text",
@@ -70,3 +73,9 @@ _ARGUMENTS = {
     "demo": "",
 }
 EXAMPLES = {verb: f"bertsmith {verb} {arguments}".rstrip() for verb, arguments in _ARGUMENTS.items()}
+
+
+def nearest_name(name: str, known: Collection[str], are: str) -> str:
+    """Return a hint at the known name that is most like the one given, or at all of them."""
+    found = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {found[0]!r}?" if found else f"{are} {', '.join(known)}"
