@@ -196,6 +196,7 @@ UNKNOWN_HEADS: dict[str, dict[str, object]] = {
 @pytest.mark.parametrize("values", UNKNOWN_HEADS.values(), ids=UNKNOWN_HEADS.keys())
 def test_the_encoder_alone_is_used_whatever_the_heads(foreign, random_model, caplog, values):
     _reconfigure(foreign, **values)
+    _rewrite(foreign, lambda tensors: tensors | {"classifier.weight": torch.ones(5, 24), "classifier.bias": torch.ones(5)})
     for heads in (Heads(), Heads(task=ChoiceScores())):
         found = load_model(foreign, heads).encoder.state_dict()
         assert all(torch.equal(found[name], tensor) for name, tensor in random_model(Heads()).encoder.state_dict().items())
@@ -203,6 +204,13 @@ def test_the_encoder_alone_is_used_whatever_the_heads(foreign, random_model, cap
     assert len(said) == ("Answering" not in str(values))
     with pytest.raises(ArtifactError):
         load_model(foreign)
+
+
+def test_a_head_of_no_known_task_is_not_taken_for_the_one_that_is_wanted(foreign, random_model):
+    _reconfigure(foreign, architectures="absent")
+    _rewrite(foreign, lambda tensors: tensors | {"classifier.weight": torch.ones(5, 24), "classifier.bias": torch.ones(5)})
+    found = load_model(foreign, Heads(task=ChoiceScores())).encoder.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in random_model(Heads()).encoder.state_dict().items())
 
 
 def test_missing_tensors_are_named(foreign):

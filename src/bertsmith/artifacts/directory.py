@@ -72,7 +72,8 @@ def build_model(
     named_heads = read_heads(weights.parent) if heads is None else heads_if_known(weights.parent)
     _compare_sizes(config, tensors, weights)
     named_task = None if named_heads is None else named_heads.task
-    if heads is not None and named_task not in (None, heads.task):
+    is_unknown = named_heads == Heads() or (named_heads is None and may_be_new)
+    if heads is not None and (is_unknown or named_task not in (None, heads.task)):
         tensors = {name: tensor for name, tensor in tensors.items() if not belongs_to_task(name)}
     with torch.device("meta"):
         model = Bert(config, heads or _own_heads(named_heads, tensors))
@@ -91,12 +92,12 @@ def build_model(
 
 
 def heads_if_known(directory: Path) -> Heads | None:
-    """Return the heads that ``config.json`` names; None, which is said, where bertsmith does not have them."""
+    """Return the heads that ``config.json`` names; none of all, which is said, where bertsmith does not have them."""
     try:
         return read_heads(directory)
     except ArtifactError as error:
         say_once(f"{error}; this is passed over, since the encoder alone is needed")
-        return None
+        return Heads()
 
 
 def _compare_sizes(config: ModelConfig, tensors: Mapping[str, Tensor], weights: Path) -> None:
