@@ -1,5 +1,6 @@
 """The settings that every kind of training shares: flags, TOML and Python in one."""
 
+import re
 from typing import Annotated, ClassVar, Literal
 
 import pydantic
@@ -52,10 +53,17 @@ class Machine(Config):
 class CardSettings(Config):
     """What the model card says that no run knows by itself."""
 
-    language: str | None = pydantic.Field(default=None, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]+)*$")
+    language: str | None = None
     """Language of the model, such as en or zh; that of the model to start from, or of the text, unless given."""
-    license: str | None = pydantic.Field(default=None, pattern=r"^[a-z0-9][a-z0-9.+-]*$")
+    license: str | None = None
     """Licence of the model, such as apache-2.0; that of the model to start from unless given."""
+
+    @pydantic.field_validator("language", "license")
+    @classmethod
+    def _is_code(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", value):
+            raise ValueError("the hub takes a code here, such as en, zh or apache-2.0")
+        return value
 
 
 # pydantic puts the fields of a class's last base first: with two bases, pre-training has a field of its own between them.
