@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bertsmith.artifacts.configuration import read_heads
-from bertsmith.artifacts.directory import load_model
+from bertsmith.artifacts.directory import heads_if_known, load_model
 from bertsmith.batches.packing import pack
 from bertsmith.engine import engine as inference
 from bertsmith.engine.kernels import Precision
@@ -143,7 +142,7 @@ def measure_here(job: Job) -> Figures:
 
 def _answering(job: Job, device: torch.device) -> tuple[Callable[[PackedBatch], Tensor], Bert, int]:
     """Return what answers for a batch, its model and its token budget: with the task's logits, else with hidden states."""
-    heads = read_heads(job.model)
+    heads = heads_if_known(job.model)
     has_task = heads is not None and heads.task is not None
     model = load_task_model(job.model)[1] if has_task else load_model(job.model, Heads())
     engine = inference.Engine(model, device, job.precision)
@@ -163,7 +162,7 @@ def _n_rows(model: Bert, batch: PackedBatch) -> int:
 
 def _training(job: Job, device: torch.device) -> list[_Work]:
     """Return optimiser steps of the model's task; of a model without one, of pre-training."""
-    heads = read_heads(job.model)
+    heads = heads_if_known(job.model)
     dtype = choose_dtype(job.precision, device)
     if heads is not None and heads.task is not None:
         return _finetuning(job, load_task_model(job.model)[1], device, dtype)

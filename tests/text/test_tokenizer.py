@@ -304,8 +304,9 @@ def test_vocabulary_with_blank_lines_and_duplicates(tmp_path: Path) -> None:
     )
 
 
-def test_windows_line_ends_and_no_final_newline(tmp_path: Path) -> None:
-    (tmp_path / "vocab.txt").write_bytes("\r\n".join(TINY).encode())
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_windows_line_ends_and_marks_and_no_final_newline(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "vocab.txt").write_bytes("\r\n".join(TINY).encode(encoding))
     assert Tokenizer.load(tmp_path / "vocab.txt").tokens == TINY
 
 

@@ -88,7 +88,8 @@ def _entries(path: Path) -> list[str]:
         raise ArtifactError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise DamagedError(f"{path} is not a vocabulary: invalid UTF-8 at byte {error.start}") from None
-    return [line.rstrip() for line in text.removesuffix("\n").split("\n")]
+    # Editors put a mark at the beginning; with it, the first entry would be lost.
+    return [line.rstrip() for line in text.removeprefix("\ufeff").removesuffix("\n").split("\n")]
 
 
 def _model_rows(path: Path) -> int | None:
