@@ -282,7 +282,7 @@ def test_a_manifest_with_names_that_cannot_be(manifested: Path, name: str) -> No
 
 @pytest.mark.parametrize("entry", [{"bytes": "1", "sha256": "0"}, {"bytes": 1, "sha256": 0}, {"bytes": True, "sha256": "0"}, 1])
 def test_a_manifest_with_entries_of_other_types(manifested: Path, entry: object) -> None:
-    manifest = json.loads((manifested / "manifest.json").read_text())
+    manifest = files.read_sealed(manifested / "manifest.json")
     manifest["files"]["a"] = entry
     (manifested / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(DamagedError, match="does not list its files with bytes and sha256"):
@@ -325,3 +325,30 @@ def test_only_one_process_holds_a_directory_and_one_that_dies_lets_go(tmp_path: 
     assert subprocess.run(attempt, check=False).returncode == 3
     with files.exclusive(tmp_path / "run"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"n": 3', '"n": 2'), ('"kind"', '"kino"'), ('"n"', '"m"'), ('"bytes": 12', '"bytes": 13')]
+)
+def test_facts_that_were_altered_are_found(manifested: Path, old: str, new: str) -> None:
+    path = manifested / "manifest.json"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(DamagedError, match=r"manifest\.json is altered: its seal is not that of what stands in it"):
+        files.read_manifest(manifested, "thing")
+
+
+def test_a_manifest_of_an_earlier_version_has_no_seal(manifested: Path) -> None:
+    values = json.loads((manifested / "manifest.json").read_text())
+    del values["seal"]
+    (manifested / "manifest.json").write_text(json.dumps(values))
+    assert files.read_manifest(manifested, "thing")["n"] == 3
+
+
+def test_digests_of_single_files(tmp_path: Path) -> None:
+    files.check_digests(tmp_path)
+    (tmp_path / "a").write_text("all of it")
+    files.write_digests(tmp_path, ["a", "absent"])
+    files.check_digests(tmp_path)
+    (tmp_path / "a").write_text("all of If")
+    with pytest.raises(DamagedError, match=r"a is altered: its SHA-256 is not the one in digests\.json"):
+        files.check_digests(tmp_path)

@@ -22,7 +22,7 @@ from typing import Any
 
 from bertsmith.errors import ArtifactError, BertsmithError, BusyError, DamagedError, StorageError, UsageError
 
-MANIFEST = "manifest.json"
+MANIFEST, DIGESTS = "manifest.json", "digests.json"
 _CHUNK_BYTES = 1 << 20
 _LONGEST_STEM = 50
 _REASONS = {
@@ -268,16 +268,53 @@ def exists(path: Path) -> bool:
 def write_manifest(
     directory: Path, kind: str, facts: Mapping[str, Any], advance: Callable[[float], None] | None = None
 ) -> None:
-    """Write ``directory/manifest.json``: its kind, the facts given, and size and SHA-256 of every file below it.
+    """Write ``directory/manifest.json``: its kind, the facts given, size and SHA-256 of every file below it, and a seal.
 
-    ``advance`` is told how many bytes were read since the last time.
+    The seal is the SHA-256 of all the rest. ``advance`` is told how many bytes were read since the last time.
     """
-    files = {
-        str(file.relative_to(directory)): {"bytes": file.stat().st_size, "sha256": sha256(file, advance)}
-        for file in sorted(directory.rglob("*"))
-        if file.is_file() and file.name not in (MANIFEST, ".lock")
-    }
-    write_json(directory / MANIFEST, {"kind": kind, "format": 1, **facts, "files": files})
+    found = [file for file in sorted(directory.rglob("*")) if file.is_file() and file.name not in (MANIFEST, ".lock")]
+    files = {str(file.relative_to(directory)): _entry(file, advance) for file in found}
+    _write_sealed(directory / MANIFEST, {"kind": kind, "format": 1, **facts, "files": files})
+
+
+def _entry(file: Path, advance: Callable[[float], None] | None = None) -> dict[str, Any]:
+    return {"bytes": file.stat().st_size, "sha256": sha256(file, advance)}
+
+
+def _write_sealed(path: Path, values: Mapping[str, Any]) -> None:
+    write_json(path, {**values, "seal": _seal(values)})
+
+
+def _seal(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Read a JSON object that may have a seal, as those of earlier versions have not; raises as :func:`read_json`.
+
+    Raises:
+        DamagedError: the seal is not that of the rest.
+    """
+    values = read_json(path)
+    if "seal" in values and values.pop("seal") != _seal(values):
+        raise DamagedError(f"{path} is altered: its seal is not that of what stands in it")
+    return values
+
+
+def write_digests(directory: Path, names: Iterable[str]) -> None:
+    """Write size and SHA-256 of those of the named files that are there into ``directory/digests.json``."""
+    there_are = [name for name in names if (directory / name).exists()]
+    _write_sealed(directory / DIGESTS, {"files": {name: _entry(directory / name) for name in there_are}})
+
+
+def check_digests(directory: Path) -> None:
+    """Compare the files of ``directory`` with its ``digests.json``, where there is one.
+
+    Raises:
+        DamagedError: a file is missing, truncated or altered.
+    """
+    if (directory / DIGESTS).exists():
+        verify_manifest(directory, read_sealed(directory / DIGESTS), name=DIGESTS)
 
 
 def read_manifest(directory: Path, kind: str) -> dict[str, Any]:
@@ -286,7 +323,7 @@ def read_manifest(directory: Path, kind: str) -> dict[str, Any]:
         raise ArtifactError(f"{directory} is not a directory; a {kind} directory is needed here")
     if not (directory / MANIFEST).exists():
         raise ArtifactError(f"{directory} is not a {kind} directory: it has no {MANIFEST}")
-    manifest = read_json(directory / MANIFEST)
+    manifest = read_sealed(directory / MANIFEST)
     if manifest.get("kind") != kind:
         raise ArtifactError(f"{directory} is a {manifest.get('kind')} directory; a {kind} directory is needed here")
     if manifest.get("format") != 1:
@@ -301,20 +338,25 @@ def _is_entry(value: Any) -> bool:
     return isinstance(value, dict) and type(value.get("bytes")) is int and isinstance(value.get("sha256"), str)
 
 
-def verify_manifest(directory: Path, manifest: Mapping[str, Any], advance: Callable[[float], None] | None = None) -> None:
+def verify_manifest(
+    directory: Path,
+    manifest: Mapping[str, Any],
+    advance: Callable[[float], None] | None = None,
+    name: str = MANIFEST,
+) -> None:
     """Compare every file with the manifest's size and digest; :class:`DamagedError` names the first that differs.
 
-    ``advance`` is told how many bytes were read since the last time.
+    ``advance`` is told how many bytes were read since the last time; ``name`` is the manifest's.
     """
-    for name, expected in manifest["files"].items():
-        file = directory / name
+    for listed, expected in manifest["files"].items():
+        file = directory / listed
         # By its name alone: in a cache of downloads, what stands in a directory are links to files elsewhere.
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise DamagedError(f"{directory / MANIFEST} names a file outside its directory: {name}")
+        if Path(listed).is_absolute() or ".." in Path(listed).parts:
+            raise DamagedError(f"{directory / name} names a file outside its directory: {listed}")
         if not exists(file) or not file.is_file():
-            raise DamagedError(f"{file} is missing though {MANIFEST} lists it")
+            raise DamagedError(f"{file} is missing though {name} lists it")
         size = file.stat().st_size
         if size != expected["bytes"]:
-            raise DamagedError(f"{file} has {size} bytes where {MANIFEST} says {expected['bytes']}: it is truncated or altered")
+            raise DamagedError(f"{file} has {size} bytes where {name} says {expected['bytes']}: it is truncated or altered")
         if sha256(file, advance) != expected["sha256"]:
-            raise DamagedError(f"{file} is altered: its SHA-256 is not the one in {MANIFEST}")
+            raise DamagedError(f"{file} is altered: its SHA-256 is not the one in {name}")

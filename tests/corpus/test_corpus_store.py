@@ -8,6 +8,7 @@ import pytest
 from bertsmith.corpus.build import CorpusConfig, build_corpus
 from bertsmith.corpus.store import Corpus, describe
 from bertsmith.errors import ArtifactError, DamagedError, MismatchError
+from bertsmith.files import read_sealed
 from bertsmith.text.tokenizer import Tokenizer
 
 
@@ -79,7 +80,7 @@ def test_an_array_of_pickled_objects_is_refused(corpus: Corpus) -> None:
 @pytest.mark.parametrize("value", [None, "3", 0, 10**6])
 def test_a_manifest_that_disagrees_with_the_arrays_is_refused(corpus: Corpus, name: str, value: object) -> None:
     path = corpus.path / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    path.write_text(json.dumps(read_sealed(path) | {name: value}))
     with pytest.raises(DamagedError, match=rf"{name}|\.npy"):
         Corpus.open(corpus.path, verify=False)
 

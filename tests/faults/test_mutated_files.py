@@ -211,7 +211,7 @@ def mutations(reader: Reader, directory: Path, seeds: range) -> Iterator[tuple[i
             file.write_bytes(mutated(content, draw))
         if reader.is_sealed and file != manifest:
             values = json.loads(sealed)
-            facts = {name: value for name, value in values.items() if name not in ("kind", "files", "format")}
+            facts = {name: value for name, value in values.items() if name not in ("kind", "files", "format", "seal")}
             write_manifest(directory, values["kind"], facts)
         yield seed, file
         file.write_bytes(content)

@@ -19,6 +19,7 @@ from bertsmith.finetuning.grid import FinetuneConfig, config_of
 from bertsmith.finetuning.run import finetune
 from bertsmith.progress import SILENT
 from bertsmith.tasks.kinds.classify import Classify
+from bertsmith.training.run_directory import RunDirectory
 
 Make = Callable[..., FinetuneConfig]
 Records = Callable[[Path], list[dict[str, Any]]]
@@ -162,10 +163,11 @@ def test_crashed_while_saving(
     config, saved = make(), []
     save = trial_module.save_checkpoint
 
-    def save_and_stop(directory: Path, *given: Any) -> None:
+    def save_and_stop(run: RunDirectory, *given: Any) -> None:
+        directory = run.checkpoints
         saved.append(directory)
         if len(saved) < 3:
-            return save(directory, *given)
+            return save(run, *given)
         (directory / ".step-6.77.partial").mkdir()
         (directory / ".step-6.77.partial" / "model.safetensors").write_bytes(b"half")
         raise crash

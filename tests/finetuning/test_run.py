@@ -100,6 +100,7 @@ def test_every_task_from_a_file_to_a_model_that_predicts(make: Make, task: str) 
         ".lock",
         "config.toml",
         "dev-predictions.jsonl",
+        "digests.json",
         "environment.json",
         "final",
         "report.html",
@@ -166,7 +167,7 @@ def test_the_best_of_a_grid_is_kept_alone(make: Make) -> None:
     assert card.count("| lr-0.00") == 2 and "±" in card
     for trial in config.trials():
         left = sorted(path.name for path in (config.out / "trials" / trial.name).iterdir())
-        assert left == ["metrics.jsonl", "result.json"]
+        assert left == ["digests.json", "metrics.jsonl", "result.json"]
     examples = list(config.task.read(config.dev, labelled=True))  # type: ignore[attr-defined]
     pipe = bertsmith.pipeline(final)
     predictions = [prediction for _, prediction in pipe.predict(examples)]
@@ -351,12 +352,16 @@ def test_a_spoilt_result_is_one_message_with_a_remedy_that_works(
     trial = config.out / "trials" / config.trials()[0].name
     text = (trial / "result.json").read_text()
     for spoilt, what in (
-        (text[:50], "result.json is not valid JSON"),
+        (text.replace("0.", "1."), "result.json is altered: its SHA-256 is not the one in digests.json"),
+        (text[:50], "result.json has 50 bytes where digests.json says"),
+        (None, "result.json is not valid JSON"),
         ("{}", "result.json lacks trial, dev, test, steps, seconds"),
         (text.replace('"learning_rate"', '"rate"'), "result.json is not what bertsmith writes there"),
         (text.replace('"accuracy"', '"acc"'), "result.json lacks the accuracy on the dev set"),
     ):
-        (trial / "result.json").write_text(spoilt)
+        if spoilt is None:  # what an earlier version left has no digests
+            (trial / "digests.json").unlink()
+        (trial / "result.json").write_text(spoilt or text[:50])
         with pytest.raises(DamagedError, match=rf"^{re.escape(str(trial))}/{what}.*; remove {re.escape(str(trial))} "):
             finetune(config)
     shutil.rmtree(trial)

@@ -152,11 +152,11 @@ def test_the_command_writes_the_file_whole(run_command: Any, toy_directory: Path
     [
         (["MODEL", "--out", "x.html"], 2, "say which with --text"),
         (["MODEL", "--out", ".", "--text", "x"], 2, "--out . is a directory"),
-        (["MODEL", "--out", "x.html", "--text", ""], 1, "there is nothing to look at"),
+        (["MODEL", "--out", "x.html", "--text", ""], 2, "--text is empty"),
         (["MODEL", "--out", "x.html", "--text", "a" * 100_000], 1, "text has 100,000 characters; at most 20,000"),
         (["MODEL", "--out", "x.html", "--text", "a", "--pair", " "], 1, "there is nothing to look at"),
         (["MODEL", "MODEL", "MODEL"], 2, "one model is shown, or two side by side"),
-        ([], 2, "one model is shown, or two side by side"),
+        ([], 2, "bertsmith inspect needs MODELS"),
         (["nowhere"], 1, "nowhere is not a directory"),
         (["MODEL", "--port", "70000"], 2, "port"),
     ],

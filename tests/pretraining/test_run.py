@@ -40,7 +40,16 @@ def test_a_run_learns_and_leaves_all_its_parts(toy_run: Run, records: Records, a
     config = toy_run(steps=60, optimisation={"learning_rate": 5e-3, "warmup": 0.1}, record={"evaluate_every": 25})
     final = pretrain(config, shown)
     assert final == config.out / "final" and shown.done == 60
-    expected = {"config.toml", "environment.json", "metrics.jsonl", "report.html", "checkpoints", "final", ".lock"}
+    expected = {
+        "config.toml",
+        "digests.json",
+        "environment.json",
+        "metrics.jsonl",
+        "report.html",
+        "checkpoints",
+        "final",
+        ".lock",
+    }
     assert {path.name for path in config.out.iterdir()} == expected
     assert PretrainConfig.from_toml(config.out / "config.toml") == config
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import bertsmith
 from bertsmith.cli.screen import visible
-from bertsmith.cli.streams import set_up_streams
+from bertsmith.cli.standard_streams import set_up_streams
 from bertsmith.cli.verbs import GROUPS, VERBS, nearest_name
 from bertsmith.errors import BertsmithError, Interrupted, UsageError
 from bertsmith.signals import until_stopped

@@ -24,13 +24,14 @@ from bertsmith.corpus import store
 from bertsmith.corpus.shards import SentenceMode, ShardTask, ShardWriter, WordMode, lay_end_to_end
 from bertsmith.corpus.store import Corpus
 from bertsmith.corpus.workers import WorkerPool
-from bertsmith.errors import InputError
+from bertsmith.errors import DamagedError, InputError
 from bertsmith.progress import SILENT, Progress
 from bertsmith.signals import interruptible
 from bertsmith.text.readers import Document, ReaderConfig, find_files, read_documents
 from bertsmith.text.tokenizer import Tokenizer
 
 _SHARD_CHARACTERS = 2_000_000
+_SHARD_FORMAT = 2
 _PLAN = "plan.json"
 _logger = logging.getLogger("bertsmith")
 
@@ -113,19 +114,25 @@ def _plan(config: CorpusConfig, tokenizer: Tokenizer, sources: list[Path], progr
 def _shard_directory(work: Path, plan: dict[str, Any]) -> Path:
     """Return where the shards of ``plan`` are; those of another plan are discarded."""
     # Named by the plan, so that a worker of a build that was just killed cannot write into this one.
-    shards = work / f"shards-{hashlib.sha256(json.dumps(plan).encode()).hexdigest()[:16]}"
+    shards = work / f"shards-{hashlib.sha256(json.dumps([_SHARD_FORMAT, plan]).encode()).hexdigest()[:16]}"
     if not shards.exists():
         if (work / _PLAN).exists():
-            old = files.read_json(work / _PLAN)
-            changed = ", ".join(key.replace("_", " ") for key in plan if old.get(key) != plan[key])
-            if changed:
-                _logger.warning("the unfinished build in %s is discarded, since these changed: %s", work, changed)
+            _say_what_changed(work, plan)
         for other in work.glob("shards-*"):
             shutil.rmtree(other)
         files.write_json(work / _PLAN, plan)
         shards.mkdir()
     files.remove_leftovers(shards)
     return shards
+
+
+def _say_what_changed(work: Path, plan: dict[str, Any]) -> None:
+    try:
+        old = files.read_json(work / _PLAN)
+    except DamagedError:
+        old = {}
+    if changed := ", ".join(key.replace("_", " ") for key in plan if old.get(key) != plan[key]):
+        _logger.warning("the unfinished build in %s is discarded, since these changed: %s", work, changed)
 
 
 def _write_shards(

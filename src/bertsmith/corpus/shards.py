@@ -1,21 +1,22 @@
 """Shards: pieces of a corpus made by the workers, and how they are laid end to end.
 
-A shard file holds ``token_ids``, ``word_starts`` (one byte a token), ``sentence_lengths`` in tokens, ``document_lengths``
-in sentences and ``n_dropped``: the documents and sentences that came to no token.
+A shard file begins with the SHA-256 of the rest, safetensors that hold ``token_ids``, ``word_starts`` (one byte a token),
+``sentence_lengths`` in tokens, ``document_lengths`` in sentences and ``n_dropped``: the documents and sentences that came to no
+token.
 """
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 
 from bertsmith.corpus import store
 from bertsmith.errors import DamagedError
-from bertsmith.files import atomic_file
+from bertsmith.files import atomic_file, unreadable
 from bertsmith.text.memo import MemoizedTokenizer
 from bertsmith.text.sentences import split_sentences
 from bertsmith.text.tokenizer import Tokenizer
@@ -29,6 +30,7 @@ Tokenised: TypeAlias = tuple[npt.NDArray[np.integer], npt.NDArray[np.integer], n
 Tokenise: TypeAlias = Callable[[list[str]], Tokenised]
 
 _SENTENCES_AT_ONCE = 4096
+_DIGEST_BYTES = 32
 _NOTHING: Tokenised = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.bool_))
 
 
@@ -45,7 +47,7 @@ class ShardWriter:
         path, texts = task
         contents = save(self.make(texts))
         with atomic_file(path) as temporary:
-            temporary.write_bytes(contents)
+            temporary.write_bytes(hashlib.sha256(contents).digest() + contents)
 
     def make(self, texts: list[str]) -> Shard:
         """Return the shard of these documents."""
@@ -96,11 +98,18 @@ def _with_chinese_words(tokenizer: Tokenizer) -> Tokenise:
 
 
 def read_shard(path: Path) -> Shard:
-    """Read a shard; :class:`DamagedError` when it cannot be."""
+    """Read a shard; :class:`DamagedError` when it is not as it was written. It is removed then, to be made again."""
     try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise DamagedError(f"{path} is damaged ({error}); remove {path.parent.parent} and build the corpus again") from None
+        contents = path.read_bytes()
+    except FileNotFoundError:
+        raise DamagedError(f"{path} is gone; run the same command again, which makes it anew") from None
+    except OSError as error:
+        raise unreadable(path, error) from error
+    digest, rest = contents[:_DIGEST_BYTES], contents[_DIGEST_BYTES:]
+    if hashlib.sha256(rest).digest() != digest:
+        path.unlink()
+        raise DamagedError(f"{path} was damaged and is removed; run the same command again, which makes it anew")
+    return load(rest)
 
 
 def lay_end_to_end(

@@ -4,6 +4,7 @@ import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -125,12 +126,13 @@ class TrialRun:
         for name, data in self.experiment.data.items():
             few = data.dev[:_REHEARSED]
             predictions = self.predict(name, few)
-            task = data.task.tuned(few, predictions)
-            applied = [task.apply(prediction) for prediction in predictions]
-            task.score(few, predictions)
-            task.review(few, applied)
-            for example, prediction in zip(few, applied, strict=True):
-                task.record(example, prediction)
+            with suppress(DivergedError):  # where the model to start from is none, the first step says it better
+                task = data.task.tuned(few, predictions)
+                applied = [task.apply(prediction) for prediction in predictions]
+                task.score(few, predictions)
+                task.review(few, applied)
+                for example, prediction in zip(few, applied, strict=True):
+                    task.record(example, prediction)
 
     def _evaluation_steps(self) -> int:
         return self._config.record.evaluate_every or self._order.epoch_steps
@@ -199,7 +201,7 @@ class TrialRun:
         save_model(model, self.experiment.tokenizer, path, "", None if task is None else task_values(task))
 
     def _save(self, state: TrialState) -> None:
-        save_checkpoint(self.directory.checkpoints, self.stepper, self.experiment.tokenizer, state, self._config.record.keep)
+        save_checkpoint(self.directory, self.stepper, self.experiment.tokenizer, state, self._config.record.keep)
 
     def _log(self, kind: str, state: TrialState, values: Mapping[str, Any]) -> None:
         epoch = state.step / self._order.epoch_steps

@@ -200,7 +200,7 @@ class Loop:
 
     def _save(self, state: PretrainState) -> int:
         if self.ranks.is_first:
-            save_checkpoint(self.directory.checkpoints, self.trainer, self.tokenizer, state, self.config.record.keep)
+            save_checkpoint(self.directory, self.trainer, self.tokenizer, state, self.config.record.keep)
         self.ranks.wait()
         return state.step
 

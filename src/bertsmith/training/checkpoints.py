@@ -1,8 +1,10 @@
 """Checkpoints of a run, model directories that also hold the state of the optimiser and of the run; and how it resumes."""
 
 import dataclasses
+import hashlib
 import logging
 import re
+import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +29,7 @@ from bertsmith.training.run_directory import RunDirectory
 from bertsmith.training.stepper import Stepper
 
 _NAME = re.compile(r"step-(\d+)")
-_OPTIMISER, _STATE = "optimiser.safetensors", "state.json"
+_OPTIMISER, _STATE, _METRICS = "optimiser.safetensors", "state.json", "metrics"
 
 log = logging.getLogger("bertsmith")
 
@@ -43,16 +45,24 @@ class RunState:
 S = TypeVar("S", bound=RunState)
 
 
-def save_checkpoint(directory: Path, stepper: Stepper, tokenizer: Tokenizer, state: RunState, keep: int) -> None:
-    """Write ``directory/step-N``, whole or not at all, then delete all but the last ``keep`` checkpoints."""
+def save_checkpoint(run: RunDirectory, stepper: Stepper, tokenizer: Tokenizer, state: RunState, keep: int) -> None:
+    """Write ``checkpoints/step-N`` of a run, whole or not at all, then delete all but the last ``keep`` checkpoints."""
+    directory = run.checkpoints
     with atomic_directory(directory / f"step-{state.step}") as temporary:
         write_model_files(stepper.master, tokenizer, temporary, f"Checkpoint of a training run after {state.step} steps.\n")
         tensors = {name: tensor.cpu() for name, tensor in optimiser_tensors(stepper.master, stepper.optimiser).items()}
         write_tensors(tensors, temporary / _OPTIMISER)
-        write_json(temporary / _STATE, dataclasses.asdict(state))
+        write_json(temporary / _STATE, {**dataclasses.asdict(state), _METRICS: run.metrics_so_far()})
         write_manifest(temporary, "model", {"step": state.step})
     for old in checkpoints(directory)[:-keep]:
-        shutil.rmtree(old)
+        _remove(old)
+
+
+def _remove(checkpoint: Path) -> None:
+    """Remove a checkpoint; where this is killed, what is left has no checkpoint's name."""
+    removed = checkpoint.with_name(f".{checkpoint.name}.{secrets.token_hex(8)}.partial")
+    checkpoint.rename(removed)
+    shutil.rmtree(removed)
 
 
 def checkpoints(directory: Path) -> list[Path]:
@@ -82,21 +92,27 @@ def resume(directory: RunDirectory, stepper: Stepper, kind: type[S]) -> S:
     Later checkpoints, which are damaged, later metrics and half-written files are removed: the run writes them again.
     """
     checkpoint = newest_whole(directory.checkpoints)
-    state = _restore(checkpoint, stepper, kind) if checkpoint else kind()
+    values = read_json(checkpoint / _STATE) if checkpoint else {}
+    metrics = values.pop(_METRICS, None)
+    state = kind(**values)
+    if checkpoint:
+        _restore(checkpoint, stepper)
     stepper.ranks.wait()
     if stepper.ranks.is_first:
         remove_leftovers(directory.path)
         remove_leftovers(directory.checkpoints)
         for path in checkpoints(directory.checkpoints):
             if int(path.name.removeprefix("step-")) > state.step:
-                shutil.rmtree(path)
-        directory.keep_metrics_until(state.step)
+                _remove(path)
+        if checkpoint and metrics is None:  # of an earlier version
+            directory.keep_metrics_until(state.step)
+        else:
+            directory.keep_metrics(metrics or {"bytes": 0, "sha256": hashlib.sha256().hexdigest()})
         if checkpoint:
             log.info("resuming from %s", checkpoint)
     return state
 
 
-def _restore(path: Path, stepper: Stepper, kind: type[S]) -> S:
+def _restore(path: Path, stepper: Stepper) -> None:
     stepper.load(path)
     restore_optimiser(stepper.master, stepper.optimiser, safetensors.torch.load_file(path / _OPTIMISER))
-    return kind(**read_json(path / _STATE))

@@ -10,8 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from bertsmith.artifacts.weights import WEIGHTS
-from bertsmith.errors import ArtifactError, MismatchError
-from bertsmith.files import atomic_file, exclusive, read_json, remove_leftovers, storage_errors, write_json
+from bertsmith.errors import ArtifactError, DamagedError, MismatchError
+from bertsmith.files import (
+    DIGESTS,
+    atomic_file,
+    check_digests,
+    exclusive,
+    read_json,
+    remove_leftovers,
+    storage_errors,
+    write_digests,
+    write_json,
+)
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.settings import RunConfig
 
@@ -51,21 +61,24 @@ class RunDirectory:
 
     def _begin(self, config: RunConfig, environment: Mapping[str, Any]) -> None:
         if self.config.exists():
+            check_digests(self.path)
             self._refuse_changes(type(config).from_toml(self.config), config)
             before = read_json(self.environment)
             for name in sorted(before.keys() | environment.keys()):
                 if name.endswith("_sha256") and before.get(name) != environment.get(name):
                     what = name.removesuffix("_sha256")
                     raise MismatchError(f"the {what} is not the one that {self.path} was begun on; choose another --out")
+            _say_what_changed(before, environment)
             return
         # A run killed at its very beginning has a lock and perhaps an environment, but no configuration yet.
-        own = {".lock", self.environment.name, *(entry.name for entry in self.path.glob(".*.partial"))}
+        own = {".lock", self.environment.name, DIGESTS, *(entry.name for entry in self.path.glob(".*.partial"))}
         foreign = sorted({entry.name for entry in self.path.iterdir()} - own)
         if foreign:
             raise ArtifactError(f"{self.path} exists and is not a run (it holds {foreign[0]}); choose another --out")
         write_json(self.environment, environment)
         with atomic_file(self.config) as temporary:
             temporary.write_text(config.to_toml(), encoding="utf-8")
+        write_digests(self.path, (self.config.name, self.environment.name))
 
     def _refuse_changes(self, begun: RunConfig, config: RunConfig) -> None:
         before, now = (_flat(settings.model_dump(mode="json")) for settings in (begun, config))
@@ -83,11 +96,32 @@ class RunDirectory:
                 f"resume it with those it had, or begin a new run {remedy}"
             )
 
+    def metrics_so_far(self) -> dict[str, Any]:
+        """Return size and SHA-256 of ``metrics.jsonl`` as it is now, as checkpoints hold them."""
+        content = self.metrics.read_bytes() if self.metrics.exists() else b""
+        return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+    def keep_metrics(self, so_far: Mapping[str, Any]) -> None:
+        """Cut ``metrics.jsonl`` to what it was when a checkpoint was saved; the resumed run writes the rest again.
+
+        Raises:
+            DamagedError: it has other bytes than it had then.
+        """
+        content = self.metrics.read_bytes() if self.metrics.exists() else b""
+        kept = content[: so_far["bytes"]]
+        if len(kept) < so_far["bytes"] or hashlib.sha256(kept).hexdigest() != so_far["sha256"]:
+            raise DamagedError(
+                f"{self.metrics} is not what it was at the last checkpoint; put it back, or begin a new run with another --out"
+            )
+        if kept != content:
+            with atomic_file(self.metrics) as temporary:
+                temporary.write_bytes(kept)
+
     def keep_metrics_until(self, step: int) -> None:
-        """Drop the lines of metrics beyond ``step``, which the resumed run writes again, and a last line cut short."""
+        """Drop what was written behind ``step``, and a last line cut short, where a checkpoint does not tell their digest."""
         if not self.metrics.exists():
             return
-        kept = [line for line, record in self._lines() if record["step"] <= step]
+        kept = [line for line, record in self._lines() if type(record["step"]) is int and record["step"] <= step]
         with atomic_file(self.metrics) as temporary:
             temporary.write_bytes(b"".join(kept))
 
@@ -108,10 +142,21 @@ class RunDirectory:
         """Yield each whole line of ``metrics.jsonl`` as it is and as a record, so none where there is no such file."""
         with suppress(FileNotFoundError), self.metrics.open("rb") as file:
             for line in file:
-                with suppress(ValueError):
+                with suppress(ValueError, RecursionError):
                     record = json.loads(line)
                     if line.endswith(b"\n") and isinstance(record, dict) and {"kind", "step"} <= record.keys():
                         yield line, record
+
+
+def _say_what_changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Say which of the things that the bytes may depend on are not as they were: of the machine, its packages, its threads."""
+    changed = [
+        f"{name} {before[name]} → {now[name]}"
+        for name in now
+        if name in before and before[name] != now[name] and name != "cores" and not name.endswith("_sha256")
+    ]
+    if changed:
+        log.warning("the run goes on elsewhere than it was begun, so its bytes may differ: %s", ", ".join(changed))
 
 
 def digest_of_files(manifest: Mapping[str, Any]) -> str:
