@@ -12,6 +12,7 @@ import torch
 
 from bertsmith.artifacts.card import CardHeader, Evaluation, Origin, finetuned_card
 from bertsmith.artifacts.directory import save_model, verify_directory
+from bertsmith.artifacts.languages import language_of
 from bertsmith.errors import ArtifactError, DamagedError, DivergedError, InputError, UsageError
 from bertsmith.files import atomic_file, check_digests, write_digests, write_json
 from bertsmith.finetuning.grid import ALONE, GridConfig, LabelledFiles, Trial
@@ -31,7 +32,6 @@ from bertsmith.signals import interruptible
 from bertsmith.tasks.predictor import Predictor
 from bertsmith.tasks.saved import load_task_model, save_task_models, task_values
 from bertsmith.tasks.task import Task
-from bertsmith.text.languages import language_of
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.loggers import recorder
 from bertsmith.training.parallel import Ranks

@@ -12,6 +12,7 @@ import torch
 
 from bertsmith.artifacts.card import CardHeader, Evaluation, Origin, model_card
 from bertsmith.artifacts.directory import save_model
+from bertsmith.artifacts.languages import language_of
 from bertsmith.batches.loader import PretrainingLoader
 from bertsmith.errors import DivergedError, Interrupted
 from bertsmith.model.model_config import PRESETS
@@ -22,7 +23,6 @@ from bertsmith.pretraining.report import write_report
 from bertsmith.pretraining.trainer import Trainer
 from bertsmith.progress import Progress, ProgressTask
 from bertsmith.signals import collected
-from bertsmith.text.languages import language_of
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.checkpoints import RunState, newest_whole, save_checkpoint
 from bertsmith.training.loggers import Recorder

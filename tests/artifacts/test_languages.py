@@ -1,6 +1,6 @@
 import pytest
 
-from bertsmith.text.languages import language_of
+from bertsmith.artifacts.languages import language_of
 
 SENTENCES = {
     "en": "The cat sat on the mat, and it was not the first time that the dog had been there with his friends.",
