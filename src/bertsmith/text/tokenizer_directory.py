@@ -102,7 +102,10 @@ def _report_other_entries(specification: Specification, files: Sequence[Path]) -
     """Say that ``vocab.txt`` has other entries than ``tokenizer.json``, which holds."""
     if len(files) < 2:
         return
-    ids, entries = specification.ids(), canonical_vocabulary(_entries(files[1]))
+    entries = tuple(_entries(files[1]))
+    if entries == specification.vocabulary:
+        return
+    ids, entries = specification.ids(), canonical_vocabulary(entries)
     others = [entry for index, entry in enumerate(entries) if entry and ids.get(entry) != index]
     if others:
         shown = ", ".join(map(short, others[:3]))
@@ -123,9 +126,8 @@ def _report_capitals(specification: Specification, directory: Path) -> None:
     model = read_json(directory / "config.json") if (directory / "config.json").exists() else {}
     if model.get("do_lower_case") is (not specification.lowercase):
         say_once(f"{directory / 'config.json'}: do_lower_case does not count there; text is {_casing(specification)}")
-    ordinary = [entry for entry in specification.vocabulary if not entry.startswith("[")]
-    n_capitals = sum(entry != entry.lower() for entry in ordinary)
-    if specification.lowercase and n_capitals > _MANY_CAPITALS * len(ordinary):
+    n_capitals = sum(entry != entry.lower() and entry[0] != "[" for entry in specification.vocabulary)
+    if specification.lowercase and n_capitals > _MANY_CAPITALS * len(specification.vocabulary):
         say_once(
             f"{directory}: text is {_casing(specification)}, though {n_capitals:,} entries of the vocabulary have capitals; "
             'if the model keeps them, write {"do_lower_case": false} into tokenizer_config.json'
