@@ -133,7 +133,7 @@ def test_labels_that_are_there_by_name_alone(tmp_path, architecture, caplog):
 
 
 @LABELLED
-@pytest.mark.parametrize("label", [None, "", [], {"a": 1}])
+@pytest.mark.parametrize("label", [None, "", [], {"a": 1}, "a\ud800"])
 def test_labels_that_are_none(tmp_path, architecture, label):
     message = _refused(tmp_path, architecture, id2label={"0": "a", "1": label})
     assert message == f"id2label gives 1 the label {label!r}; write a name there"

@@ -17,7 +17,7 @@ from bertsmith.model.heads.span import SpanScores
 from bertsmith.model.heads.token import TokenScores
 from bertsmith.model.model_config import ModelConfig
 from bertsmith.notices import say_once
-from bertsmith.text.specification import short
+from bertsmith.text.specification import SURROGATE, short
 
 ARCHITECTURES = {
     "BertModel": Heads(pooler=True),
@@ -183,7 +183,7 @@ def _labels(path: Path, values: dict[str, Any]) -> tuple[str, ...]:
         raise ArtifactError(f"{path}: id2label = {short(by_number)} does not number its labels from 0")
     labels = [by_number[str(number)] for number in range(len(by_number))]
     for number, label in enumerate(labels):
-        if type(label) not in (str, int, float, bool) or label == "":
+        if type(label) not in (str, int, float, bool) or label == "" or SURROGATE.search(str(label)):
             raise ArtifactError(f"{path}: id2label gives {number} the label {short(label)}; write a name there")
     if len(set(map(str, labels))) < len(labels):
         raise ArtifactError(f"{path}: id2label gives two numbers the same label")
