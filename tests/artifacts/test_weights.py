@@ -206,6 +206,12 @@ def test_several_models_in_one_file_are_refused():
         canonical_names(names)
 
 
+def test_the_model_without_a_prefix_is_meant_where_there_is_one():
+    for plain in ("embeddings.word_embeddings.weight", "bert.embeddings.word_embeddings.weight"):
+        found = canonical_names([plain, "teacher.bert.embeddings.word_embeddings.weight"])
+        assert found["bert.embeddings.word_embeddings.weight"] == plain
+
+
 def test_a_file_that_is_no_file(directory):
     (directory / WEIGHTS).unlink()
     (directory / WEIGHTS).mkdir()

@@ -84,7 +84,9 @@ def canonical_names(stored: Iterable[str]) -> dict[str, str]:
 
 def _prefix(names: Iterable[str]) -> str:
     """Return what a tool put before the names of a model, such as Lightning the attribute that holds it."""
-    found = {name.removesuffix(_TOKENS).removesuffix("bert.") for name in names if name.endswith(f".{_TOKENS}")}
+    found = {name.removesuffix(_TOKENS).removesuffix("bert.") for name in names if f".{name}".endswith(f".{_TOKENS}")}
+    if "" in found:
+        return ""
     if len(found) > 1:
         raise ArtifactError(f"the weights are of several models, {', '.join(sorted(found))}; save the one that is meant alone")
     return next(iter(found), "")
