@@ -88,39 +88,39 @@ def with_added_tokens(
     Raises:
         ArtifactError: a token has another id than the vocabulary gives it, or one that does not follow the vocabulary.
     """
-    ids, found = specification.ids(), dict[str, AddedToken]()
-    placed = [token for token in tokens if token.id != NEXT_ID]
-    for token in sorted(placed, key=lambda token: token.id):
-        expected = ids.get(token.content, _next_id(ids, found))
-        if token.content in found:
-            expected = found[token.content].id
+    ids = specification.ids()
+    found = _with_ids(ids, sorted((token for token in tokens if token.id != NEXT_ID), key=lambda token: token.id), source)
+    new: dict[str, AddedToken] = {}
+    for token in tokens:
+        if token.content in ids:
+            found.setdefault(token.content, replace(token, id=ids[token.content]))
+        elif token.content not in found:
+            new.setdefault(token.content, token)
+    if new.keys() == {SpecialTokens().mask}:
+        new = {}
+    start = max(len(ids), *(token.id + 1 for token in found.values()), 0)
+    behind = [replace(token, id=start + place) for place, token in enumerate(new.values())]
+    left_out = [token.content for token in behind if n_rows is not None and token.id >= n_rows]
+    if said := [short(content) for content in left_out if content != specification.special.mask]:
+        say_once(f"{source}: left out, since the model has no rows for them: {', '.join(said)}")
+    added = (*found.values(), *(token for token in behind if token.content not in left_out))
+    return replace(specification, added=added)
+
+
+def _with_ids(ids: Mapping[str, int], tokens: Sequence[AddedToken], source: str) -> dict[str, AddedToken]:
+    """Return the tokens by name, whose ids are those that the library gives them in this order."""
+    found: dict[str, AddedToken] = {}
+    end = len(ids)
+    for token in tokens:
+        expected = found[token.content].id if token.content in found else ids.get(token.content, end)
         if token.id != expected:
             raise ArtifactError(
                 f"{source}: the added token {short(token.content)} has the id {token.id} where {expected} follows; "
                 "number the added tokens behind the vocabulary, without gaps"
             )
         found.setdefault(token.content, token)
-    for token in tokens:
-        if token.content in ids:
-            found.setdefault(token.content, replace(token, id=ids[token.content]))
-    new = list(dict.fromkeys(token for token in tokens if token.content not in found))
-    if all(token.content == SpecialTokens().mask for token in new):
-        new = []
-    left_out = []
-    for token in new:
-        index = _next_id(ids, found)
-        if n_rows is None or index < n_rows:
-            found.setdefault(token.content, replace(token, id=index))
-        elif token.content != specification.special.mask and token.content not in found:
-            left_out.append(token.content)
-    if left_out:
-        say_once(f"{source}: left out, since the model has no rows for them: {', '.join(map(short, left_out))}")
-    return replace(specification, added=tuple(found.values()))
-
-
-def _next_id(ids: Mapping[str, int], found: Mapping[str, AddedToken]) -> int:
-    """Return the id that the library gives to the next token that is not in the vocabulary."""
-    return max(len(ids), *(token.id + 1 for token in found.values()), 0)
+        end = max(end, token.id + 1)
+    return found
 
 
 def short(value: object) -> str:
