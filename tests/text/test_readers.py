@@ -59,13 +59,15 @@ def write(path: Path, content: str | bytes) -> Path:
 def test_find_files_in_folders_globs_and_by_name(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     names = ["b.txt", "a.jsonl.gz", "sub/c.parquet", "sub/d.csv.zst", "sub/e.tsv.xz"]
-    for name in [*names, "ignored.md", ".hidden.txt", "f.gz"]:
+    for name in [*names, "ignored.md", ".hidden.txt", "f.gz", "settings.json"]:
         write(tmp_path / name, "x")
     everything = sorted(tmp_path / name for name in names)
     assert find_files([str(tmp_path)]) == everything
     assert find_files([str(tmp_path / "**" / "*.*")]) == everything
     assert find_files([str(tmp_path / "b.txt"), str(tmp_path / "sub" / ".." / "b.txt"), str(tmp_path)]) == everything
-    assert find_files([str(tmp_path / "s*")]) == sorted(tmp_path / name for name in names[2:])
+    assert find_files([str(tmp_path / "su*")]) == sorted(tmp_path / name for name in names[2:])
+    for pattern in ("settings.json", "*.json"):
+        assert find_files([str(tmp_path / pattern)]) == [tmp_path / "settings.json"]
 
 
 def test_a_name_with_brackets_is_a_name(tmp_path: Path) -> None:
@@ -226,6 +228,7 @@ def test_a_folder_named_like_a_file(tmp_path: Path) -> None:
 
 RECORDS = {
     "a.jsonl": '\ufeff{"text": "a\\nb", "n": 1}\n\n  \n{"text": " "}\n{"text": "\\ud83d\\ude00 \\ud800", "n": 2}',
+    "a.json": '[{"text": "a\\nb"}, {"text": " "},\n{"text": "\U0001f600 \ufffd"}]',
     "a.csv": 'n,text\r\n1,"a\r\nb"\r\n2,\r\n3,"\U0001f600 \ufffd"\r\n',
     "a.tsv": '\ufefftext\tn\n"a\t1\n \t2\n\nb"\t3\n',
 }
@@ -235,6 +238,7 @@ RECORDS = {
     ("name", "expected", "lines"),
     [
         ("a.jsonl", ["a\nb", "\U0001f600 \ufffd"], [1, 5]),
+        ("a.json", ["a\nb", "\U0001f600 \ufffd"], [1, 2]),
         ("a.csv", ["a\nb", "\U0001f600 \ufffd"], [2, 5]),
         ("a.tsv", ['"a', 'b"'], [2, 5]),
     ],

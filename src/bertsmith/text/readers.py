@@ -1,4 +1,4 @@
-"""Files of text as documents: plain text, JSON lines, CSV, TSV, Parquet and Arrow, each also compressed."""
+"""Files of text as documents: plain text, JSON, CSV, TSV, Parquet and Arrow, each also compressed."""
 
 import glob
 import logging
@@ -17,6 +17,7 @@ from bertsmith.sources.tables import Layout, Record, open_table
 
 FORMATS = (".txt", ".jsonl", ".csv", ".tsv", ".parquet", ".arrow", ".feather")
 WHOLE_FORMATS = (*FORMATS, ".md")
+_NAMED = ".json"  # read where the pattern names it; in folders, such files are mostly of settings
 LONGEST_DOCUMENT = 1_000_000
 _SEPARATORS = {"blank": re.compile(r"\n(?:[^\S\n]*\n)+"), "line": re.compile(r"\n"), "file": re.compile(r"(?!)")}
 _RENAME = "rename the file, or convert it to one of these"
@@ -82,8 +83,8 @@ def _expand(pattern: str) -> list[Path]:
     for match in matches:
         if match.is_dir():
             files += [one for one in match.rglob("*") if one.is_file() and extension(one) in FORMATS and one.name[0] != "."]
-        elif extension(match) in FORMATS or not glob.has_magic(pattern):
-            known_extension(match, FORMATS, _RENAME)
+        elif extension(match) in FORMATS or _NAMED in pattern or not glob.has_magic(pattern):
+            known_extension(match, (*FORMATS, _NAMED), _RENAME)
             files.append(match)
     if not files:
         raise InputError(f"{pattern} holds no file that is read here: {' '.join(FORMATS)}, each also {' '.join(COMPRESSIONS)}")
@@ -119,7 +120,7 @@ def read_whole(path: Path, field: str) -> Iterator[Document]:
     Raises:
         InputError: a file that cannot be read as what its extension says, or whose extension is none of ``WHOLE_FORMATS``.
     """
-    if known_extension(path, WHOLE_FORMATS, _RENAME) in (".txt", ".md"):
+    if known_extension(path, (*WHOLE_FORMATS, _NAMED), _RENAME) in (".txt", ".md"):
         yield Document("".join(read_text(path)), path, 1)
     else:
         for record in _records(path, field, UTF8, SILENT_TASK):
@@ -162,7 +163,7 @@ class _Parts:
 
 def _read(path: Path, config: ReaderConfig, progress: ProgressTask, parts: _Parts) -> Iterator[Document]:
     decoding, field = Decoding(config.errors, _REMEDY), config.field
-    if known_extension(path, FORMATS, _RENAME) == ".txt":
+    if known_extension(path, (*FORMATS, _NAMED), _RENAME) == ".txt":
         yield from _from_text(read_text(path, decoding, progress), path, config, parts)
         return
     for record in _records(path, field, decoding, progress):

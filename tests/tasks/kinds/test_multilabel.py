@@ -11,7 +11,7 @@ from torch import nn
 
 from bertsmith.batches.windows import Window
 from bertsmith.errors import DivergedError, InputError, UsageError
-from bertsmith.tasks.files.texts import TextExample
+from bertsmith.tasks.files.texts import Columns, TextExample
 from bertsmith.tasks.kinds.multilabel import Labelled, Multilabel
 from bertsmith.tasks.task import Sample, SampleBatch
 
@@ -69,6 +69,21 @@ def test_rows_with_a_one_or_a_zero_for_each_label(tmp_path: Path, caplog: pytest
         # One of another tool, which does not say so.
         assert Multilabel(labels=("x", "y", "z")).target(read[1]).tolist() == [1, 0, 1]
     assert "rows have a 1 or a 0 for each of 3 labels: 0, 1, 2 (--labels)" in caplog.text
+
+
+def test_a_column_of_ones_and_zeros_for_each_label(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text,rude,threat,label\nt,1,0,x\nu,0.0,False,y\nv,True,1,z\n", encoding="utf-8")
+    task = Multilabel(columns=Columns(label="threat, rude"))
+    read = list(task.read(path, labelled=True))
+    fitted = task.fitted(read)
+    assert (fitted.labels, fitted.multi_hot) == (("rude", "threat"), False)
+    assert [fitted.target(example).tolist() for example in read] == [[1, 0], [0, 0], [1, 1]]
+    path.write_text("text,rude,threat\nt,1,yes\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"a\.csv:2: the column 'threat' holds 'yes' where a 1 or a 0 is expected; correct it"):
+        list(task.read(path, labelled=True))
+    with pytest.raises(InputError, match=r"a\.csv has no column 'threat,kind'; .*; choose one with --label"):
+        list(Multilabel(columns=Columns(label="threat,kind")).read(path, labelled=True))
 
 
 def test_what_is_no_multi_hot_form() -> None:

@@ -167,8 +167,8 @@ def _class(value: Any, cell: LabelCell, notes: LabelNotes) -> str:
 
 # Multi-hot form: a 1 or a 0 for each label.
 
-_GIVEN = {"1", "true"}
-HOT = {*_GIVEN, "0", "false"}
+GIVEN = {"1", "true"}
+HOT = {*GIVEN, "0", "false"}
 """What stands in rows of this form."""
 
 
@@ -196,7 +196,7 @@ def hot_names(row: Sequence[str], labels: Sequence[str], source: str) -> list[st
             f"{source}: the labels are {', '.join(row) or 'none'}, where a 1 or a 0 is expected for each of {len(labels)} "
             "labels, as in training; correct the row"
         )
-    return [label for label, written in zip(labels, row, strict=True) if written in _GIVEN]
+    return [label for label, written in zip(labels, row, strict=True) if written in GIVEN]
 
 
 # Lists in the text of a cell.

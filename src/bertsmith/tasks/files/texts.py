@@ -8,7 +8,7 @@ from typing import Any
 
 from bertsmith.errors import InputError
 from bertsmith.sources.tables import Record, Table, quoted
-from bertsmith.tasks.files.labels import LabelCell, LabelNotes, LabelReading, Tallied, one_class
+from bertsmith.tasks.files.labels import GIVEN, HOT, LabelCell, LabelNotes, LabelReading, Tallied, class_name, one_class
 from bertsmith.tasks.files.records import TableConfig, read_table
 
 _log = logging.getLogger("bertsmith")
@@ -42,7 +42,8 @@ class Columns(TableConfig):
     pair: str | None = None
     """Column of the second text of a pair; given with --format txt, lines are a text, a tab and its pair."""
     label: str | None = None
-    """Column of the label; found by itself in the layouts of the usual benchmarks."""
+    """Column of the label; found by itself in the layouts of the usual benchmarks. For several labels also columns of a 1 or a
+    0 each, with commas between their names."""
     skip_labels: tuple[str, ...] = ("-",)
     """Labels whose rows are left out; "-" marks those on which annotators did not agree."""
 
@@ -88,6 +89,8 @@ def read_texts(
         columns = columns.model_copy(update={"text": "text"})
         if columns.pair is not None:
             table = _split_at_tabs(table, columns.pair)
+    if labelled and columns.label is not None:
+        table = _with_listed_label(table, columns.label)
     chosen = _choose(table, columns, labelled)
     rows = enumerate(table.with_columns(chosen.text, chosen.pair, chosen.label, *IDS))
     if labelled:
@@ -103,6 +106,21 @@ def _split_at_tabs(table: Table, pair: str) -> Table:
         return replace(record, values={"text": fields[0], pair: fields[1]})
 
     return replace(table, columns=("text", pair), read=lambda _: map(split, table.rows))
+
+
+def _with_listed_label(table: Table, label: str) -> Table:
+    """Return the table with a column of the names of those columns, several in ``label``, that have a 1 in a row."""
+    names = [name.strip() for name in label.split(",")]
+    if label in table.columns or len(names) < 2 or not set(names) <= set(table.columns):
+        return table
+
+    def joined(record: Record) -> Record:
+        cells = [(name, class_name(str(record.values.get(name)))) for name in names]
+        if wrong := next((f"the column {name!r} holds {cell!r:.60}" for name, cell in cells if cell not in HOT), None):
+            raise InputError(f"{record.source}: {wrong} where a 1 or a 0 is expected; correct it")
+        return replace(record, values={**record.values, label: [name for name, cell in cells if cell in GIVEN]})
+
+    return replace(table, columns=(*table.columns, label), read=lambda wanted: map(joined, table.with_columns(*wanted, *names)))
 
 
 # Which columns.
