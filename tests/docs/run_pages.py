@@ -116,6 +116,7 @@ FILES = {
     "embed": "pairs.tsv sts-dev.tsv 句对.tsv",
     "queries": "WikiQA-train.tsv train.tsv.gz 问答.tsv",
     "squad": "squad.json train.json dev.json test.json DRCD.json",
+    "quiz": "quiz.csv",
     "stars": "reviews.csv reviews.csv.gz",
     "records": "big.jsonl notes/a.jsonl",
     "words": "WS-353.txt SimLex-999.txt EN-RG-65.txt EN-WS-353-ALL.txt EN-SIMLEX-999.txt EN-MEN-TR-3k.txt",
@@ -155,6 +156,8 @@ def contents(toy_directory: Path, toy_data: Any, tmp_path_factory: pytest.TempPa
         "squad": json.dumps(
             {"data": [{"title": "one", "paragraphs": paragraphs[:4]}, {"title": "two", "paragraphs": paragraphs[4:]}]}
         ),
+        "quiz": "text;asked;a;b;c;d;right\n"
+        + "".join(f"{line};which?;one;two;three;four;{n % 4}\n" for n, line in enumerate(lines[:24])),
         "stars": "body,stars\n" + "".join(f"{line},{n % 3}\n" for n, line in enumerate(lines[:24])),
         "records": "".join(json.dumps({"text": line, "sentence": line}) + "\n" for line in lines),
         "words": "".join(f"{one}\t{other}\t{n}\n" for n, (one, other) in enumerate(pairwise(words))),
