@@ -156,6 +156,13 @@ def test_json_lines_with_lists(tmp_path: Path) -> None:
     assert [(one.id, one.candidate_ids) for one in found] == [("8", ("0", "1")), ("1", ("0",))]
 
 
+def test_lists_in_the_cells_of_csv(tmp_path: Path) -> None:
+    found = read(tmp_path / "a.csv", """query,candidates,labels\nq,"['a', 'b']","[0, 3]"\nr,[1] is cited,1\n""")
+    assert said(found) == [("q", ("a", "b"), (0.0, 3.0)), ("r", ("[1] is cited",), (1.0,))]
+    found = read(tmp_path / "a.csv", """query;pos;neg\nq;["a"];['b' 'c']\n""")
+    assert said(found) == [("q", ("a", "b", "c"), (1.0, 0.0, 0.0))]
+
+
 def test_json_lines_with_positives_and_negatives(tmp_path: Path) -> None:
     row = {"query": "q", "pos": ["a"], "neg": ["b", "c"], "text": "other"}
     assert said(read(tmp_path / "a.jsonl", json.dumps(row))) == [("q", ("a", "b", "c"), (1.0, 0.0, 0.0))]

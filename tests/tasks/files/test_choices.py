@@ -95,6 +95,7 @@ NAMED = {"text": list("abc"), "label": list("ABC")}
         ({"sentence": "p", "option1": "a", "option2": "b", "answer": "2"}, "p", ("a", "b"), 1),
         ({"context": "p", "question": "q", "answer0": "a", "answer1": "b", "label": 1}, "p", ("q a", "q b"), 1),
         ({"question": "q", "options": {"A": "a", "B": "b"}, "answer": "B"}, "q", ("a", "b"), 1),
+        ({"question": "q", "A": "a", "B": "b", "C": "c", "answer": "C"}, "q", ABC, 2),
         # The right choice in its own words
         ({"question": "q", "choices": ["one", "two"], "answer": "two"}, "q", ("one", "two"), 1),
         ({"question": "q", "choices": "['one', 'two']", "answer": 1.0}, "q", ("one", "two"), 1),

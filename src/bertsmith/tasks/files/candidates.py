@@ -11,6 +11,7 @@ from typing import Any
 
 from bertsmith.errors import InputError
 from bertsmith.sources.tables import Layout, Record, Table, quoted
+from bertsmith.tasks.files.labels import written_list
 from bertsmith.tasks.files.records import TableConfig, read_table
 
 # Names of columns, compared without capitals and underscores; the first that a table has is taken.
@@ -86,7 +87,7 @@ def read_queries(
     named = columns.query or columns.candidate or columns.label
     table = read_table(path, format, [] if named else [_TRIPLES], columns)
     chosen = _choose(table, columns, labelled)
-    parts = (_part(record, chosen) for record in table.with_columns(*astuple(chosen), "id"))
+    parts = (_part(_with_lists(record, chosen), chosen) for record in table.with_columns(*astuple(chosen), "id"))
     groups = _gathered(parts) if labelled else _standing_together(parts)
     return (_joined(group, number) for number, group in enumerate(groups))
 
@@ -133,6 +134,15 @@ def _choose(table: Table, columns: RankColumns, labelled: bool) -> _ChosenColumn
 
 _Part = tuple[str, RankExample]
 """What a row says, and what it has in common with the other rows of its query."""
+
+
+def _with_lists(record: Record, chosen: _ChosenColumns) -> Record:
+    """Return the row with the lists that a CSV has in the text of its cells, of texts or of numbers."""
+    places = (chosen.candidate, chosen.label, chosen.positive, chosen.negative)
+    cells = {name: record.values.get(name) for name in places if name is not None}
+    lists = {name: written_list(cell) for name, cell in cells.items() if isinstance(cell, str) and cell.startswith("[")}
+    is_list = {name: items for name, items in lists.items() if items and (name == chosen.label or isinstance(items[0], str))}
+    return replace(record, values={**record.values, **is_list}) if is_list else record
 
 
 def _part(record: Record, chosen: _ChosenColumns) -> _Part:

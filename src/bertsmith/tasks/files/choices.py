@@ -19,7 +19,7 @@ _QUESTIONS = ("question", "questions", "question_stem", "sent2")
 _LISTS = ("choices", "endings", "options")
 _LABELS = ("label", "answerKey", "answer", "answers")
 _IDS = ("id", "fold-ind", "ind", "idx")
-_NUMBERED = re.compile(r"(ending|choice|option|answer|sol)_?(\d+|[A-H])")
+_NUMBERED = re.compile(r"(ending|choice|option|answer|sol)_?(\d+|[A-H])|()([A-H])")
 # Benchmarks whose labels count from 1, known by a column: Social IQa and WinoGrande.
 _COUNTED_FROM_ONE = ("answerA", "option1")
 # COPA's two kinds of question, in its own words.
@@ -120,8 +120,8 @@ def _choice_columns(table: Table, columns: ChoiceColumns) -> tuple[str, ...]:
     if (listed := _first(_LISTS, table)) is not None:
         return (listed,)
     numbered = [match for name in table.columns if (match := _NUMBERED.fullmatch(name))]
-    own = [match for match in numbered if match[1] == numbered[0][1]]
-    return tuple(match[0] for match in sorted(own, key=lambda match: (len(match[2]), match[2])))
+    own = [match[0] for match in numbered if match[1] == numbered[0][1]]
+    return tuple(sorted(own, key=lambda name: (len(name), name)))
 
 
 # Examples.
