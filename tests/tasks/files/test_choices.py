@@ -96,6 +96,7 @@ NAMED = {"text": list("abc"), "label": list("ABC")}
         ({"context": "p", "question": "q", "answer0": "a", "answer1": "b", "label": 1}, "p", ("q a", "q b"), 1),
         ({"question": "q", "options": {"A": "a", "B": "b"}, "answer": "B"}, "q", ("a", "b"), 1),
         ({"question": "q", "A": "a", "B": "b", "C": "c", "answer": "C"}, "q", ABC, 2),
+        ({"question": "q", "choices": {"text": [*"abc"], "label": 1.5}, "answer": 1}, "q", ABC, 1),
         # The right choice in its own words
         ({"question": "q", "choices": ["one", "two"], "answer": "two"}, "q", ("one", "two"), 1),
         ({"question": "q", "choices": "['one', 'two']", "answer": 1.0}, "q", ("one", "two"), 1),

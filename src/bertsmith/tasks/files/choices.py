@@ -182,7 +182,8 @@ def _choices_of(values: Mapping[str, Any], chosen: _ChoicePlaces) -> tuple[list[
     if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
         return [one.get("text") for one in value], [str(one.get("label")) for one in value]
     if isinstance(value, dict) and isinstance(value.get("text"), list):
-        return value["text"], [str(mark) for mark in value.get("label") or ()]
+        marks = value.get("label")
+        return value["text"], [str(mark) for mark in marks] if isinstance(marks, list) else []
     if isinstance(value, dict):
         return list(value.values()), list(value)
     return (value, []) if isinstance(value, list) else ([None], [])
