@@ -143,6 +143,8 @@ Call = Callable[[SimpleNamespace], Any]
         (lambda g: bertsmith.save(g.tok, g.model, g.path / "new"), UsageError, "model: a Bert is needed"),
         (lambda g: bertsmith.save(g.model, g.path, g.path / "new"), UsageError, "tokenizer: a Tokenizer is needed"),
         (lambda g: bertsmith.save(g.model, g.tok, g.path / "new", card=3), UsageError, "card: a str is needed"),
+        (lambda _: bertsmith.Classify(max_length="128"), UsageError, "Classify: max_length = '128': input should be a valid"),
+        (lambda _: bertsmith.Classify(lables=("a", "b")), UsageError, "Classify: lables: unknown key; did you mean 'labels'"),
         (lambda g: bertsmith.inspect(g.path, None), InputError, "text: a text is needed here"),
         (lambda g: bertsmith.inspect(g.path, "a", 3), InputError, "pair: a text is needed here"),
         (lambda _: bertsmith.inspect(None, "a"), UsageError, "model is None"),

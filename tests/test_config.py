@@ -112,3 +112,10 @@ def test_immutable() -> None:
 def test_known_keys_of_tables() -> None:
     assert known_keys(Outer, ("inner",)) == ["size"]
     assert known_keys(Outer, ("path",)) == []
+
+
+def test_values_of_a_caller_are_checked_as_those_of_a_file() -> None:
+    with pytest.raises(ConfigError, match=r"^Outer: limit = '3': input should be a valid integer$"):
+        Outer(path=Path("x"), limit="3")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"^Outer: limits: unknown key; did you mean 'limit'"):
+        Outer(path=Path("x"), limits=3)  # type: ignore[call-arg]

@@ -10,12 +10,17 @@ import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast
 
 import pydantic
 import tomli_w
 
 from bertsmith.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass as _ClassOfModels
+else:
+    _ClassOfModels = type(pydantic.BaseModel)  # pydantic has no public name for it
 
 T = TypeVar("T")
 
@@ -40,8 +45,19 @@ Positional = Annotated[T, Flag(is_argument=True)]
 JsonFlag = Annotated[bool, Flag(name="json")]
 
 
-class Config(pydantic.BaseModel):
-    """Immutable, strictly typed, closed: an unknown key is an error."""
+class _Checked(_ClassOfModels):
+    """Classes whose instances are made of checked values, with an error of ours where they are wrong."""
+
+    def __call__(cls: type[T], *positional: Any, **values: Any) -> T:  # noqa: N805
+        try:
+            return super().__call__(*positional, **values)  # type: ignore[misc, no-any-return]
+        except pydantic.ValidationError as error:
+            problems = "; ".join(_problem(cast(type[Config], cls), detail) for detail in error.errors())
+            raise ConfigError(f"{cls.__name__}: {problems}") from None
+
+
+class Config(pydantic.BaseModel, metaclass=_Checked):
+    """Immutable, strictly typed, closed: an unknown key or an ill-typed value is a :class:`ConfigError`."""
 
     model_config = pydantic.ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bertsmith.arguments import check_text
 from bertsmith.engine.engine import Wanted
 from bertsmith.errors import DivergedError, InputError
 from bertsmith.inference.pipelines import TaskPipeline
@@ -70,6 +71,7 @@ class DocumentReader:
 
     def __call__(self, question: str) -> Reply:
         """Return what the passages say; :class:`InputError` for an empty question."""
+        check_text(question, "question")
         if not question.strip():
             raise InputError("the question is empty; ask something")
         passages = self._read(question)

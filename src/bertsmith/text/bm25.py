@@ -8,17 +8,18 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from bertsmith.arguments import texts as checked_texts
 from bertsmith.text.words import search_terms
 
 
 class WordIndex:
-    """The words of texts, in memory."""
+    """The words of texts, in memory; :class:`InputError` names an item that is no text."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         import bm25s
 
-        self._n_texts = len(texts)
-        terms = [search_terms(text) for text in texts]
+        terms = [search_terms(text) for text in checked_texts(texts, "texts")]
+        self._n_texts = len(terms)
         self._index = bm25s.BM25() if any(terms) else None
         if self._index is not None:
             self._index.index(terms, show_progress=False)

@@ -7,7 +7,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from bertsmith.errors import InputError, UsageError
+from bertsmith.errors import ConfigError, InputError, UsageError
 from bertsmith.sources.tables import Record, Table
 from bertsmith.tasks.files.candidates import RankColumns, read_queries
 from bertsmith.tasks.files.pairs import read_pairs
@@ -72,7 +72,7 @@ def test_delimiters(tmp_path: Path, written: str | None, separator: str) -> None
 
 @pytest.mark.parametrize("delimiter", ["", "ab", '"', "\n"])
 def test_what_is_no_delimiter(delimiter: str) -> None:
-    with pytest.raises(ValueError, match="a delimiter is one character such as ; or the word tab"):
+    with pytest.raises(ConfigError, match="a delimiter is one character such as ; or the word tab"):
         TableConfig(delimiter=delimiter)
 
 
