@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import pydantic
 
-from bertsmith.cli.flag_help import full_help, short_help
-from bertsmith.cli.verbs import nearest_name
+from bertsmith.cli.verbs import EXAMPLES, nearest_name
 from bertsmith.config import Config, said
 from bertsmith.errors import ConfigError, UsageError
+from bertsmith.flag_help import full_help, short_help
 from bertsmith.hub import with_fetched
 from bertsmith.settings_flags import Given, Option, options_of
 
@@ -29,7 +29,7 @@ def parse(config: type[C], arguments: Sequence[str], verb: str) -> C:
     options = list(options_of(config))
     given = Given(options, verb)
     if wanted := given.read(arguments):
-        print((full_help if wanted == "--help" else short_help)(config, options, verb))
+        print((full_help if wanted == "--help" else short_help)(config, options, verb, EXAMPLES.get(verb, "")))
         raise SystemExit(0)
     values = config.partial_from_toml(given.file) if given.file else {}
     for option, value in given.values.items():

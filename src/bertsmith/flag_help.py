@@ -4,7 +4,6 @@ import shutil
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from bertsmith.cli.verbs import EXAMPLES
 from bertsmith.config import Config
 from bertsmith.settings_flags import Option
 
@@ -17,14 +16,14 @@ _COMMON = (
 )
 
 
-def short_help(config: type[Config], options: Sequence[Option], verb: str) -> str:
+def short_help(config: type[Config], options: Sequence[Option], verb: str, example: str) -> str:
     """Return what must be given, and the names of all other flags."""
     needed = [option for option in options if option.flag.is_argument or option.field.is_required()]
     others = ["--config", "--dry-run", *(option.name for option in options if option not in needed)]
     listed = textwrap.wrap(" ".join(others), _width(), initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join(
         [
-            *_head(options, verb, (config.__doc__ or "").split("\n\n")[0]),
+            *_head(options, verb, (config.__doc__ or "").split("\n\n")[0], example),
             *_rows((_called(option), _described(option)) for option in needed),
             "",
             "Other flags:",
@@ -35,9 +34,9 @@ def short_help(config: type[Config], options: Sequence[Option], verb: str) -> st
     )
 
 
-def full_help(config: type[Config], options: Sequence[Option], verb: str) -> str:
+def full_help(config: type[Config], options: Sequence[Option], verb: str, example: str) -> str:
     """Return what every flag means, those of a table below its heading."""
-    lines = _head(options, verb, config.__doc__ or "")
+    lines = _head(options, verb, config.__doc__ or "", example)
     tables: dict[str, list[Option]] = {"": []}
     for option in options:
         tables.setdefault(option.table, []).append(option)
@@ -47,7 +46,7 @@ def full_help(config: type[Config], options: Sequence[Option], verb: str) -> str
     return "\n".join([*lines, "Of every command:", *_rows(_COMMON)])
 
 
-def _head(options: Sequence[Option], verb: str, about: str) -> list[str]:
+def _head(options: Sequence[Option], verb: str, about: str, example: str) -> list[str]:
     places = [
         (f"{option.name} …" if option.is_list else option.name) if option.field.is_required() else f"[{option.name} …]"
         for option in options
@@ -57,7 +56,7 @@ def _head(options: Sequence[Option], verb: str, about: str) -> list[str]:
     lines = [" ".join(["usage: bertsmith", verb, *places, *needed, "[FLAGS]"]), ""]
     for paragraph in about.split("\n\n"):
         lines += [*textwrap.wrap(" ".join(paragraph.split()), _width(), break_on_hyphens=False), ""]
-    return [*lines, f"Example: {EXAMPLES[verb]}", ""] if verb in EXAMPLES else lines
+    return [*lines, f"Example: {example}", ""] if example else lines
 
 
 def _is_needed_flag(option: Option) -> bool:
