@@ -3,7 +3,6 @@
 Each verb is a module of this package with a function ``run(arguments)``.
 """
 
-import difflib
 from collections.abc import Collection
 
 GROUPS = {
@@ -77,5 +76,7 @@ EXAMPLES = {verb: f"bertsmith {verb} {arguments}".rstrip() for verb, arguments i
 
 def nearest_name(name: str, known: Collection[str], are: str) -> str:
     """Return a hint at the known name that is most like the one given, or at all of them."""
+    import difflib  # of no use where nothing is wrong
+
     found = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {found[0]!r}?" if found else f"{are} {', '.join(known)}"
