@@ -9,6 +9,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -21,6 +22,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bertsmith.errors import ArtifactError, BertsmithError, BusyError, DamagedError, StorageError, UsageError
+
+log = logging.getLogger("bertsmith")
 
 MANIFEST, DIGESTS = "manifest.json", "digests.json"
 _CHUNK_BYTES = 1 << 20
@@ -77,7 +80,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
                 with (Path(folder) / path.name).open("rb") as written, path.open("wb") as file:
                     shutil.copyfileobj(written, file)
             return
-        with _workplace(path) as place:
+        with workplace(path) as place:
             temporary = place / path.name
             yield temporary
             _settle(temporary, place)
@@ -93,7 +96,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     before the body runs, so that nothing is ever lost.
     """
     refuse_existing(path)
-    with storage_errors(path), _workplace(path) as place:
+    with storage_errors(path), workplace(path) as place:
         yield place
         publish_directory(place, path)
 
@@ -108,7 +111,7 @@ def publish_directory(temporary: Path, path: Path) -> None:
 
 
 @contextmanager
-def _workplace(path: Path) -> Iterator[Path]:
+def workplace(path: Path) -> Iterator[Path]:
     """Yield a new directory beside ``path`` that this process holds while the body runs, and that is gone afterwards.
 
     What killed processes left of theirs is removed first.
@@ -163,6 +166,18 @@ def refuse_existing(path: Path) -> None:
     """Raise :class:`ArtifactError` when ``path`` is anything but a directory that holds nothing."""
     if is_taken(path):
         raise ArtifactError(f"{path} exists already; choose another --out or remove it first")
+
+
+def is_finished(directory: Path, kind: str, made_of: Mapping[str, Any]) -> bool:
+    """Return whether ``directory`` is a ``kind`` that was made of the same, as its manifest has it, and log it if it is."""
+    try:
+        manifest = read_manifest(directory, kind)
+    except ArtifactError:
+        return False
+    is_same = all(manifest.get(name) == value for name, value in made_of.items())
+    if is_same:
+        log.info("%s is finished already, with the same settings and files", directory)
+    return is_same
 
 
 def refuse_same_file(out: Path, read: str | Path) -> None:

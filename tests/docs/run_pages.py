@@ -120,7 +120,6 @@ FILES = {
     "stars": "reviews.csv reviews.csv.gz",
     "records": "big.jsonl notes/a.jsonl",
     "words": "WS-353.txt SimLex-999.txt EN-RG-65.txt EN-WS-353-ALL.txt EN-SIMLEX-999.txt EN-MEN-TR-3k.txt",
-    "quiz": "quiz.csv",
     "tasks": "tasks.toml",
     "documents": "TEXT/a.txt handbook/a.txt 手册/a.txt notes/b.txt",
 }
@@ -160,7 +159,6 @@ def contents(toy_directory: Path, toy_data: Any, tmp_path_factory: pytest.TempPa
         "quiz": "text;asked;a;b;c;d;right\n"
         + "".join(f"{line};which?;one;two;three;four;{n % 4}\n" for n, line in enumerate(lines[:24])),
         "stars": "body,stars\n" + "".join(f"{line},{n % 3}\n" for n, line in enumerate(lines[:24])),
-        "quiz": "text,asked,a,b,c,d,right\n" + "".join(f"{line},{line},w,x,y,z,{n % 4}\n" for n, line in enumerate(lines[:12])),
         "records": "".join(json.dumps({"text": line, "sentence": line}) + "\n" for line in lines),
         "words": "".join(f"{one}\t{other}\t{n}\n" for n, (one, other) in enumerate(pairwise(words))),
         "tasks": TASKS_FILE,

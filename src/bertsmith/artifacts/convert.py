@@ -5,14 +5,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from bertsmith.artifacts import pickles
 from bertsmith.artifacts.directory import build_model, load_model, save_model
 from bertsmith.artifacts.weights import INDEX, PICKLE, PICKLE_INDEX, WEIGHTS, files_of, find_weights, read_files
 from bertsmith.errors import ArtifactError, DamagedError, StorageError
-from bertsmith.files import exists, refuse_existing, sha256, storage_errors
+from bertsmith.files import exists, is_finished, refuse_existing, sha256, storage_errors, workplace
 from bertsmith.model.bert import Bert
+from bertsmith.sources.digests import described
 from bertsmith.text.tokenizer import Tokenizer
 
 _CPU_SECONDS = 300
@@ -32,9 +32,12 @@ def convert(source: Path, destination: Path) -> None:
         MismatchError: the weights or the tokenizer have other sizes than ``config.json`` says.
         StorageError: the disk is full or refuses.
     """
-    refuse_existing(destination)
     if not exists(source) or not source.is_dir():
         raise ArtifactError(f"{source} is not a directory; one with {WEIGHTS} or {PICKLE} is needed here")
+    made_of = {"made_of": [file["sha256"] for file in described(sorted(file for file in source.iterdir() if file.is_file()))]}
+    if is_finished(destination, "model", made_of):
+        return
+    refuse_existing(destination)
     pickled = [source / name for name in (PICKLE, PICKLE_INDEX) if (source / name).is_file()]
     if (source / WEIGHTS).is_file() or (source / INDEX).is_file() or not pickled:
         weights = find_weights(source)
@@ -42,15 +45,12 @@ def convert(source: Path, destination: Path) -> None:
     else:
         weights = pickled[0]
         tokenizer, model = Tokenizer.load(source), _load_pickled(weights, destination)
-    save_model(model, tokenizer, destination, _card(weights, destination.name))
+    save_model(model, tokenizer, destination, _card(weights, destination.name), facts=made_of)
 
 
 def _load_pickled(weights: Path, destination: Path) -> Bert:
-    with storage_errors(destination):
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        scratch = TemporaryDirectory(prefix=f".{destination.name}.", suffix=".partial", dir=destination.parent)
-    with scratch as folder:
-        extracted = [(file, Path(folder) / f"{file.name}.safetensors") for file in files_of(weights)]
+    with storage_errors(destination), workplace(destination) as folder:
+        extracted = [(file, folder / f"{file.name}.safetensors") for file in files_of(weights)]
         for file, written in extracted:
             _extract(file, written)
         return build_model(weights, read_files([written for _, written in extracted], weights))

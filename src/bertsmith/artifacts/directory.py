@@ -213,11 +213,18 @@ def _some(names: Sequence[str]) -> str:
 
 
 def save_model(
-    model: Bert, tokenizer: Tokenizer, path: str | Path, card: str | None = None, task: Mapping[str, Any] | None = None
+    model: Bert,
+    tokenizer: Tokenizer,
+    path: str | Path,
+    card: str | None = None,
+    task: Mapping[str, Any] | None = None,
+    *,
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model directory, whole or not at all; ``card`` becomes its ``README.md``, a mere title when None.
 
-    ``task`` becomes its ``task.json``: what the model was fine-tuned for, as :func:`bertsmith.tasks.saved.task_values` has it.
+    ``task`` becomes its ``task.json``: what the model was fine-tuned for, as :func:`bertsmith.tasks.saved.task_values` has it;
+    ``facts`` stand in its manifest.
 
     Raises:
         ArtifactError: ``path`` exists and is not empty.
@@ -231,7 +238,7 @@ def save_model(
         instance(card, str, "card", "write its text")
     with atomic_directory(path) as directory:
         write_model_files(model, tokenizer, directory, f"# {path.name}\n" if card is None else card, task)
-        write_manifest(directory, "model", {})
+        write_manifest(directory, "model", facts or {})
 
 
 def write_model_files(

@@ -27,6 +27,7 @@ from bertsmith.corpus.workers import WorkerPool
 from bertsmith.errors import DamagedError, InputError
 from bertsmith.progress import SILENT, Progress
 from bertsmith.signals import interruptible
+from bertsmith.sources.digests import described
 from bertsmith.text.readers import Document, ReaderConfig, find_files, read_documents
 from bertsmith.text.tokenizer import Tokenizer
 
@@ -57,19 +58,23 @@ class CorpusConfig(Config):
 def build_corpus(config: CorpusConfig, progress: Progress = SILENT) -> Corpus:
     """Tokenise text files into the corpus directory ``config.out``.
 
-    Called again after an interruption, it continues where it was. The workers are forks of this process.
+    Called again after an interruption, it continues where it was; after it has finished, it says so. The workers are forks of
+    this process.
 
     Raises:
         InputError: a file cannot be read, or there is no text in any.
-        ArtifactError: ``config.out`` exists, or ``config.tokenizer`` is no tokenizer.
+        ArtifactError: ``config.out`` exists and was made of something else, or ``config.tokenizer`` is no tokenizer.
         BusyError: another process builds the same corpus.
         StorageError: the disk is full, read-only or forbidden.
         Interrupted: a signal stopped the work.
         BertsmithError: a worker process was killed.
     """
     out = config.out.absolute()
-    files.refuse_existing(out)
     tokenizer = Tokenizer.load(config.tokenizer)
+    if files.is_taken(out):
+        if not (out / files.MANIFEST).is_file() or not _is_finished(config, tokenizer, out, progress):
+            files.refuse_existing(out)
+        return Corpus.open(out, verify=False)
     sources = find_files(config.files)
     work = out.with_name(f"{out.name}.partial")
     with (
@@ -93,21 +98,20 @@ def build_corpus(config: CorpusConfig, progress: Progress = SILENT) -> Corpus:
     return Corpus.open(out, verify=False)
 
 
+def _is_finished(config: CorpusConfig, tokenizer: Tokenizer, out: Path, progress: Progress) -> bool:
+    plan = _plan(config, tokenizer, find_files(config.files), progress)
+    manifest = files.read_manifest(out, store.KIND)
+    sources = [{name: source.get(name) for name in ("path", "bytes", "sha256")} for source in manifest.get("sources", ())]
+    return sources == plan.pop("sources") and files.is_finished(out, store.KIND, plan)
+
+
 def _plan(config: CorpusConfig, tokenizer: Tokenizer, sources: list[Path], progress: Progress) -> dict[str, Any]:
     """Return all that the result depends on, as JSON."""
-    described = []
-    with progress.task("Checking sources", _size(sources), "bytes") as task:
-        for source in sources:
-            try:
-                digest = files.sha256(source, task.advance)
-            except OSError as error:
-                raise InputError(f"cannot read {source}: {error.strerror}") from None
-            described.append({"path": str(source), "bytes": source.stat().st_size, "sha256": digest})
     return {
         "bertsmith_version": __version__,
         "tokenizer_digest": tokenizer.digest,
         "settings": config.model_dump(mode="json", include={"sentences", "words", "reader"}),
-        "sources": described,
+        "sources": described(sources, progress),
     }
 
 

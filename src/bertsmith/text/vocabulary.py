@@ -21,8 +21,9 @@ from tokenizers import models, normalizers, pre_tokenizers, trainers
 import bertsmith
 from bertsmith.config import Config, Positional
 from bertsmith.errors import InputError, UsageError
-from bertsmith.files import atomic_directory, refuse_existing, write_manifest
+from bertsmith.files import atomic_directory, is_finished, refuse_existing, write_manifest
 from bertsmith.progress import SILENT, Progress
+from bertsmith.sources.digests import described
 from bertsmith.text.chunks import DELETED_BREAKS, UNSPACED
 from bertsmith.text.readers import ReaderConfig, find_files, read_documents
 from bertsmith.text.specification import MAX_WORD_LENGTH, SpecialTokens
@@ -75,8 +76,14 @@ def build_vocabulary(config: VocabularyConfig, progress: Progress = SILENT) -> T
     Raises:
         UsageError: the size is too small.
         InputError: the text cannot be read.
-        ArtifactError: ``config.out`` holds something already.
+        ArtifactError: ``config.out`` holds something that was made of something else.
     """
+    made_of = {
+        "settings": config.model_dump(mode="json", exclude={"files", "out"}),
+        "sources": described(find_files(config.files), progress),
+    }
+    if is_finished(config.out, "vocabulary", made_of):
+        return Tokenizer.load(config.out)
     refuse_existing(config.out)
     tokenizer, counts = _train(config, progress)
     with atomic_directory(config.out) as directory:
@@ -93,6 +100,7 @@ def build_vocabulary(config: VocabularyConfig, progress: Progress = SILENT) -> T
             "words": counts.words.total(),
             "distinct_words": len(counts.words),
             "count_error_at_most": counts.error,
+            **made_of,
         }
         write_manifest(directory, "vocabulary", facts)
     return tokenizer

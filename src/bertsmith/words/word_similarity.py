@@ -18,14 +18,16 @@ import numpy.typing as npt
 import pydantic
 
 from bertsmith.artifacts.directory import load_model
+from bertsmith.artifacts.weights import weights_digest
 from bertsmith.charts.curves import Series, curve_svg
 from bertsmith.config import Config
 from bertsmith.engine.engine import make_engine
 from bertsmith.errors import InputError
-from bertsmith.files import atomic_directory, refuse_existing, write_manifest
+from bertsmith.files import atomic_directory, is_finished, refuse_existing, write_manifest
 from bertsmith.inference.features import FeaturePipeline, Layers
 from bertsmith.model.bert import Heads
 from bertsmith.progress import SILENT, Progress
+from bertsmith.sources.digests import described
 from bertsmith.sources.streams import read_input, read_lines
 from bertsmith.tasks.scoring.scores import regression_scores
 from bertsmith.text.occurrences import EvenSample, Occurrence, WordFinder, occurrences
@@ -36,6 +38,7 @@ from bertsmith.words.word_vectors import word_vectors
 Floats = npt.NDArray[np.float32]
 
 _FEWEST_PAIRS = 3
+_KIND = "word comparison"
 
 
 class CompareWordsConfig(Config):
@@ -77,12 +80,19 @@ class Correlations:
 
 
 def compare_words(config: CompareWordsConfig, progress: Progress = SILENT) -> list[Correlations]:
-    """Write the table, the figures and the plots into ``config.out``, and return the figures.
+    """Write the table, the figures and the plots into ``config.out``, unless they are there already, and return the figures.
 
     Raises:
-        ArtifactError: ``config.out`` holds something already; or as ``load_model``.
+        ArtifactError: ``config.out`` holds something that was made of something else; or as ``load_model``.
         InputError: a file cannot be read, or of its pairs fewer than three are in the text.
     """
+    made_of = {
+        "model": weights_digest(config.model),
+        "settings": config.model_dump(mode="json", include={"occurrences", "reader"}),
+        "sources": described([*config.pairs, *find_files(config.text)] if config.text else config.pairs),
+    }
+    if is_finished(config.out, _KIND, made_of):
+        return [Correlations(**one) for one in json.loads((config.out / "scores.json").read_text(encoding="utf-8"))]
     refuse_existing(config.out)
     files = [read_pairs(path) for path in config.pairs]
     if len({pairs.path.stem for pairs in files}) < len(files):
@@ -103,7 +113,7 @@ def compare_words(config: CompareWordsConfig, progress: Progress = SILENT) -> li
         (directory / "scores.json").write_text(scores + "\n", encoding="utf-8")
         for one in found:
             (directory / f"{one.name}.svg").write_text(_plot(one) + "\n", encoding="utf-8")
-        write_manifest(directory, "word comparison", {"correlations": {one.name: _facts(one) for one in found}})
+        write_manifest(directory, _KIND, {"correlations": {one.name: _facts(one) for one in found}, **made_of})
     return found
 
 
