@@ -155,7 +155,9 @@ def test_the_scheme_is_found(sentences, scheme):
         ("B_LOC I_LOC O B_A-B", "iob2", "O B_A-B I_A-B B_LOC I_LOC", ["LOC 0 2", "A-B 3 4"]),
         ("LOC_B O LOC_W LOC_B LOC_M LOC_E", "bioes", "O LOC_B LOC_E LOC_M LOC_W", ["LOC 0 1", "LOC 2 3", "LOC 3 6"]),
         ("b-loc i-loc o", "iob2", "o b-loc i-loc", ["loc 0 2"]),
-        ("B-COUNT o o I-COUNT", "iob2", "O B-COUNT I-COUNT", ["COUNT 0 1", "COUNT 3 4"]),
+        ("B-COUNT o o I-COUNT", "iob2", "o B-COUNT I-COUNT", ["COUNT 0 1", "COUNT 3 4"]),
+        ("B-LOC o O i-LOC", "iob2", "O B-LOC I-LOC", ["LOC 0 1", "LOC 3 4"]),
+        ("X|B O X|B X|I", "iob2", "O X|B X|I", ["X 0 1", "X 2 4"]),
         ("B/地名 I/地名 O", "iob2", "O B/地名 I/地名", ["地名 0 2"]),
     ],
 )
@@ -172,7 +174,10 @@ def test_other_spellings_are_read_and_written(tags, scheme, labels, read):
     assert chunks(written, spelling) == chunks(words, spelling)
 
 
-@pytest.mark.parametrize("tags", ["N S I V", "DET B", "b m s n v", "NN-S VB-D", "PER LOC O", "S-1 T-2", "B-", "-LRB- I"])
+@pytest.mark.parametrize(
+    "tags",
+    ["N S I V", "DET B", "b m s n v", "NN-S VB-D", "PER LOC O", "S-1 T-2", "B-", "-LRB- I", "N-S N-M", "N_S V_I", "S I", "M S"],
+)
 def test_tags_that_mark_no_chunks_are_plain(tags):
     assert spelling_of(tags.split()) is None
     assert scheme_of([tags.split()]) == "plain"

@@ -163,6 +163,7 @@ def test_plain_tags_are_scored_by_word_whatever_they_look_like(sentence: str) ->
         ),
         ("Ann/PER-B Lee/PER-I in/O", "iob2", "read as IOB2: 'PER-B' is the letter B of a 'PER'; if they mark no chunks, say"),
         ("Ann/b_per Lee/i_per in/o", "iob2", "read as IOB2: 'b_per' is the letter B of a 'per'"),
+        ("Ann/B-PER Lee/I-PER ##e/X", "plain", "tags such as 'B-PER' are taken as they are, for 'X' is no tag of chunks"),
         (
             "Ann/PER Lee/PER in/O",
             "plain",

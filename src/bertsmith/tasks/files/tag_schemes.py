@@ -34,6 +34,7 @@ class Spelling:
     separator: str = "-"
     type_first: bool = False
     is_lower: bool = False
+    outside: str = "O"
     types_alone: bool = False
 
     def split(self, tag: str) -> tuple[str, str] | None:
@@ -51,12 +52,14 @@ class Spelling:
         """Return the tag of a letter and a type."""
         if self.types_alone:
             return type_ or letter
+        if letter == "O":
+            return self.outside
         letter = letter.lower() if self.is_lower else letter
         return self.separator.join((type_, letter) if self.type_first else (letter, type_)) if type_ else letter
 
 
 USUAL, TYPES_ALONE = Spelling(), Spelling(types_alone=True)
-_KNOWN = [Spelling(separator, type_first) for type_first in (False, True) for separator in "-_/:"]
+_KNOWN = [Spelling(separator, type_first) for type_first in (False, True) for separator in "-_/:|.+="]
 
 
 def spelling_of(tags: Collection[str]) -> Spelling | None:
@@ -66,17 +69,26 @@ def spelling_of(tags: Collection[str]) -> Spelling | None:
     found = next((spelling for spelling in _KNOWN if _are_of(spelling, tags)), None)
     if found is None:
         letters = {tag.upper() for tag in tags}
-        if not (letters & {"B", "I", "S"} and any(letters <= known for known in _ALPHABETS)):
+        if not (_make_up_chunks(letters) and any(letters <= known for known in _ALPHABETS)):
             return None
         found = USUAL
+    found = replace(found, outside="o" if "o" in tags and "O" not in tags else "O")
     lower = replace(found, is_lower=True)
     return lower if all(lower.write(*parts) == tag for tag in tags if (parts := lower.split(tag))) else found
 
 
 def _are_of(spelling: Spelling, tags: Iterable[str]) -> bool:
     """Say whether all are tags of the spelling, and one of them has a type."""
-    split = [spelling.split(tag) for tag in tags]
-    return all(split) and any(parts[1] for parts in split if parts)
+    split = {spelling.split(tag) or ("", "") for tag in tags}
+    is_typed = {bool(type_) for letter, type_ in split if letter != "O"}
+    if ("", "") in split or True not in is_typed:
+        return False
+    # In other spellings than the usual, the tags may also be parts of speech with their number or gender, such as N-S.
+    return spelling == USUAL or (False not in is_typed and _make_up_chunks({letter for letter, _ in split}))
+
+
+def _make_up_chunks(letters: set[str]) -> bool:
+    return letters == {"I", "O"} or ("B" in letters and len(letters) > 1)
 
 
 @dataclass(frozen=True, slots=True)

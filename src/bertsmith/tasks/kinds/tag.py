@@ -425,9 +425,13 @@ def _say_how_read(tags: Sequence[str], scheme: Scheme, spelling: Spelling) -> No
     """Say what unusual tags are taken for, and how to choose otherwise."""
     tag = next((tag for tag in tags if tag.upper() != "O"), "O")
     letter, type_ = spelling.split(tag) or ("", "")
-    if scheme == "plain" and "O" in tags and len(tags) > 1:
+    marked = next((tag for tag in tags if (USUAL.split(tag) or ("", ""))[1]), None)
+    if scheme == "plain" and marked is not None:
+        foreign = next(tag for tag in tags if not USUAL.split(tag))
+        log.info("tags such as %r are taken as they are, for %r is no tag of chunks; accuracy alone is scored", marked, foreign)
+    elif scheme == "plain" and "O" in tags and len(tags) > 1:
         log.info("tags such as %r mark no entities; if a run of equal tags is one entity, say --scheme io", tag)
-    elif scheme != "plain" and (spelling not in (USUAL, TYPES_ALONE) or not type_):
+    elif scheme != "plain" and tag != "O" and (spelling not in (USUAL, TYPES_ALONE) or not type_):
         meaning = f"the letter {letter} of a {type_!r}" if type_ else f"the letter {letter} of a chunk without a type"
         log.info("tags are read as %s: %r is %s; if they mark no chunks, say --scheme plain", scheme.upper(), tag, meaning)
 
