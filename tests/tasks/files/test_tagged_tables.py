@@ -38,6 +38,12 @@ def _pairs(path: Path, **columns: str) -> list[list[tuple[str, str]]]:
             {"words_key": "w", "tags_key": "t", "sentence_key": "n"},
             SINGLE,
         ),
+        ("a.csv", "word,tag\nParis,B-LOC\nis,O\n\nRome,B-LOC\n", {}, SINGLE),
+        ("a.tsv", "token\tner\nParis\tB-LOC\nis\tO\n\nRome\tB-LOC\n", {}, SINGLE),
+        ("a.csv", "word,tag\n[1],O\nis,O\n\n[2],O\n", {}, [[("[1]", "O"), ("is", "O")], [("[2]", "O")]]),
+        ("a.csv", "word,tag\nParis,B-LOC\nis,O\n,\nRome,B-LOC\n", {}, SINGLE),
+        ("a.csv", "sentence_id,words,tags\n1,Paris is,B-LOC O\n2,Rome,B-LOC\n", {}, SINGLE),
+        ("a.json", '[{"words": "[\'Rome\']", "tags": "[\'B-LOC\']"}]', {}, [SENTENCES[2]]),
         ("a.jsonl", '{"sentence": "Rome", "words": ["Rome"], "tags": ["B-LOC"]}\n', {}, [SENTENCES[2]]),
     ],
 )
@@ -70,6 +76,7 @@ def test_rows_without_tags_are_all_answered(tmp_path):
             {},
             "a.csv has no column 'words'; its columns are 'a', 'b'; choose one with --words-key",
         ),
+        ("id,word,tag\n1,a,O\n1,b,O\n2,c,O\n", {}, "a.csv: a row holds one word, .* with --sentence-key, or put an empty row"),
         ("words,tags\na,O\n", {"sentence_key": "n"}, "a.csv has no column 'n'; .*--sentence-key"),
     ],
 )

@@ -75,10 +75,18 @@ def test_a_text_file_holds_columns_unless_it_is_said_to_be_text(tmp_path: Path) 
         list(Tag().read(path, labelled=False))
 
 
-def test_a_word_with_a_blank_cannot_stand_in_columns() -> None:
-    example = Tag().example(["New York", "is"])
-    with pytest.raises(InputError, match="the word 'New York' has a blank, which columns cannot hold; leave --submission out"):
+@pytest.mark.parametrize(("word", "what"), [("New York", "has a blank"), ("a\nb", "has a blank"), ("", "is empty")])
+def test_words_that_cannot_stand_in_columns(word: str, what: str) -> None:
+    example = Tag().example(["is", word])
+    with pytest.raises(
+        InputError, match=f"the word {word!r} {what}, and no column holds it; leave --submission out".replace("\\", ".")
+    ):
         Tag().submission().line(example, answered(example, "B-LOC", "O"))
+
+
+def test_odd_white_space_is_a_word_in_columns_too() -> None:
+    example = Tag().example(["is", "\u3000"])
+    assert Tag().submission().line(example, answered(example, "O", "O")) == "is O\n\u3000 O\n\n"
 
 
 def test_standard_input_holds_text_unless_it_has_tags(monkeypatch: pytest.MonkeyPatch) -> None:

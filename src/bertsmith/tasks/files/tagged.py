@@ -29,4 +29,4 @@ class TagColumns(Config):
     """Key or column of the tags there; "ner_tags", "labels", "tag", "label" and "ner" are found by themselves too."""
     sentence_key: str = ""
     """Column that tells the sentences apart where a row there is a word; "sentence", "sentence_id" and "Sentence #" are found
-    by themselves."""
+    by themselves, and an empty row separates sentences where there is none."""

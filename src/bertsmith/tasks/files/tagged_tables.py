@@ -1,7 +1,7 @@
 """Tagged sentences in tables, JSON, CSV, TSV, Parquet and Arrow: a row a sentence with lists, or a row a word."""
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from bertsmith.tasks.files.tagged import TagColumns, TaggedSentence
 # What is found where the flags' defaults stand.
 WORDS = ("words", "tokens", "word", "token")
 TAGS = ("tags", "ner_tags", "labels", "tag", "label", "ner")
+_ROWS_LOOKED_AT = 50
 SENTENCES = ("sentence", "sentence_id", "sentence #", "sent_id")
 
 
@@ -25,9 +26,9 @@ def read_tagged_table(
 ) -> Iterator[TaggedSentence]:
     """Yield the sentences of a table. Without tags, also those without words, so that every row has its prediction.
 
-    A row is a word where there is a column that tells the sentences apart: one begins where the value there changes, which may
-    stand in its first row alone. Otherwise a row is a sentence, and words and tags are lists, lists written as text, or text
-    with blanks between the words.
+    A row is a sentence where words and tags are lists, lists written as text, or text with blanks between the words. Otherwise
+    it is a word, and a sentence begins where the value in the column that tells them apart changes (it may stand in the first
+    row of a sentence alone), or behind a row that is empty.
 
     Raises:
         InputError: as :func:`~bertsmith.sources.tables.open_table`; a column is missing; lists are none, or of two lengths.
@@ -39,13 +40,26 @@ def read_tagged_table(
     tags = _found(table, columns.tags_key, TAGS, "--tags-key") if labelled else None
     sentence = _sentence_column(table, columns)
     records = table.with_columns(words, tags, sentence)
-    first = next(records)
-    records = chain([first], records)
-    value = first.values.get(words)
-    if sentence is not None and isinstance(value, str) and written_list(value) is None:
-        yield from _of_words(records, words, tags, sentence)
+    head = list(islice(records, _ROWS_LOOKED_AT))
+    records = chain(head, records)
+    is_text = table.format in ("csv", "tsv")
+    if all(_is_of_a_word(record, words, tags, sentence) for record in head):
+        yield from _of_words(records, words, tags, sentence, is_text=is_text)
     else:
-        yield from _of_sentences(records, words, tags, is_text=table.format in ("csv", "tsv"))
+        yield from _of_sentences(records, words, tags, is_text=is_text)
+
+
+def _is_of_a_word(record: Record, words: str, tags: str | None, sentence: str | None) -> bool:
+    """Say whether a row may hold a single word; without a tag, or a column that tells sentences apart, its name must say so."""
+    word, tag = record.values.get(words), record.values.get(tags) if tags else None
+    # A word may look like a list, as [1] does.
+    told = word if tag is None else tag
+    if isinstance(word, list) or isinstance(told, list) or (isinstance(told, str) and written_list(told) is not None):
+        return False
+    if sentence is None and tags is None and words.lower() not in ("word", "token"):
+        return False
+    alone = (tag,) if sentence is not None else (word, tag)
+    return all(len(value.split()) < 2 for value in alone if isinstance(value, str))
 
 
 def _found(table: Table, key: str, known: Sequence[str], flag: str) -> str:
@@ -89,9 +103,10 @@ def _strings(record: Record, column: str, is_text: bool) -> tuple[str, ...]:
     if column not in record.values:
         raise unknown_column(record.source, column, record.values, "add it, or take the row out")
     value = record.values[column]
-    if isinstance(value, str) and is_text:
+    if isinstance(value, str):
         written = written_list(value)
-        value = value.split() if written is None else written
+        if written is not None or is_text:
+            value = value.split() if written is None else written
     if not isinstance(value, list):
         raise InputError(f"{record.source}: the column {column!r} holds {value!r:.60} where a list of texts is expected")
     return tuple(record.as_text(one, column) for one in value)
@@ -100,18 +115,34 @@ def _strings(record: Record, column: str, is_text: bool) -> tuple[str, ...]:
 # A row a word.
 
 
-def _of_words(records: Iterator[Record], words: str, tags: str | None, sentence: str) -> Iterator[TaggedSentence]:
-    for _, of_one in groupby(_numbered(records, sentence), key=lambda pair: pair[0]):
+def _of_words(
+    records: Iterator[Record], words: str, tags: str | None, sentence: str | None, *, is_text: bool
+) -> Iterator[TaggedSentence]:
+    n_sentences, rows = 0, []
+    for _, of_one in groupby(_numbered(records, words, sentence, is_text=is_text), key=lambda pair: pair[0]):
         rows = [record for _, record in of_one]
         found = None if tags is None else tuple(_tag(record, words, tags) for record in rows)
         yield TaggedSentence(tuple(record.text(words) for record in rows), found, rows[0].source)
+        n_sentences += 1
+    if sentence is None and n_sentences == 1 and len(rows) > 1:
+        raise InputError(
+            f"{rows[0].path}: a row holds one word, and nothing says where a sentence begins; "
+            "name the column that tells sentences apart with --sentence-key, or put an empty row between two"
+        )
 
 
-def _numbered(records: Iterator[Record], sentence: str) -> Iterator[tuple[int, Record]]:
-    number, before = 0, None
+def _numbered(records: Iterator[Record], words: str, sentence: str | None, *, is_text: bool) -> Iterator[tuple[int, Record]]:
+    """Yield the rows that hold something, each with the number of its sentence."""
+    number, before, line = 0, None, 0
     for record in records:
-        value: Any = record.values.get(sentence)
-        if value not in (None, "", before):
+        value: Any = record.values.get(sentence) if sentence else None
+        # Blank lines of CSV and TSV are left out before, but counted.
+        is_behind_blank = sentence is None and is_text and record.line > line + 1
+        line = record.line
+        if record.values.get(words) in (None, "") and not any(record.values.values()):
+            number += 1
+            continue
+        if is_behind_blank or value not in (None, "", before):
             number, before = number + 1, value
         yield number, record
 

@@ -377,10 +377,10 @@ class Tag(Task[TagExample, Tagged]):
         """Return CoNLL's form: a word and its tag a line, a blank line behind each sentence."""
 
         def lines(example: TagExample, found: Tagged) -> str:
-            if odd := next((word for word in example.words if len(word.split()) != 1), None):
-                raise InputError(
-                    f"{example.source}: the word {odd!r} has a blank, which columns cannot hold; leave --submission out"
-                )
+            odd = next((word for word in example.words if not word or set(word) & set(" \t\r\n")), None)
+            if odd is not None:
+                what = "has a blank" if odd else "is empty"
+                raise InputError(f"{example.source}: the word {odd!r} {what}, and no column holds it; leave --submission out")
             pairs = zip(example.words, found.tags, strict=True)
             return "".join(f"{word} {tag}\n" for word, tag in pairs) + "\n"
 
