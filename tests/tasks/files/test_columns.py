@@ -170,6 +170,12 @@ def test_standard_input_that_is_not_utf8(monkeypatch):
     [
         ("a O\nb\n", "a.txt", {}, r"a.txt:2: the number of columns is 1 but 2 in line 1: 'b'"),
         ("\na O\nb c O\n", "a.txt", {}, r"a.txt:3: the number of columns is 3 but 2 in line 2"),
+        (
+            "// two words\nb O\n",
+            "a.txt",
+            {},
+            r"a.txt:2: .* but 3 in line 1: 'b O' and '// two words'; correct the one that is wrong",
+        ),
         ("a\nb\n", "a.txt", {}, r"a.txt:1: words and tags cannot both be column 1 of 1; a tag must follow"),
         ("a O\n", "a.txt", {"tag_column": 3}, r"a.txt:1: there is no column 3, only 2; .*choose another --tag-column"),
         ("a O\n", "a.txt", {"word_column": 4}, r"a.txt:1: there is no column 4, only 2; .*choose another --word-column"),
@@ -243,6 +249,9 @@ def test_real_files_are_read_whole(file, n_sentences, n_words, n_tags):
         "# id 1 domain=en\nParis _ _ B-LOC\nis _ _ O\n\n# id 2\nRome _ _ B-LOC\n",
         "# id 5f1\tdomain=en\nParis _ _ B-LOC\nis _ _ O\n\n# id 2\tdomain=en\nRome _ _ B-LOC\n",
         "# a comment\n# and another one here\n\nParis\tB-LOC\nis\tO\n\n# text = Rome\nRome\tB-LOC\n\n# the end\n",
+        "# 1\nParis B-LOC\nis O\n\n# 2\nRome B-LOC\n",
+        "#sent 1\nParis B-LOC\nis O\n\n#sent 2\nRome B-LOC\n",
+        "# id abc\nParis _ B-LOC\nis _ O\n\n# text: x\nRome _ B-LOC\n",
         "-DOCSTART- O\n\n# sent_id = 1\nParis B-LOC\nis O\n\n# sent_id = 2\nRome B-LOC",
     ],
 )
@@ -252,6 +261,11 @@ def test_comments_before_sentences_are_left_out(tmp_path, text):
 
 def test_number_signs_are_words_where_they_have_tags(tmp_path):
     assert _pairs(_read(tmp_path, "# O\n#tag B-X\n\na O\n# O\n")) == [[("#", "O"), ("#tag", "B-X")], [("a", "O"), ("#", "O")]]
+    assert _pairs(_read(tmp_path, "#source O\na B\n\n#7 O\n#id B\n")) == [
+        [("#source", "O"), ("a", "B")],
+        [("#7", "O"), ("#id", "B")],
+    ]
+    assert _pairs(_read(tmp_path, "# 0\na 1\n")) == [[("#", "0"), ("a", "1")]]
     assert [one.words for one in _read(tmp_path, "#a\nb\n\n#\nc\n", labelled=False)] == [("#a", "b"), ("#", "c")]
 
 
@@ -260,6 +274,8 @@ def test_number_signs_are_words_where_they_have_tags(tmp_path):
     [
         ("Paris is nice\nRome is too\n", {"O", "B-LOC"}, True),
         ("Paris is nice\nRome\n", {"O"}, True),
+        ("\nParis is nice\n\nRome is too\n\n", {"O"}, True),
+        ("Paris NNP\n\nRome NNP\nis VBZ\n", {"O"}, False),
         ("Paris B-LOC\nis O\n", {"O", "B-LOC"}, False),
         ("Paris NNP\nis VBZ\n\nRome NNP\n", {"O"}, False),  # a blank line between sentences
         ("Paris\nRome\n", {"O"}, False),

@@ -20,8 +20,10 @@ _BLANKS = " \t"
 # As many as CoNLL-2003 has: where there are more between blanks, they are the words of a text.
 _MOST_COLUMNS = 4
 _LINES_LOOKED_AT = 1000
-# What comments before sentences begin with, whether or not they have as many words as the rows have columns.
-_COMMENT = re.compile(r"#\s*(id|sent_id|text|newdoc|newpar|doc|source)\b|#\s*[\w.-]+\s*[=:]")
+# What comments say of the sentence behind them, where they have as many parts as the rows have columns. A word may begin with
+# a number sign too, as #source does.
+_COMMENT = re.compile(r"#\s+(id|sent|sent_id|sentence|text|newdoc|newpar|doc|source)\b|#\s*[\w.-]+\s*=|#\s+[\w.-]+\s*:")
+_NUMBERED = re.compile(r"#\s*\w*\s*\d+\s*")
 Lines = Iterator[tuple[int, str]]
 
 
@@ -73,13 +75,16 @@ def _first_lines(path: str | Path) -> Iterator[str]:
 
 
 def looks_like_text(path: str | Path, known_tags: Collection[str]) -> bool:
-    """Say whether lines that might be rows of several columns are rather sentences: no blank line is between them, and what
-    stands last in them is none of the known tags, nor O."""
-    lines = list(itertools.islice(_first_lines(path), _LINES_LOOKED_AT))
-    rows = [line.split() for line in lines]
-    if not lines or any("\t" in line for line in lines) or not all(rows) or len(rows[0]) == 1:
+    """Say whether lines that might be rows of several columns are rather sentences: blank lines stand between all of them or
+    none, and what stands last in them is none of the known tags."""
+    text = "".join(itertools.islice(_first_lines(path), _LINES_LOOKED_AT)).strip()
+    if not text or "\t" in text:
         return False
-    return len(rows[0]) <= _MOST_COLUMNS and not any(row[-1] in known_tags for row in rows)
+    rows = [line.split() for line in text.split("\n")]
+    if len(rows[0]) not in range(2, _MOST_COLUMNS + 1) or any(row and row[-1] in known_tags for row in rows):
+        return False
+    # Blank lines stand between sentences of columns, and may stand between the lines of a text.
+    return all(rows) or not any(row and following for row, following in itertools.pairwise(rows))
 
 
 # Columns, one word a line.
@@ -141,8 +146,8 @@ def _rows_of_columns(lines: Lines, name: str, columns: TagColumns, labelled: boo
             fields = fields[1:] if len(fields) > n_columns else [text[0], *fields[1:]]
         if len(fields) != n_columns:
             raise InputError(
-                f"{source}: the number of columns is {len(fields)} but {n_columns} in line {first_line}: {line!r:.60}; "
-                "correct it, or say --format text if this is text without tags"
+                f"{source}: the number of columns is {len(fields)} but {n_columns} in line {first_line}: {line!r:.60} "
+                f"and {first_row!r:.60}; correct the one that is wrong, or say --format text if this is text without tags"
             )
         yield _Row(number, fields[word_place], None if tag_place is None else fields[tag_place])
 
@@ -158,10 +163,17 @@ def _without_comments(lines: Lines) -> Iterator[tuple[int, str]]:
             break
     is_start = True
     for number, line in itertools.chain(head, lines):
-        is_comment = _COMMENT.match(line) or (row is not None and _n_parts(line, row) != _n_parts(row, row))
-        if not (is_start and line.startswith("#") and is_comment):
+        if not (is_start and line.startswith("#") and _is_comment(line, row)):
             yield number, line
             is_start = _is_break(line)
+
+
+def _is_comment(line: str, row: str | None) -> bool:
+    """Say whether a line from # is a comment, given a line that surely is a row."""
+    if _COMMENT.match(line) or row is None:
+        return _COMMENT.match(line) is not None
+    is_number = _NUMBERED.fullmatch(line) is not None and not row.split()[-1].isdecimal()
+    return _n_parts(line, row) != _n_parts(row, row) or (is_number and _n_parts(row, row) > 1)
 
 
 def _is_break(line: str) -> bool:
