@@ -29,6 +29,7 @@ from bertsmith.corpus.store import Corpus
 from bertsmith.errors import BertsmithError
 from bertsmith.files import MANIFEST, read_manifest, write_manifest
 from bertsmith.finetuning.grid import FinetuneConfig
+from bertsmith.finetuning.hints import hints
 from bertsmith.finetuning.results import read_histories
 from bertsmith.model.bert import MASKED_TOKEN, Heads, initialise, uninitialised
 from bertsmith.model.heads.sequence import SequenceScores
@@ -48,6 +49,7 @@ from bertsmith.tasks.task import Task
 from bertsmith.text.readers import ReaderConfig, read_documents
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.run_directory import RunDirectory
+from bertsmith.training.run_report import series
 from bertsmith.words.word_similarity import read_pairs
 
 MUTATIONS_OF_A_READER = 60
@@ -344,7 +346,9 @@ def _run(directory: Path) -> None:
 
 
 def _read_run(directory: Path) -> None:
+    hints({}, read_histories(directory))
     for history in read_histories(directory):
+        series("loss", history.train, "step", "loss")
         history.scores("dev")
         history.rank("accuracy")
     for trial in (directory / "trials").iterdir():

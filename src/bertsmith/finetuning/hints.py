@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from bertsmith.finetuning.results import History
+from bertsmith.finetuning.results import History, is_finite
 from bertsmith.tasks.task import Review
 
 _FEWEST_RECORDS = 8
@@ -24,7 +24,7 @@ def _of_loss(histories: Sequence[History]) -> Iterator[str]:
     """Compare the first quarter of each trial's records with the last."""
     changes = []
     for history in histories:
-        losses = [record["loss"] for record in history.train]
+        losses = [loss for record in history.train if is_finite(loss := record.get("loss"))]
         quarter = len(losses) // 4
         if len(losses) < _FEWEST_RECORDS:
             return

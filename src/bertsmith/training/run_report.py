@@ -98,13 +98,18 @@ def _few(lines: Iterable[bytes], measurements: Sequence[bytes]) -> list[bytes]:
 
 def _records(lines: Iterable[bytes]) -> Iterator[MetricsRecord]:
     for line in lines:
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             record = json.loads(line)
-            if isinstance(record, dict) and "step" in record:
+            if isinstance(record, dict) and isinstance(record.get("kind"), str) and _is_number(record.get("step")):
                 yield record
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def series(name: str, records: Sequence[MetricsRecord], x: str, y: str, smooth: bool = False) -> Series:
     """Return the curve of field ``y`` over field ``x``; a record without one of them has no point."""
-    values = np.array([[record.get(x), record.get(y)] for record in records], dtype=np.float64).reshape(-1, 2)
+    pairs = [[value if _is_number(value := record.get(name)) else None for name in (x, y)] for record in records]
+    values = np.array(pairs, dtype=np.float64).reshape(-1, 2)
     return Series(name, values[:, 0], values[:, 1], smooth)
