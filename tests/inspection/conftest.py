@@ -10,6 +10,7 @@ import torch
 from bertsmith.artifacts.directory import save_model
 from bertsmith.inspection.gallery import Gallery, Start
 from bertsmith.inspection.subject import Subject
+from bertsmith.inspection.watcher import Watcher
 from bertsmith.model.bert import PRETRAINING, Bert, Heads, uninitialised
 from bertsmith.model.model_config import ModelConfig
 from bertsmith.tasks.saved import task_values
@@ -63,6 +64,14 @@ def save_task(toy_tokenizer: Tokenizer, tmp_path: Path) -> SaveTask:
 def gallery(make_subject: MakeSubject) -> Gallery:
     """Two models and a pair of texts."""
     return Gallery([("first", make_subject()), ("second", make_subject(seed=1))], [], Start(TEXT, PAIR))
+
+
+@pytest.fixture
+def gone() -> Watcher:
+    """Somebody who waits no longer."""
+    watcher = Watcher()
+    watcher.leave()
+    return watcher
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +26,11 @@ from bertsmith.engine.engine import make_engine
 from bertsmith.errors import UsageError
 from bertsmith.inference.pipelines import FillPipeline
 from bertsmith.inspection import guard, server
-from bertsmith.inspection.cancelling import Cancelled, never
 from bertsmith.inspection.export_requests import all_questions
 from bertsmith.inspection.gallery import Gallery
 from bertsmith.inspection.page_files import page_files
 from bertsmith.inspection.views import VIEWS
+from bertsmith.inspection.watcher import NOBODY, Cancelled, Watcher
 
 TEXT, PAIR = "the cat sees the red house.", "a small child likes the moon."
 
@@ -256,7 +256,7 @@ def test_a_fault_of_ours_is_no_traceback_in_the_page(client: Client, monkeypatch
 
 def test_openapi_describes_requests_and_answers(client: Client) -> None:
     described = client.send("GET", "/openapi.json").json
-    assert set(described["paths"]) == {f"/api/{view}" for view in VIEWS} | {"/api/models"}
+    assert set(described["paths"]) == {f"/api/{view}" for view in VIEWS} | {"/api/models", "/api/progress/{name}"}
     schemas = described["components"]["schemas"]
     assert schemas["AttentionRequest"]["properties"]["layer"]["minimum"] == 1
     assert schemas["TextRequest"]["properties"]["text"]["maxLength"] == 20_000
@@ -271,7 +271,8 @@ def test_openapi_has_every_status(client: Client) -> None:
     operations = client.send("GET", "/openapi.json").json["paths"]
     for path, operation in operations.items():
         (described,) = (one["responses"] for one in operation.values())
-        assert described.keys() == given - ({"404", "413", "422", "499", "503"} if path == "/api/models" else set())
+        views_alone = {"404", "413", "499", "503"} | ({"422"} if path == "/api/models" else set())
+        assert described.keys() == given - (set() if "post" in operation else views_alone)
         for status, response in described.items():
             schema = response["content"]["application/json"]["schema"]
             assert (schema == {"$ref": "#/components/schemas/ErrorAnswer"}) == (status != "200")
@@ -330,12 +331,15 @@ def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, li
     """Slow views begin and do not end before they are cancelled; what they saw is in the list."""
     begun, seen = threading.Event(), []
 
-    def endless(_: Any, is_cancelled: Callable[[], bool] = never) -> None:
-        begun.set()
-        while not is_cancelled():
-            os.sched_yield()
-        seen.append(True)
-        raise Cancelled
+    def endless(_: Any, watcher: Watcher = NOBODY) -> None:
+        try:
+            while True:
+                watcher.reach(0.25)
+                begun.set()
+                os.sched_yield()
+        except Cancelled:
+            seen.append(True)
+            raise
 
     monkeypatch.setattr("bertsmith.inspection.views.pseudo_perplexity", endless)
     yield begun, seen
@@ -346,6 +350,24 @@ def test_a_browser_that_leaves_stops_what_it_asked_for(client: Client, stuck: tu
     body = json.dumps({"model": "a", "text": TEXT}).encode()
     answer = client.send("POST", "/api/pseudo-perplexity", body, leaves=begun)
     assert answer.status == 499 and seen == [True]
+
+
+def test_the_page_can_ask_how_far_a_request_is(client: Client, stuck: tuple[threading.Event, list[bool]]) -> None:
+    body, leaves = json.dumps({"model": "a", "text": TEXT}).encode(), threading.Event()
+
+    async def share(name: str) -> Any:
+        return (await client.converse("GET", f"/api/progress/{name}", b"")).json["share"]
+
+    async def all_of_it() -> list[Any]:
+        named = [client.converse("POST", "/api/pseudo-perplexity", body, leaves, x_request_name=name) for name in ("a", "b")]
+        asked = [asyncio.create_task(one) for one in named]
+        await asyncio.to_thread(stuck[0].wait)
+        shares = [await share(name) for name in ("a", "b", "c")]
+        leaves.set()
+        await asyncio.gather(*asked)
+        return [*shares, await share("a")]
+
+    assert asyncio.run(all_of_it()) == [0.25, None, None, None]
 
 
 def test_a_long_request_keeps_no_short_one_waiting(client: Client, stuck: tuple[threading.Event, list[bool]]) -> None:

@@ -16,6 +16,7 @@ from bertsmith.inspection.figures.similarity import MOST_PROJECTED
 from bertsmith.inspection.requests import LIMITS, TextRequest, checked
 from bertsmith.inspection.subject import Reading, Subject
 from bertsmith.inspection.suggestions import SUGGESTIONS, Suggestions
+from bertsmith.inspection.thread_counts import usual_threads
 from bertsmith.tasks.task import Explains, Task
 from bertsmith.training.checkpoints import checkpoints
 from bertsmith.training.run_directory import RunDirectory
@@ -111,6 +112,7 @@ class Gallery:
             for path in paths
         }
         self._runs, self._start = runs, start
+        usual_threads()  # before a worker sets its own
         self._loading = threading.Lock()
         self._loaded: Cache[Subject] = Cache(_CHECKPOINTS_LOADED, lambda _: 1)
         self._readings: Cache[Reading] = Cache(_CACHED_BYTES, self._weight)

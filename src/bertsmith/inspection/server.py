@@ -13,6 +13,7 @@ import webbrowser
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
@@ -23,16 +24,17 @@ from starlette.exceptions import HTTPException
 import bertsmith
 from bertsmith.errors import BertsmithError, Refusal, UsageError
 from bertsmith.inspection.cache import Cache
-from bertsmith.inspection.cancelling import Cancelled, IsCancelled
 from bertsmith.inspection.gallery import Gallery, Models
 from bertsmith.inspection.guard import LEFT, Guard, TimedProtocol, json_response, refused, responses
 from bertsmith.inspection.page_files import MEDIA_TYPES, page_files
 from bertsmith.inspection.views import VIEWS, View, as_json
+from bertsmith.inspection.watcher import Cancelled, Watcher
 
 _LOOPBACK = "127.0.0.1"
 _CACHED_BYTES = 1 << 26
 _QUICK_WORKERS, _SLOW_WORKERS, _MOST_WAITING = 2, 1, 32
 _POLLING_SECONDS = 0.05
+_NAME_HEADER = "x-request-name"
 
 log = logging.getLogger("bertsmith")
 
@@ -101,6 +103,7 @@ def make_app(gallery: Gallery) -> FastAPI:
     """Return the application: ``/``, the page's files, ``GET /api/models``, ``POST /api/VIEW`` and ``/openapi.json``."""
     quick, slow = _Lane(_QUICK_WORKERS), _Lane(_SLOW_WORKERS)
     answers: Cache[bytes] = Cache(_CACHED_BYTES, len)
+    watchers: dict[str, Watcher] = {}
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -114,12 +117,12 @@ def make_app(gallery: Gallery) -> FastAPI:
         app.add_exception_handler(kind, refused)
     for name, view in VIEWS.items():
 
-        def compute(asked: Any, is_cancelled: IsCancelled, name: str = name, view: View = view) -> bytes:
-            return answers.get((name, asked.key), lambda: view.ask(gallery, asked, is_cancelled))
+        def compute(asked: Any, watcher: Watcher, name: str = name, view: View = view) -> bytes:
+            return answers.get((name, asked.key), lambda: view.ask(gallery, asked, watcher))
 
         app.add_api_route(
             f"/api/{name}",
-            _endpoint(view.request, slow if view.is_slow else quick, compute),
+            _endpoint(view.request, slow if view.is_slow else quick, compute, watchers),
             methods=["POST"],
             response_model=view.answer,
             responses=responses(),
@@ -133,21 +136,48 @@ def make_app(gallery: Gallery) -> FastAPI:
         summary="Models, examples and limits",
         operation_id="models",
     )(lambda: json_response(as_json(Models, gallery.describe())))
+    app.get(
+        "/api/progress/{name}",
+        response_model=HowFar,
+        responses=responses(400, 405, 408, 421, 422, 500),
+        summary=f"How far the request is that was sent with this {_NAME_HEADER}",
+        operation_id="progress",
+    )(lambda name: json_response(as_json(HowFar, _how_far(watchers, name))))
     for name, text in page_files().items():
         app.add_route("/" if name == "index.html" else f"/{name}", _page_file(name, text))
     return app
+
+
+@dataclass(frozen=True, slots=True)
+class HowFar:
+    """The share of a request's answer that is computed; None where it still waits, or is no more."""
+
+    share: float | None
+
+
+def _how_far(watchers: dict[str, Watcher], name: str) -> HowFar:
+    return HowFar(watchers[name].share if name in watchers else None)
 
 
 def _page_file(name: str, text: str) -> Callable[[Request], Response]:
     return lambda _: Response(text, media_type=MEDIA_TYPES[name.rpartition(".")[2]])
 
 
-def _endpoint(asks: type, lane: "_Lane", compute: Callable[[Any, IsCancelled], bytes]) -> Callable[..., Awaitable[Response]]:
+def _endpoint(
+    asks: type, lane: "_Lane", compute: Callable[[Any, Watcher], bytes], watchers: dict[str, Watcher]
+) -> Callable[..., Awaitable[Response]]:
+    """Return what answers a view; while it does, ``watchers`` has who waits, by the name that the page gave its request."""
+
     async def endpoint(asked: Any, request: Request) -> Response:
+        name, watcher = request.headers.get(_NAME_HEADER, ""), Watcher()
+        watchers[name] = watcher
         try:
-            return json_response(await lane.answer(lambda is_cancelled: compute(asked, is_cancelled), request))
+            return json_response(await lane.answer(lambda: compute(asked, watcher), request, watcher))
         except Cancelled:
             return Response(status_code=LEFT)
+        finally:
+            if watchers.get(name) is watcher:
+                del watchers[name]
 
     endpoint.__annotations__["asked"] = asks  # what FastAPI reads the body as
     return endpoint
@@ -158,32 +188,31 @@ class _Lane:
 
     def __init__(self, n_workers: int) -> None:
         self._pool = ThreadPoolExecutor(n_workers)
-        self._departures: set[threading.Event] = set()
+        self._watchers: set[Watcher] = set()
 
-    async def answer(self, compute: Callable[[IsCancelled], bytes], request: Request) -> bytes:
-        """Return what ``compute`` returns; where the browser leaves, let it know, so that it ends with :class:`Cancelled`."""
-        if len(self._departures) >= _MOST_WAITING:
+    async def answer(self, compute: Callable[[], bytes], request: Request, watcher: Watcher) -> bytes:
+        """Return what ``compute`` returns; where the browser leaves, the watcher does, so that it ends with
+        :class:`Cancelled`."""
+        if len(self._watchers) >= _MOST_WAITING:
             raise Refusal("busy", "too many requests are waiting; try again in a moment")
-        departure = threading.Event()
 
         def work() -> bytes:
-            if departure.is_set():
-                raise Cancelled
-            return compute(departure.is_set)
+            watcher.reach(0)
+            return compute()
 
-        self._departures.add(departure)
+        self._watchers.add(watcher)
         try:
             future = asyncio.get_running_loop().run_in_executor(self._pool, work)
             while not (await asyncio.wait([future], timeout=_POLLING_SECONDS))[0]:
                 if await request.is_disconnected():
-                    departure.set()
+                    watcher.leave()
             return await future
         finally:
-            departure.set()
-            self._departures.discard(departure)
+            watcher.leave()
+            self._watchers.discard(watcher)
 
     def close(self) -> None:
         """End what runs, and what waits."""
-        for departure in self._departures:
-            departure.set()
+        for watcher in self._watchers:
+            watcher.leave()
         self._pool.shutdown(wait=False, cancel_futures=True)

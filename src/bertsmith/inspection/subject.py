@@ -19,7 +19,8 @@ from bertsmith.engine.engine import make_engine
 from bertsmith.errors import Refusal
 from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.inspection.arrays import Floats
-from bertsmith.inspection.cancelling import Cancelled, IsCancelled, never
+from bertsmith.inspection.thread_counts import threads_for
+from bertsmith.inspection.watcher import NOBODY, Watcher
 from bertsmith.model.bert import Bert
 from bertsmith.tasks.saved import load_task_model
 from bertsmith.tasks.task import Task
@@ -94,14 +95,14 @@ class Subject:
     def read(self, text: str, pair: str | None = None) -> "Reading":
         """Return what the model makes of a text or a pair."""
         encoding, n_whole = self.encode(text, pair)
-        with torch.inference_mode():
+        with threads_for(len(encoding.token_ids)), torch.inference_mode():
             encoded = self.model.encoder(PackedBatch.from_encodings([encoding]), want_layers=True, want_attention=True)
         layers_L1TD = torch.stack(encoded.layers).numpy()
         attention_LNTT = torch.stack([found for (found,) in encoded.attention]).numpy()
         _check_finite(layers_L1TD)
         return Reading(self, text, pair, encoding, n_whole, layers_L1TD, attention_LNTT)
 
-    def read_apart(self, texts: list[str], is_cancelled: IsCancelled = never) -> Iterator["Reading"]:
+    def read_apart(self, texts: list[str], watcher: Watcher = NOBODY) -> Iterator["Reading"]:
         """Yield what the model makes of each of several texts, without attention; of many, a part is read at a time.
 
         Raises:
@@ -110,10 +111,9 @@ class Subject:
         cut = [self.encode(text, None) for text in texts]
         nothing = np.zeros((0, 0, 0, 0), np.float32)
         for part in _parts([len(encoding.token_ids) for encoding, _ in cut]):
-            if is_cancelled():
-                raise Cancelled
+            watcher.reach(part.start / len(cut))
             batch = PackedBatch.from_encodings([encoding for encoding, _ in cut[part]])
-            with torch.inference_mode():
+            with threads_for(len(batch.token_ids)), torch.inference_mode():
                 layers_L1TD = torch.stack(self.model.encoder(batch, want_layers=True).layers).numpy()
             _check_finite(layers_L1TD)
             states = np.split(layers_L1TD, batch.cu_seqlens[1:-1].tolist(), axis=1)

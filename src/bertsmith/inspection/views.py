@@ -10,7 +10,6 @@ from pydantic_core import PydanticSerializationError
 
 from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import ROUNDED
-from bertsmith.inspection.cancelling import IsCancelled, never
 from bertsmith.inspection.figures import attention_maps, similarity
 from bertsmith.inspection.figures.ablation import Ablated, Ablation, ablate, ablation
 from bertsmith.inspection.figures.attribution import Attribution, attribution
@@ -44,6 +43,8 @@ from bertsmith.inspection.requests import (
     TextRequest,
 )
 from bertsmith.inspection.subject import Reading
+from bertsmith.inspection.thread_counts import threads_for
+from bertsmith.inspection.watcher import NOBODY, Watcher
 from bertsmith.tasks.shown import Shown
 
 
@@ -55,16 +56,17 @@ class View:
     answer: Any
     summary: str
     is_slow: bool
-    compute: Callable[[Gallery, Any, IsCancelled], Any]
+    compute: Callable[[Gallery, Any, Watcher], Any]
 
-    def ask(self, gallery: Gallery, request: Request, is_cancelled: IsCancelled = never) -> bytes:
+    def ask(self, gallery: Gallery, request: Request, watcher: Watcher = NOBODY) -> bytes:
         """Return the answer as JSON.
 
         Raises:
             Refusal: it cannot be answered.
             Cancelled: nobody waits for it any more.
         """
-        found = self.compute(gallery, request, is_cancelled)
+        with threads_for(0):  # larger batches ask for more
+            found = self.compute(gallery, request, watcher)
         try:
             return as_json(self.answer, found)
         except PydanticSerializationError:
@@ -81,26 +83,24 @@ def _adapter(answer: Any) -> pydantic.TypeAdapter[Any]:
     return pydantic.TypeAdapter(answer)
 
 
-def _on_text(compute: Callable[[Reading, Any, IsCancelled], Any]) -> Callable[[Gallery, Any, IsCancelled], Any]:
+def _on_text(compute: Callable[[Reading, Any, Watcher], Any]) -> Callable[[Gallery, Any, Watcher], Any]:
     """Return what answers from the reading of the request's text."""
 
-    def answer(gallery: Gallery, asked: TextRequest, is_cancelled: IsCancelled) -> Any:
-        return compute(gallery.read(asked.model, asked.text, asked.pair), asked, is_cancelled)
+    def answer(gallery: Gallery, asked: TextRequest, watcher: Watcher) -> Any:
+        return compute(gallery.read(asked.model, asked.text, asked.pair), asked, watcher)
 
     return answer
 
 
-def _similarity(gallery: Gallery, asked: SimilarityRequest, is_cancelled: IsCancelled) -> similarity.Similarity:
+def _similarity(gallery: Gallery, asked: SimilarityRequest, watcher: Watcher) -> similarity.Similarity:
     if not asked.apart:
         return similarity.similarity([gallery.read(asked.model, asked.text, asked.pair)], asked.layer)
     if asked.pair is None:
         raise Refusal("needs_pair", "two texts are compared apart; give the second one as the pair")
-    return similarity.similarity(
-        [*gallery.subject(asked.model).read_apart([asked.text, asked.pair], is_cancelled)], asked.layer
-    )
+    return similarity.similarity([*gallery.subject(asked.model).read_apart([asked.text, asked.pair], watcher)], asked.layer)
 
 
-def _compare(gallery: Gallery, asked: CompareRequest, _: IsCancelled) -> Comparison:
+def _compare(gallery: Gallery, asked: CompareRequest, _: Watcher) -> Comparison:
     return compare(*(gallery.read(name, asked.text, asked.pair) for name in (asked.model, asked.other)))
 
 
@@ -149,21 +149,21 @@ VIEWS: dict[str, View] = {
         similarity.Context,
         "A word in several contexts, layer by layer",
         True,
-        lambda gallery, asked, stop: similarity.context(gallery.subject(asked.model), asked.word, asked.texts, stop),
+        lambda gallery, asked, watcher: similarity.context(gallery.subject(asked.model), asked.word, asked.texts, watcher),
     ),
     "projection": View(
         ProjectionRequest,
         similarity.Projection,
         "Tokens in the plane, layer by layer",
         True,
-        lambda gallery, asked, stop: similarity.projection(gallery.subject(asked.model), asked.texts, stop),
+        lambda gallery, asked, watcher: similarity.projection(gallery.subject(asked.model), asked.texts, watcher),
     ),
     "neighbours": View(
         NeighboursRequest,
         similarity.Neighbours,
         "The nearest tokens among some sentences",
         True,
-        _on_text(lambda it, asked, stop: similarity.neighbours(it, asked.sentences, asked.layer, stop)),
+        _on_text(lambda it, asked, watcher: similarity.neighbours(it, asked.sentences, asked.layer, watcher)),
     ),
     "predict": View(
         PredictRequest,
@@ -191,7 +191,7 @@ VIEWS: dict[str, View] = {
         PseudoPerplexity,
         "How surprising each token is",
         True,
-        _on_text(lambda it, _, is_cancelled: pseudo_perplexity(it, is_cancelled)),
+        _on_text(lambda it, _, watcher: pseudo_perplexity(it, watcher)),
     ),
     "task": View(
         TaskRequest,
@@ -205,21 +205,21 @@ VIEWS: dict[str, View] = {
         Attribution,
         "Which tokens mattered",
         True,
-        _on_text(lambda it, asked, stop: attribution(it, asked.method, asked.target, asked.position, stop)),
+        _on_text(lambda it, asked, watcher: attribution(it, asked.method, asked.target, asked.position, watcher)),
     ),
     "ablation": View(
         AblationRequest,
         Ablation,
         "What changes when each head is switched off",
         True,
-        _on_text(lambda it, asked, stop: ablation(it, asked.target, asked.position, stop)),
+        _on_text(lambda it, asked, watcher: ablation(it, asked.target, asked.position, watcher)),
     ),
     "ablate": View(
         AblateRequest,
         Ablated,
         "What changes when some heads are switched off together",
         False,
-        _on_text(lambda it, asked, stop: ablate(it, asked.target, asked.off, asked.position, stop)),
+        _on_text(lambda it, asked, watcher: ablate(it, asked.target, asked.off, asked.position, watcher)),
     ),
     "compare": View(CompareRequest, Comparison, "How far two models agree on a text", False, _compare),
     "cka": View(
@@ -227,6 +227,8 @@ VIEWS: dict[str, View] = {
         Alignment,
         "How alike the layers of two models are",
         True,
-        lambda gallery, asked, stop: alignment(gallery.subject(asked.model), gallery.subject(asked.other), asked.texts, stop),
+        lambda gallery, asked, watcher: alignment(
+            gallery.subject(asked.model), gallery.subject(asked.other), asked.texts, watcher
+        ),
     ),
 }

@@ -9,6 +9,7 @@ from scipy.spatial.distance import cosine, jensenshannon
 from bertsmith.errors import Refusal
 from bertsmith.inspection.figures.comparison import alignment, cka, compare
 from bertsmith.inspection.subject import Subject
+from bertsmith.inspection.watcher import Watcher
 from bertsmith.text.tokenizer import Tokenizer
 
 TEXT = "the cats sees the red house."
@@ -81,7 +82,8 @@ def test_too_few_tokens_to_align(subject: Subject) -> None:
 
 def test_no_more_texts_are_read_than_are_compared(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bertsmith.inspection.subject.TOKENS_AT_ONCE", 1)  # one text at a time
-    asked = []
-    found = alignment(subject, subject, ["the " * 30] * 64, lambda: bool(asked.append(True)))
+    asked: list[float] = []
+    monkeypatch.setattr(Watcher, "reach", lambda _, share: asked.append(share))
+    found = alignment(subject, subject, ["the " * 30] * 64)
     assert found.n_tokens == 512
     assert len(asked) == 2 * 18  # of 30 tokens each, by either model

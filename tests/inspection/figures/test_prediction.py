@@ -10,10 +10,10 @@ import torch
 from bertsmith.engine.engine import make_engine
 from bertsmith.errors import Refusal
 from bertsmith.inference.pipelines import FillPipeline
-from bertsmith.inspection.cancelling import Cancelled
 from bertsmith.inspection.figures.prediction import next_sentence, predict, pseudo_perplexity
 from bertsmith.inspection.figures.score_probes import token_probe
 from bertsmith.inspection.subject import Subject
+from bertsmith.inspection.watcher import Cancelled, Watcher
 from bertsmith.model.bert import MASKED_TOKEN, Heads, initialise, uninitialised
 from bertsmith.model.model_config import ModelConfig
 from bertsmith.text.tokenizer import Tokenizer
@@ -91,9 +91,9 @@ def test_pseudo_perplexity_in_several_parts_is_the_same(subject: Subject, monkey
     )
 
 
-def test_nobody_waits_for_it_any_more(subject: Subject) -> None:
+def test_nobody_waits_for_it_any_more(subject: Subject, gone: Watcher) -> None:
     with pytest.raises(Cancelled):
-        pseudo_perplexity(subject.read(TEXT), lambda: True)
+        pseudo_perplexity(subject.read(TEXT), gone)
 
 
 def test_pseudo_perplexity_is_bounded(make_subject: Callable[..., Subject]) -> None:

@@ -8,10 +8,10 @@ from scipy.spatial.distance import cosine
 from sklearn.decomposition import PCA
 
 from bertsmith.errors import Refusal
-from bertsmith.inspection.cancelling import Cancelled
 from bertsmith.inspection.figures.comparison import alignment
 from bertsmith.inspection.figures.similarity import context, neighbours, projection, similarity
 from bertsmith.inspection.subject import Subject
+from bertsmith.inspection.watcher import Cancelled, Watcher
 
 TEXT, PAIR = "the cats sees the red house.", "a small child likes the moon."
 
@@ -130,20 +130,24 @@ def test_neighbours_are_the_nearest_tokens(subject: Subject) -> None:
         assert sentences[number][one.start : one.end] == one.token
 
 
-def test_many_texts_are_read_in_parts_until_nobody_waits(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_texts_are_read_in_parts_until_nobody_waits(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch, gone: Watcher
+) -> None:
     texts = [TEXT, "the cat", PAIR, "the moon sees some bread"]
     at_once = list(subject.read_apart(texts))
     monkeypatch.setattr("bertsmith.inspection.subject.TOKENS_AT_ONCE", at_once[0].n_tokens + at_once[1].n_tokens)
-    asked = []
-    in_parts = list(subject.read_apart(texts, lambda: bool(asked.append(True))))
-    assert len(asked) == 3 and [one.text for one in in_parts] == texts
+    asked: list[float] = []
+    with monkeypatch.context() as watched:
+        watched.setattr(Watcher, "reach", lambda _, share: asked.append(share))
+        in_parts = list(subject.read_apart(texts))
+    assert asked == [0, 0.5, 0.75] and [one.text for one in in_parts] == texts
     for one, other in zip(at_once, in_parts, strict=True):
         np.testing.assert_allclose(one.layers, other.layers, atol=1e-5)
     for ask in (
-        lambda: context(subject, "the", texts, lambda: True),
-        lambda: projection(subject, texts, lambda: True),
-        lambda: neighbours(at_once[0], texts, 1, lambda: True),
-        lambda: alignment(subject, subject, texts, lambda: True),
+        lambda: context(subject, "the", texts, gone),
+        lambda: projection(subject, texts, gone),
+        lambda: neighbours(at_once[0], texts, 1, gone),
+        lambda: alignment(subject, subject, texts, gone),
     ):
         with pytest.raises(Cancelled):
             ask()

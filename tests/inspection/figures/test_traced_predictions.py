@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from bertsmith.errors import Refusal
-from bertsmith.inspection.cancelling import Cancelled
 from bertsmith.inspection.figures.ablation import ablate, ablation
 from bertsmith.inspection.figures.attribution import attribution
 from bertsmith.inspection.subject import Reading, Subject
+from bertsmith.inspection.watcher import Cancelled, Watcher
 from bertsmith.model.bert import Heads
 from bertsmith.tasks.kinds.answer import Answer
 from bertsmith.tasks.kinds.choose import Choose
@@ -179,7 +179,7 @@ def test_a_part_at_a_time_is_the_same(subject: Subject, monkeypatch: pytest.Monk
     np.testing.assert_allclose(parts.change, whole.change, atol=1e-5)
 
 
-def test_what_cannot_be_ablated(subject: Subject, make_subject: Callable[..., Subject]) -> None:
+def test_what_cannot_be_ablated(subject: Subject, make_subject: Callable[..., Subject], gone: Watcher) -> None:
     reading = subject.read(TEXT)
     for ask, message in (
         (lambda: ablate(reading, "token", [(1, 5)], 2), "no head 1.5: the model has 3 layers of 4 heads"),
@@ -191,4 +191,4 @@ def test_what_cannot_be_ablated(subject: Subject, make_subject: Callable[..., Su
         with pytest.raises(Refusal, match=message):
             ask()
     with pytest.raises(Cancelled):
-        ablation(reading, "token", 2, lambda: True)
+        ablation(reading, "token", 2, gone)

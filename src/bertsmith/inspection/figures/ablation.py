@@ -14,9 +14,9 @@ from torch import Tensor
 
 from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Floats, Grid, Listed, Number
-from bertsmith.inspection.cancelling import IsCancelled, never
 from bertsmith.inspection.figures.score_probes import ScoreProbe, in_parts, next_sentence_probe, task_probe, token_probe
 from bertsmith.inspection.subject import Reading
+from bertsmith.inspection.watcher import NOBODY, Watcher
 from bertsmith.model.attention import plan_attention
 from bertsmith.model.attention_plan import Attended, AttentionPlan
 from bertsmith.model.encoder import TextEncoder
@@ -49,14 +49,14 @@ class Ablated:
     change: Number
 
 
-def ablation(reading: Reading, target: Target, position: int | None = None, is_cancelled: IsCancelled = never) -> Ablation:
+def ablation(reading: Reading, target: Target, position: int | None = None, watcher: Watcher = NOBODY) -> Ablation:
     """Return what becomes of a prediction when each head is switched off by itself."""
     probe = _probe(reading, target, position)
     n_layers, n_heads = reading.subject.n_layers, reading.subject.model.config.n_heads
     kept_LBN = torch.ones(n_layers, 1 + n_layers * n_heads, n_heads)
     for number in range(n_layers * n_heads):
         kept_LBN[number // n_heads, 1 + number, number % n_heads] = 0
-    found = _compare(probe, reading, kept_LBN, is_cancelled)
+    found = _compare(probe, reading, kept_LBN, watcher)
     shape = (n_layers, n_heads)
     return Ablation(found.labels, found.shares[0], found.shares[1:].reshape(*shape, -1), found.changes[1:].reshape(shape))
 
@@ -66,7 +66,7 @@ def ablate(
     target: Target,
     off: list[tuple[int, int]],
     position: int | None = None,
-    is_cancelled: IsCancelled = never,
+    watcher: Watcher = NOBODY,
 ) -> Ablated:
     """Return what becomes of a prediction with some heads off together, each a layer and a number, both from 1."""
     n_layers, n_heads = reading.subject.n_layers, reading.subject.model.config.n_heads
@@ -77,7 +77,7 @@ def ablate(
                 "invalid", f"there is no head {layer}.{head}: the model has {n_layers} layers of {n_heads} heads", field="off"
             )
         kept_LBN[layer - 1, 1, head - 1] = 0
-    found = _compare(_probe(reading, target, position), reading, kept_LBN, is_cancelled)
+    found = _compare(_probe(reading, target, position), reading, kept_LBN, watcher)
     return Ablated(found.labels, found.shares[0], found.shares[1], float(found.changes[1]))
 
 
@@ -107,11 +107,11 @@ class _Compared:
     changes: Floats
 
 
-def _compare(probe: ScoreProbe, reading: Reading, kept_LBN: Tensor, is_cancelled: IsCancelled) -> _Compared:
+def _compare(probe: ScoreProbe, reading: Reading, kept_LBN: Tensor, watcher: Watcher) -> _Compared:
     encoder = reading.subject.model.encoder
     shares, changes = [], []
     first_C: Tensor | None = None
-    for part in in_parts(kept_LBN.shape[1], reading.n_tokens, is_cancelled):
+    for part in in_parts(kept_LBN.shape[1], reading.n_tokens, watcher):
         batch = probe.batch(np.tile(probe.token_ids, (part.stop - part.start, 1)))
         with torch.inference_mode():
             hidden = encoder(batch, _without_heads(encoder, batch, kept_LBN[:, part])).hidden

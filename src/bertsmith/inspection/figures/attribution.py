@@ -14,9 +14,10 @@ from torch import Tensor
 
 from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Floats, Listed, Number
-from bertsmith.inspection.cancelling import Cancelled, IsCancelled, never
 from bertsmith.inspection.figures.score_probes import ScoreProbe, in_parts, task_probe, token_probe
 from bertsmith.inspection.subject import Reading
+from bertsmith.inspection.thread_counts import threads_for
+from bertsmith.inspection.watcher import NOBODY, Watcher
 
 MOST_ATTRIBUTED = 256
 _STEPS = 50
@@ -51,7 +52,7 @@ def attribution(
     method: Method,
     target: str | None = None,
     position: int | None = None,
-    is_cancelled: IsCancelled = never,
+    watcher: Watcher = NOBODY,
 ) -> Attribution:
     """Return how much each token speaks for ``target``, the likeliest label or token unless given.
 
@@ -76,10 +77,10 @@ def attribution(
         probe = token_probe(reading, position)
     number = _number(probe, reading, target)
     if method == "erasure":
-        return _erased(probe, reading, number, position, is_cancelled)
+        return _erased(probe, reading, number, position, watcher)
     if not has_captum():
         raise Refusal("missing", "integrated gradients need captum: pip install 'bertsmith[inspect]'", view="attribution")
-    return _integrated(probe, reading, number, position, is_cancelled)
+    return _integrated(probe, reading, number, position, watcher)
 
 
 def _number(probe: ScoreProbe, reading: Reading, target: str | None) -> int:
@@ -92,13 +93,13 @@ def _number(probe: ScoreProbe, reading: Reading, target: str | None) -> int:
     return list(probe.labels).index(target)
 
 
-def _erased(probe: ScoreProbe, reading: Reading, number: int, position: int | None, is_cancelled: IsCancelled) -> Attribution:
+def _erased(probe: ScoreProbe, reading: Reading, number: int, position: int | None, watcher: Watcher) -> Attribution:
     """Return the score less that with the token replaced by ``[MASK]``, for each token in turn."""
     n_tokens = reading.n_tokens
     token_ids_BT = np.tile(probe.token_ids, (1 + n_tokens, 1))
     token_ids_BT[np.arange(n_tokens) + 1, np.arange(n_tokens)] = _nothing(reading)
     scores = []
-    for part in in_parts(len(token_ids_BT), n_tokens, is_cancelled):
+    for part in in_parts(len(token_ids_BT), n_tokens, watcher):
         batch = probe.batch(token_ids_BT[part])
         with torch.inference_mode():
             scores.append(probe.logits(reading.subject.model.encoder(batch).hidden, batch)[:, number])
@@ -115,19 +116,21 @@ def _nothing(reading: Reading) -> int:
     return tokenizer.unk_id if tokenizer.mask_id is None else tokenizer.mask_id
 
 
-def _integrated(
-    probe: ScoreProbe, reading: Reading, number: int, position: int | None, is_cancelled: IsCancelled
-) -> Attribution:
+def _integrated(probe: ScoreProbe, reading: Reading, number: int, position: int | None, watcher: Watcher) -> Attribution:
     """Return integrated gradients along the line from the text of nothing but ``[MASK]`` to the text, in token embeddings."""
     from captum.attr import IntegratedGradients  # with matplotlib, so slow to import
 
     encoder, n_tokens = reading.subject.model.encoder, reading.n_tokens
 
+    n_scored = 0
+
     def score(embedded_BTD: Tensor) -> Tensor:
-        if is_cancelled():
-            raise Cancelled
+        nonlocal n_scored
+        watcher.reach(min(n_scored / _STEPS, 1))
+        n_scored += len(embedded_BTD)
         batch = probe.batch(np.tile(probe.token_ids, (len(embedded_BTD), 1)))
-        return probe.logits(encoder(batch, token_vectors_TD=embedded_BTD.flatten(0, 1)).hidden, batch)[:, number]
+        with threads_for(len(batch.token_ids)):
+            return probe.logits(encoder(batch, token_vectors_TD=embedded_BTD.flatten(0, 1)).hidden, batch)[:, number]
 
     nothing = np.where(reading.is_special, probe.token_ids, _nothing(reading))
     embed = encoder.embeddings.token

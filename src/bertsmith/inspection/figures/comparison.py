@@ -13,8 +13,8 @@ import numpy as np
 
 from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Floats, Grid
-from bertsmith.inspection.cancelling import IsCancelled, never
 from bertsmith.inspection.subject import Reading, Subject
+from bertsmith.inspection.watcher import NOBODY, Watcher
 
 _MOST_TOKENS, _FEWEST_TOKENS = 512, 8
 
@@ -71,7 +71,7 @@ class Alignment:
     cka: Grid
 
 
-def alignment(subject: Subject, other: Subject, texts: list[str], is_cancelled: IsCancelled = never) -> Alignment:
+def alignment(subject: Subject, other: Subject, texts: list[str], watcher: Watcher = NOBODY) -> Alignment:
     """Return how alike the layers of two models are, over the tokens that both cut alike out of the texts.
 
     Raises:
@@ -79,7 +79,7 @@ def alignment(subject: Subject, other: Subject, texts: list[str], is_cancelled: 
     """
     first, second = [], []
     n_tokens = 0
-    for reading, theirs in zip(subject.read_apart(texts, is_cancelled), other.read_apart(texts, is_cancelled), strict=True):
+    for reading, theirs in zip(subject.read_apart(texts, watcher), other.read_apart(texts, watcher), strict=True):
         mine, their = _places(reading), _places(theirs)
         shared = sorted(mine.keys() & their.keys())
         first.append(reading.layers[:, [mine[place] for place in shared]])

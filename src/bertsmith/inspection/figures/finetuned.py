@@ -1,6 +1,7 @@
 """What a fine-tuned model answers, with what a page draws of it (Devlin et al. 2019, section 4)."""
 
 from bertsmith.inspection.subject import Reading
+from bertsmith.inspection.thread_counts import threads_for
 from bertsmith.tasks.shown import Shown
 from bertsmith.tasks.task import Seen
 
@@ -13,5 +14,6 @@ def task_answer(reading: Reading, choices: list[str] | None = None) -> Shown:
     """
     pipeline = reading.subject.tuned
     asked = pipeline.task.question(reading.text, reading.pair, choices)
-    (found,) = pipeline([asked])
+    with threads_for(reading.n_whole):
+        (found,) = pipeline([asked])
     return pipeline.task.shown(Seen(pipeline.task.example(asked), found, reading.encoding, reading.scores()))

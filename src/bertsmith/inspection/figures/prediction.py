@@ -16,9 +16,9 @@ from torch import Tensor
 
 from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Number
-from bertsmith.inspection.cancelling import IsCancelled, never
 from bertsmith.inspection.figures.score_probes import in_parts, masked_ids, next_sentence_probe
 from bertsmith.inspection.subject import Reading
+from bertsmith.inspection.watcher import NOBODY, Watcher
 from bertsmith.types import PackedBatch
 
 TOP, _TOP_OF_LAYER = 10, 5
@@ -134,7 +134,7 @@ class PseudoPerplexity:
     tokens: list[Scored]
 
 
-def pseudo_perplexity(reading: Reading, is_cancelled: IsCancelled = never) -> PseudoPerplexity:
+def pseudo_perplexity(reading: Reading, watcher: Watcher = NOBODY) -> PseudoPerplexity:
     """Return the probability of each token, special ones left out, with itself masked and all others seen.
 
     Raises:
@@ -156,7 +156,7 @@ def pseudo_perplexity(reading: Reading, is_cancelled: IsCancelled = never) -> Ps
     tokens = reading.subject.tokenizer.tokens
     logarithms: list[float] = []
     likeliest: list[int] = []
-    for part in in_parts(len(positions), n_tokens, is_cancelled):
+    for part in in_parts(len(positions), n_tokens, watcher):
         n_copies = part.stop - part.start
         batch = PackedBatch.from_arrays(token_ids_nT[part].ravel(), np.tile(segment_ids, n_copies), np.full(n_copies, n_tokens))
         rows = batch.cu_seqlens[:-1].long() + torch.from_numpy(positions[part])

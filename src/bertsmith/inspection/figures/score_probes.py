@@ -11,9 +11,10 @@ import numpy.typing as npt
 from torch import Tensor
 
 from bertsmith.errors import Refusal
-from bertsmith.inspection.cancelling import Cancelled, IsCancelled
 from bertsmith.inspection.figures.finetuned import task_answer
 from bertsmith.inspection.subject import TOKENS_AT_ONCE, Reading
+from bertsmith.inspection.thread_counts import threads_for
+from bertsmith.inspection.watcher import Watcher
 from bertsmith.tasks.shown import SpanAnswer
 from bertsmith.types import PackedBatch
 
@@ -146,10 +147,11 @@ def _segments(reading: Reading) -> Integers:
     return np.array(reading.encoding.segment_ids, np.int64)
 
 
-def in_parts(n_copies: int, n_tokens: int, is_cancelled: IsCancelled) -> Iterator[slice]:
+def in_parts(n_copies: int, n_tokens: int, watcher: Watcher) -> Iterator[slice]:
     """Yield the parts of copies of a sequence that are computed at a time; :class:`Cancelled` when nobody waits any more."""
     size = max(1, TOKENS_AT_ONCE // n_tokens)
     for first in range(0, n_copies, size):
-        if is_cancelled():
-            raise Cancelled
-        yield slice(first, min(first + size, n_copies))
+        watcher.reach(first / n_copies)
+        last = min(first + size, n_copies)
+        with threads_for((last - first) * n_tokens):
+            yield slice(first, last)

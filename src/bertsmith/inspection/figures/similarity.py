@@ -13,8 +13,8 @@ import numpy as np
 
 from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Blocks, Floats, Grid, Listed, Number, Reduction
-from bertsmith.inspection.cancelling import IsCancelled, never
 from bertsmith.inspection.subject import Reading, Subject
+from bertsmith.inspection.watcher import NOBODY, Watcher
 from bertsmith.text.words import is_chinese
 
 MOST_PROJECTED = 512
@@ -96,7 +96,7 @@ class Context:
     baseline: Listed
 
 
-def context(subject: Subject, word: str, texts: list[str], is_cancelled: IsCancelled = never) -> Context:
+def context(subject: Subject, word: str, texts: list[str], watcher: Watcher = NOBODY) -> Context:
     """Return how alike the first occurrences of a word in several texts are, layer by layer.
 
     A word's vector is the mean of its pieces'. Case counts for nothing.
@@ -104,7 +104,7 @@ def context(subject: Subject, word: str, texts: list[str], is_cancelled: IsCance
     Raises:
         Refusal: a text does not hold the word, or only beyond what the model reads.
     """
-    readings = list(subject.read_apart(texts, is_cancelled))
+    readings = list(subject.read_apart(texts, watcher))
     found = [_find(reading, word) for reading in readings]
     vectors_L1nD = np.stack(
         [reading.layers[:, rows].mean(axis=1) for reading, (_, _, rows) in zip(readings, found, strict=True)], axis=1
@@ -184,7 +184,7 @@ class Projection:
     explained: Listed
 
 
-def projection(subject: Subject, texts: list[str], is_cancelled: IsCancelled = never) -> Projection:
+def projection(subject: Subject, texts: list[str], watcher: Watcher = NOBODY) -> Projection:
     """Return the first two principal components of the tokens of all texts, layer by layer.
 
     Components have no sign of their own; each gets that which keeps the points closest to where the layer before had them.
@@ -205,7 +205,7 @@ def projection(subject: Subject, texts: list[str], is_cancelled: IsCancelled = n
             limit=MOST_PROJECTED,
             found=len(tokens),
         )
-    layers = np.concatenate([reading.layers for reading in subject.read_apart(texts, is_cancelled)], axis=1)
+    layers = np.concatenate([reading.layers for reading in subject.read_apart(texts, watcher)], axis=1)
     points: list[Floats] = []
     explained: list[Floats] = []
     for states_nD in layers:
@@ -244,12 +244,12 @@ class Neighbours:
     neighbours: list[list[Neighbour]]
 
 
-def neighbours(reading: Reading, sentences: list[str], layer: int, is_cancelled: IsCancelled = never) -> Neighbours:
+def neighbours(reading: Reading, sentences: list[str], layer: int, watcher: Watcher = NOBODY) -> Neighbours:
     """Return which tokens of some sentences are most like each token of a text at a layer, by cosine."""
     reading.check_layer(layer)
     rows: list[tuple[int, int]] = []
     encodings, states = [], []
-    for number, other in enumerate(reading.subject.read_apart(sentences, is_cancelled)):
+    for number, other in enumerate(reading.subject.read_apart(sentences, watcher)):
         own = np.flatnonzero(~np.array(other.is_special))
         rows += [(number, row) for row in own.tolist()]
         encodings.append(other.encoding)

@@ -28,7 +28,7 @@ window.bertsmith = { views: {} };
     if (value !== 0 && Math.abs(value) < 10 ** -digits) return value.toExponential(1);
     return value.toFixed(digits);
   };
-  bertsmith.percent = (value) => (value >= 0.0995 ? (100 * value).toFixed(0) : bertsmith.number(100 * value, 1)) + " %";
+  bertsmith.percent = (value) => (value > 0 && value < 0.001 ? "< 0.1" : value >= 0.0995 ? (100 * value).toFixed(0) : bertsmith.number(100 * value, 1)) + " %";
 
   /** Call ``action`` once, when ``wait`` milliseconds have passed without another call. */
   bertsmith.debounce = function (action, wait) {

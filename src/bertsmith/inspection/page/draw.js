@@ -106,6 +106,8 @@
       Enter: () => pick && pick(...place),
     });
     if (pick) element.classList.add("pickable");
+    element.place = () => (frame.getAttribute("opacity") === "1" ? place : null);
+    element.resume = (at) => show(...at);
     return { ...picture, readout };
   };
 

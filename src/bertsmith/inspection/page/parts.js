@@ -69,6 +69,9 @@
   }
   bertsmith.walk = walk;
 
+  // Milliseconds of quiet before something is asked for, while a slider is dragged and while a text is typed.
+  const [DRAGGED, TYPED] = [30, 120];
+
   // Controls: each has an element, and sync() that shows the state's value. ``shown()`` hides it where it means nothing.
 
   function control(element, sync, shown = () => true) {
@@ -81,12 +84,11 @@
     const output = html("output", {});
     const input = html("input", {
       type: "range", min: low, max: high, step: 1, "aria-label": label, "data-key": key,
-      oninput: () => { output.textContent = format(Number(input.value)); change(Number(input.value)); },
+      oninput: () => { output.textContent = format(Number(input.value)); state.set({ [key]: input.value }, DRAGGED); },
     });
-    const change = bertsmith.debounce((chosen) => state.set({ [key]: chosen }), 30);
     const element = html("label", { class: "control" }, html("span", { class: "name" }, label, " ", output), input);
     return control(element, () => {
-      if (document.activeElement !== input || Number(input.value) !== value()) input.value = value();
+      input.value = value();
       output.textContent = format(value());
       input.setAttribute("aria-valuetext", format(value()));
     }, shown);
@@ -108,7 +110,7 @@
       const value = state.integer(key, otherwise, low, high);
       if (value >= high || !button.isConnected) return stop();
       if (document.querySelector(".panel[aria-busy]")) return undefined;
-      return state.set({ [key]: value + 1 });
+      return state.set({ [key]: value + 1 }, DRAGGED);
     };
     const button = html("button", {
       type: "button", class: "play", "aria-pressed": "false", text: "▶ " + label, "data-key": `play-${key}`,
@@ -160,15 +162,21 @@
 
   /** A line or lines of text. */
   bertsmith.field = function ({ key, label, lines = 1, hint = "", otherwise = "", shown, kind = "text" }) {
+    // What is not yet a word, such as pinyin, is left to whoever writes it.
+    let isComposing = false;
+    const typed = () => {
+      if (!isComposing) state.set({ [key]: input.value === otherwise ? null : input.value }, TYPED);
+    };
     const properties = {
-      "aria-label": label, "data-key": key, placeholder: hint, dir: "auto", spellcheck: "false",
-      oninput: bertsmith.debounce(() => state.set({ [key]: input.value === otherwise ? null : input.value }), 350),
+      "aria-label": label, "data-key": key, placeholder: hint, dir: "auto", spellcheck: "false", oninput: typed,
+      oncompositionstart: () => { isComposing = true; },
+      oncompositionend: () => { isComposing = false; typed(); },
     };
     const input = lines > 1 ? html("textarea", { rows: lines, ...properties }) : html("input", { type: kind, ...properties });
     const element = html("label", { class: lines > 1 ? "control tall" : "control" },
       html("span", { class: "name", text: label }), input);
     return control(element, () => {
-      if (document.activeElement !== input) input.value = state.get(key, otherwise);
+      if (!isComposing && input.value !== state.get(key, otherwise)) input.value = state.get(key, otherwise);
     }, shown);
   };
 })(window.bertsmith);

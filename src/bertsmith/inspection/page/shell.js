@@ -9,6 +9,10 @@
   let panels = [];
   let drawing = new AbortController();
   let main = null;
+  let progress = null;
+  let timer = 0;
+  // What puts back, into each new panel, what the one before it had.
+  let kept = [];
 
   const view = () => bertsmith.views[viewName()];
   const viewName = () => state.oneOf("view", NAMES);
@@ -82,9 +86,10 @@
         html("a", { href: PAPER, target: "_blank", rel: "noopener noreferrer", text: t("paper", { section }) })));
   }
 
-  /** Build the page anew: after a change of view, language, theme, model, or of the address by hand. */
+  /** Build the page anew: after a change of view, language, theme or model. */
   function build() {
-    const focus = document.activeElement && document.activeElement.dataset ? document.activeElement.dataset.key : null;
+    const refocus = bertsmith.keepFocus(document);
+    kept = main && main.dataset.view === viewName() ? panels.map(bertsmith.keep) : [];
     dress();
     controls = [];
     const ask = asking();
@@ -94,18 +99,14 @@
     main = html("main", { id: "view", role: "tabpanel", "aria-labelledby": `tab-${viewName()}`, "data-view": viewName() }, lead(),
       html("div", { class: "controls" }, ...own.map((one) => one.element)),
       html("div", { class: panels.length > 1 ? "panels two" : "panels" }, ...panels));
-    document.getElementById("page").replaceChildren(header(), ask, tabs(), main);
+    for (const control of controls) control.sync();
+    progress = bertsmith.progress(stop);
+    document.getElementById("page").replaceChildren(header(), ask, tabs(), main, progress.element);
     // On a narrow page the row of tabs is longer than the page is wide.
     const tab = document.getElementById(`tab-${viewName()}`);
     tab.parentElement.scrollLeft = tab.offsetLeft - 60;
-    refocus(document, focus);
+    refocus(document);
     draw();
-  }
-
-  function refocus(root, key) {
-    const nodes = key ? root.querySelectorAll(`[data-key="${CSS.escape(key)}"]`) : [];
-    const node = Array.from(nodes).find((one) => one.offsetParent !== null);
-    if (node) node.focus({ preventScroll: true });
   }
 
   function contextOf(one, panel, signal) {
@@ -145,20 +146,37 @@
     const { signal } = drawing;
     for (const control of controls) control.sync();
     const models = view().models({ about, model: model() });
-    panels.forEach((panel, index) => drawPanel(panel, models[index], models.length > 1, signal));
+    const drawn = panels.map((panel, index) => drawPanel(panel, models[index], models.length > 1, signal, kept[index]));
+    progress.follow(signal, Promise.all(drawn));
   }
 
-  async function drawPanel(panel, one, named, signal) {
+  /** Draw when ``wait`` milliseconds have passed without another change. */
+  function drawSoon(wait) {
+    for (const panel of panels) panel.setAttribute("aria-busy", "true");
+    timer = setTimeout(draw, wait);
+  }
+
+  /** Wait no longer for what is slow to come. */
+  function stop() {
+    drawing.abort();
+    for (const panel of panels.filter((one) => one.hasAttribute("aria-busy"))) {
+      panel.replaceChildren(html("div", { class: "card notice wide", role: "note" }, html("p", { text: t("progress.stopped") }),
+        html("p", {}, html("button", { type: "button", class: "plain", text: t("progress.again"), onclick: draw }))));
+      panel.removeAttribute("aria-busy");
+    }
+  }
+
+  async function drawPanel(panel, one, named, signal, before) {
     panel.setAttribute("aria-busy", "true");
     const context = contextOf(one, panel, signal);
     const figures = await view().draw(context).then((list) => Promise.allSettled(list),
       (reason) => [{ status: "rejected", reason }]);
     if (signal.aborted) return;
-    const focus = panel.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+    const putBack = panel.childElementCount ? bertsmith.keep(panel) : before || (() => {});
     panel.replaceChildren(
       ...(named ? [html("h3", { class: "whose" }, bertsmith.foreign(one.name))] : []),
       ...figures.map((figure) => (figure.status === "fulfilled" ? figure.value : refusal(figure.reason))).filter(Boolean));
-    refocus(panel, focus);
+    putBack(panel);
     panel.removeAttribute("aria-busy");
   }
 
@@ -178,8 +196,13 @@
       return;
     }
     // A file holds the answers about one text.
-    if (source.isExport) state.set({ text: null, pair: null });
-    state.listen((now, before, byHand) => (byHand || WHOLE.some((name) => now[name] !== before[name]) ? build() : draw()));
+    if (source.isExport) state.forget("text", "pair");
+    state.listen((now, before, wait) => {
+      clearTimeout(timer);
+      if (WHOLE.some((name) => now[name] !== before[name])) build();
+      else if (wait) drawSoon(wait);
+      else draw();
+    });
     window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", build);
     let width = window.innerWidth;
     window.addEventListener("resize", bertsmith.debounce(() => {

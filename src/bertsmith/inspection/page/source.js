@@ -7,6 +7,9 @@
   const data = block ? JSON.parse(block.textContent) : null;
   // What was asked, each with its answer and, once it is here, its size; what was used last stands last.
   const kept = new Map();
+  // The names of the requests that are under way, by the signal that ends them.
+  const underWay = new WeakMap();
+  let lastName = 0;
 
   /** The same text for the same request, whatever the order of its fields. */
   function keyOf(view, request) {
@@ -70,10 +73,23 @@
     }
   }
 
+  async function fromServer(view, fields, signal) {
+    const names = underWay.get(signal) || new Set();
+    underWay.set(signal, names);
+    lastName += 1;
+    const name = `${performance.timeOrigin}-${lastName}`;
+    names.add(name);
+    const headers = { "Content-Type": "application/json", "X-Request-Name": name };
+    try {
+      return await request(`/api/${view}`, { method: "POST", headers, body: JSON.stringify(fields), signal });
+    } finally {
+      names.delete(name);
+    }
+  }
+
   function newlyAsked(key, view, fields, signal) {
     const asked = { size: 0 };
-    const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(fields), signal };
-    asked.answer = (data ? fromFile(key) : request(`/api/${view}`, options)).then((answer) => {
+    asked.answer = (data ? fromFile(key) : fromServer(view, fields, signal)).then((answer) => {
       asked.size = JSON.stringify(answer).length;
       trim();
       return unfold(answer);
@@ -87,6 +103,12 @@
 
   bertsmith.source = {
     isExport: data !== null,
+    /** How much of what was asked with the signal is computed, from 0 to 1; null where nobody knows. */
+    async share(signal) {
+      const names = [...(underWay.get(signal) || [])];
+      const answers = await Promise.all(names.map((name) => request(`/api/progress/${name}`).catch(() => ({ share: null }))));
+      return answers.length && answers.every(({ share }) => share !== null) ? Math.min(...answers.map(({ share }) => share)) : null;
+    },
     models: async () => (data ? data.models : request("/api/models")),
     /** The answer of a view, with its grids as nested lists; rejects with an error that has ``code`` and ``values``. */
     ask(view, fields, signal) {

@@ -20,6 +20,11 @@
     exported: [
       "A saved page: it holds the answers for this text; other texts need the live page.",
       "这是导出的页面，只含这段文本的结果；要换文本，请打开在线页面。"],
+    progress: ["Computing …", "正在计算……"],
+    "progress.share": ["Computing … {share}", "正在计算…… {share}"],
+    "progress.stop": ["Stop", "停止"],
+    "progress.stopped": ["Stopped before the answer was there.", "已停止，尚未得到结果。"],
+    "progress.again": ["Compute it again", "重新计算"],
     "theme.dark": ["Dark", "深色"],
     "theme.light": ["Light", "浅色"],
     "reduced.max": [
