@@ -122,9 +122,9 @@ class TrialRun:
         return state
 
     def _rehearse_scoring(self) -> None:
-        """Predict and score a few dev examples, so that what cannot be scored fails before the training and not behind it."""
+        """Predict and score a few dev and test examples, so that what cannot be scored fails before the training."""
         for name, data in self.experiment.data.items():
-            few = data.dev[:_REHEARSED]
+            few = [*data.dev[:_REHEARSED], *(data.test or [])[:_REHEARSED]]
             predictions = self.predict(name, few)
             with suppress(DivergedError):  # where the model to start from is none, the first step says it better
                 task = data.task.tuned(few, predictions)

@@ -68,9 +68,8 @@ def _found(table: Table, key: str, known: Sequence[str], flag: str) -> str:
     names = known if key == known[0] else ()
     found = key if key in table.columns else next((by_name[name] for name in names if name in by_name), None)
     if found is None:
-        raise unknown_column(
-            table.path, key, table.columns, f"choose one with {flag}, or say --format columns if no line names columns"
-        )
+        hint = ", or say --format columns if no line names columns" if table.format == "tsv" else ""
+        raise unknown_column(table.path, key, table.columns, f"choose one with {flag}{hint}")
     return found
 
 
