@@ -12,12 +12,10 @@ from bertsmith.tasks.files.tag_schemes import (
     TYPES_ALONE,
     Chunk,
     all_labels,
-    chunk_counts,
     chunk_letters,
     chunks,
     is_legal,
     legal_moves,
-    precision_recall_f1,
     rewrite,
     scheme_of,
     spelling_of,
@@ -218,16 +216,3 @@ def test_bilou_has_the_grammar_of_bioes():
 
 def test_plain_tags_may_follow_each_other_in_any_order():
     assert all(moves.all() for moves in legal_moves(["I-A", "NOUN", "B-B"], "plain"))
-
-
-def test_counts_and_figures_of_a_sentence():
-    gold = ["B-PER", "I-PER", "O", "B-LOC", "O", "B-LOC"]
-    predicted = ["I-PER", "I-PER", "O", "B-LOC", "I-LOC", "B-PER"]
-    counts = chunk_counts(gold, predicted, ["LOC", "ORG", "PER"])
-    np.testing.assert_array_equal(counts, [[0, 0, 1], [1, 0, 2], [2, 0, 1]])
-    precision, recall, f1 = precision_recall_f1(*counts)
-    np.testing.assert_allclose(precision, [0, 0, 0.5])
-    np.testing.assert_allclose(recall, [0, 0, 1])
-    np.testing.assert_allclose(f1, [0, 0, 2 / 3])
-    assert precision_recall_f1(1, 3, 3) == pytest.approx((1 / 3, 1 / 3, 1 / 3))
-    assert precision_recall_f1(0, 0, 0) == (0, 0, 0)

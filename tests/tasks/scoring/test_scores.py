@@ -9,13 +9,16 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
 from bertsmith.errors import DivergedError, InputError
+from bertsmith.tasks.files.tag_schemes import chunks
 from bertsmith.tasks.scoring.scores import (
     calibration,
+    chunk_counts,
     class_report,
     class_scores,
     confusion_matrix,
     expected_calibration_error,
     multilabel_scores,
+    precision_recall_f1,
     regression_scores,
     tune_thresholds,
 )
@@ -200,3 +203,16 @@ def test_no_examples_are_refused() -> None:
 def test_as_many_predictions_as_examples_are_needed() -> None:
     with pytest.raises(ValueError, match="3 examples and 1 predictions"):
         regression_scores(np.zeros(3), np.zeros(1))
+
+
+def test_counts_and_figures_of_a_sentence() -> None:
+    gold = ["B-PER", "I-PER", "O", "B-LOC", "O", "B-LOC"]
+    predicted = ["I-PER", "I-PER", "O", "B-LOC", "I-LOC", "B-PER"]
+    counts = chunk_counts(chunks(gold), chunks(predicted), ["LOC", "ORG", "PER"])
+    np.testing.assert_array_equal(counts, [[0, 0, 1], [1, 0, 2], [2, 0, 1]])
+    precision, recall, f1 = precision_recall_f1(*counts)
+    np.testing.assert_allclose(precision, [0, 0, 0.5])
+    np.testing.assert_allclose(recall, [0, 0, 1])
+    np.testing.assert_allclose(f1, [0, 0, 2 / 3])
+    assert precision_recall_f1(1, 3, 3) == pytest.approx((1 / 3, 1 / 3, 1 / 3))
+    assert precision_recall_f1(0, 0, 0) == (0, 0, 0)

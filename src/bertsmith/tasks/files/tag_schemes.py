@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Literal, NamedTuple, overload
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -226,40 +226,3 @@ def _may_follow(previous: _Tag, tag: _Tag, scheme: Scheme) -> bool:
             return inside if tag.prefix in ("I", "E") else previous.prefix not in ("B", "I")
         case "plain" | "io":
             return True
-
-
-def chunk_counts(
-    gold: Sequence[str], predicted: Sequence[str], types: Sequence[str], spelling: Spelling = USUAL
-) -> npt.NDArray[np.int64]:
-    """Count the chunks of a sentence by type: right, predicted and gold ones, (3, types).
-
-    A chunk is right where type, start and stop all are. ``types`` must hold every type that occurs.
-    """
-    gold_chunks, predicted_chunks = set(chunks(gold, spelling)), set(chunks(predicted, spelling))
-    index = {type_: column for column, type_ in enumerate(types)}
-    counts = np.zeros((3, len(types)), dtype=np.int64)
-    for row, found in enumerate((gold_chunks & predicted_chunks, predicted_chunks, gold_chunks)):
-        for chunk in found:
-            counts[row, index[chunk.type]] += 1
-    return counts
-
-
-@overload
-def precision_recall_f1(correct: int, predicted: int, gold: int) -> tuple[float, float, float]: ...
-
-
-@overload
-def precision_recall_f1(
-    correct: npt.NDArray[np.integer], predicted: npt.NDArray[np.integer], gold: npt.NDArray[np.integer]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]: ...
-
-
-def precision_recall_f1(correct: Any, predicted: Any, gold: Any) -> tuple[Any, Any, Any]:
-    """Return precision, recall and their harmonic mean from counts or arrays of them, 0 where a denominator is."""
-    return _quotient(correct, predicted), _quotient(correct, gold), _quotient(2 * correct, predicted + gold)
-
-
-def _quotient(numerator: Any, denominator: Any) -> Any:
-    # Where the denominator is 0, so is the numerator.
-    quotient = numerator / np.maximum(denominator, 1)
-    return quotient if isinstance(quotient, np.ndarray) else float(quotient)

@@ -32,19 +32,17 @@ from bertsmith.tasks.files.tag_schemes import (
     Chunk,
     Spelling,
     all_labels,
-    chunk_counts,
     chunk_letters,
     chunks,
     is_legal,
     legal_moves,
-    precision_recall_f1,
     rewrite,
     scheme_of,
     spelling_of,
 )
 from bertsmith.tasks.files.tagged import TagColumns, TaggedSentence
 from bertsmith.tasks.kinds.classify import check_labels
-from bertsmith.tasks.scoring.scores import check_predictions
+from bertsmith.tasks.scoring.scores import check_predictions, chunk_counts, precision_recall_f1
 from bertsmith.tasks.shown import Entity, TaggedWord, TagsAnswer
 from bertsmith.tasks.task import (
     Explains,
@@ -313,7 +311,7 @@ class Tag(Task[TagExample, Tagged]):
             gold = self.tags_of(example)
             # What is not a number must not pass for a tag.
             right = sum(one == other for one, other in zip(gold, found.tags, strict=True)) + 0 * sum(found.probabilities)
-            counts = chunk_counts(gold, found.tags, types, self._spelling).ravel() if types else ()
+            counts = chunk_counts(self._chunks(gold), self._chunks(found.tags), types).ravel()
             rows.append([*counts, right, len(gold)])
         return np.array(rows, dtype=np.float64)
 
@@ -366,7 +364,8 @@ class Tag(Task[TagExample, Tagged]):
         if not types:
             return []
         counts = outcomes.sum(axis=0)[:-2].reshape(3, -1)
-        rows = [(type_, *precision_recall_f1(*one), int(one[2])) for type_, one in zip(types, counts.T, strict=True)]
+        figures = [figure.tolist() for figure in precision_recall_f1(*counts)]
+        rows = list(zip(types, *figures, map(int, counts[2]), strict=True))
         return [("type", "precision", "recall", "F1", "entities"), *rows]
 
     def record(self, example: TagExample, prediction: Tagged) -> dict[str, Any]:

@@ -8,8 +8,8 @@ Dimensions: N examples, C classes or labels.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,14 @@ class ClassRow(NamedTuple):
     recall: float
     f1: float
     support: int
+
+
+class Typed(Protocol):
+    """What is of a type, such as a chunk of words."""
+
+    @property
+    def type(self) -> str:
+        """The name of the type."""
 
 
 class Bin(NamedTuple):
@@ -108,6 +116,25 @@ def class_report(confusion: Integers, labels: Sequence[str]) -> list[ClassRow]:
         gold_C,
     )
     return [ClassRow(*row) for row in zip(labels, *(column.tolist() for column in columns), strict=True)]
+
+
+def chunk_counts(gold: Iterable[Typed], predicted: Iterable[Typed], types: Sequence[str]) -> Integers:
+    """Count the chunks of a sentence by type: right, predicted and gold ones, (3, types).
+
+    A chunk is right where type, start and stop all are. ``types`` must hold every type that occurs.
+    """
+    gold, predicted = set(gold), set(predicted)
+    index = {type_: column for column, type_ in enumerate(types)}
+    counts = np.zeros((3, len(types)), dtype=np.int64)
+    for row, found in enumerate((gold & predicted, predicted, gold)):
+        for chunk in found:
+            counts[row, index[chunk.type]] += 1
+    return counts
+
+
+def precision_recall_f1(correct: Any, predicted: Any, gold: Any) -> tuple[Floats, Floats, Floats]:
+    """Return precision, recall and their harmonic mean from counts or arrays of them, 0 where a denominator is."""
+    return _quotient(correct, predicted), _quotient(correct, gold), _quotient(2 * correct, predicted + gold)
 
 
 def multilabel_scores(gold_NC: npt.NDArray[Any], predicted_NC: npt.NDArray[Any], probabilities_NC: Floats) -> dict[str, float]:
