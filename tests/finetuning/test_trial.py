@@ -4,6 +4,7 @@ import itertools
 import json
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -298,6 +299,21 @@ def test_half_precision_is_close_to_single(run: MakeRun) -> None:
         losses.append([record["loss"] for record in train_records(trial)])
     assert losses[1] == pytest.approx(losses[0], abs=0.03)
     assert losses[1] != losses[0]
+
+
+@pytest.mark.parametrize("of_test", [False, True])
+def test_what_cannot_be_scored_fails_before_the_first_step(
+    run: MakeRun, monkeypatch: pytest.MonkeyPatch, of_test: bool
+) -> None:
+    trial = run()
+    data = trial.experiment.data[ALONE]
+    odd = replace(data.train[0], label="of no class")
+    held = replace(data, test=[odd]) if of_test else replace(data, dev=[odd])
+    monkeypatch.setattr(trial, "experiment", replace(trial.experiment, data={ALONE: held}))
+    before = {name: tensor.clone() for name, tensor in weights(trial).items()}
+    with pytest.raises((KeyError, ValueError)):
+        trial.run()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(trial).items())
 
 
 def test_early_stopping_keeps_the_best_weights(run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
