@@ -10,7 +10,7 @@ import pytest
 
 from bertsmith.artifacts.directory import load_model, save_model
 from bertsmith.errors import ArtifactError, DamagedError, DivergedError, InputError, MismatchError
-from bertsmith.files import write_manifest
+from bertsmith.files import read_sealed, write_manifest
 from bertsmith.inference.pipelines import VectorPipeline
 from bertsmith.model.bert import Heads
 from bertsmith.neighbours import unit
@@ -91,7 +91,7 @@ def test_a_damaged_index(model: Path, pipe: VectorPipeline, file: Path, index: P
     with pytest.raises(DamagedError, match="it is truncated or altered"):
         TextIndex.open(index, digest(model, pipe), file)
     vectors.write_bytes(whole)
-    facts = {name: value for name, value in json.loads((index / "manifest.json").read_text()).items() if name != "files"}
+    facts = {name: value for name, value in read_sealed(index / "manifest.json").items() if name != "files"}
 
     def assert_refused(**changes: int) -> None:
         write_manifest(index, KIND, {**facts, **changes})
@@ -110,7 +110,7 @@ def test_a_damaged_index(model: Path, pipe: VectorPipeline, file: Path, index: P
 
 def test_an_index_of_vectors_that_are_no_numbers(model: Path, pipe: VectorPipeline, file: Path, index: Path) -> None:
     vectors = index / "vectors.float32"
-    facts = {name: value for name, value in json.loads((index / "manifest.json").read_text()).items() if name != "files"}
+    facts = {name: value for name, value in read_sealed(index / "manifest.json").items() if name != "files"}
     vectors.write_bytes(np.full(vectors.stat().st_size // 4, np.nan, np.float32).tobytes())
     write_manifest(index, KIND, facts)
     assert TextIndex.open(index, digest(model, pipe), file).search(pipe(["a"]), 3) == [[]]
