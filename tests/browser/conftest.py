@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from bertsmith.artifacts.directory import save_model
-from bertsmith.inspection.gallery import Gallery, Start
+from bertsmith.inspection.gallery import Gallery
+from bertsmith.inspection.suggestions import Start
 from bertsmith.model.bert import PRETRAINING, Bert, Heads, initialise, uninitialised
 from bertsmith.model.model_config import ModelConfig
 from bertsmith.tasks.saved import task_values

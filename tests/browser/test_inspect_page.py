@@ -12,7 +12,8 @@ import torch
 import bertsmith
 from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.inspection.figures.comparison import alignment
-from bertsmith.inspection.gallery import Gallery, Start
+from bertsmith.inspection.gallery import Gallery
+from bertsmith.inspection.suggestions import Start
 from bertsmith.tasks.fill import blanks_at
 from bertsmith.tasks.kinds.answer import Answer
 from bertsmith.tasks.kinds.choose import Choose

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import bertsmith
-from bertsmith.inspection.gallery import Gallery, Start
+from bertsmith.inspection.gallery import Gallery
+from bertsmith.inspection.suggestions import Start
 from bertsmith.text.tokenizer import Tokenizer
 
 VIEWS = {

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from bertsmith.artifacts.directory import save_model
-from bertsmith.inspection.gallery import Gallery, Start
+from bertsmith.inspection.gallery import Gallery
 from bertsmith.inspection.subject import Subject
+from bertsmith.inspection.suggestions import Start
 from bertsmith.inspection.watcher import Watcher
 from bertsmith.model.bert import PRETRAINING, Bert, Heads, uninitialised
 from bertsmith.model.model_config import ModelConfig

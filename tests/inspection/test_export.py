@@ -19,10 +19,11 @@ from bertsmith.artifacts.directory import save_model
 from bertsmith.errors import Refusal, UsageError
 from bertsmith.inspection.export import exported, inlined
 from bertsmith.inspection.export_requests import all_questions
-from bertsmith.inspection.gallery import Gallery, Start
+from bertsmith.inspection.gallery import Gallery
 from bertsmith.inspection.page_files import page_files
 from bertsmith.inspection.requests import checked
 from bertsmith.inspection.subject import Subject
+from bertsmith.inspection.suggestions import Start
 from bertsmith.inspection.views import VIEWS
 
 EVIL = "</script><script>alert(1)</script><!-- the cat ]]> <img src=x onerror=alert(2)>"
@@ -67,7 +68,11 @@ def page(make_subject: Callable[..., Subject]) -> tuple[Gallery, str]:
 def test_it_holds_the_answer_to_everything_the_page_asks(page: tuple[Gallery, str]) -> None:
     gallery, html = page
     data = data_of(html)
-    assert data["models"]["is_export"] and data["models"]["start"] == {"text": "the cat sees.", "pair": "the moon"}
+    assert data["models"]["is_export"] and data["models"]["start"] == {
+        "text": "the cat sees.",
+        "pair": "the moon",
+        "choices": [],
+    }
     questions = all_questions(gallery)
     assert len(data["answers"]) == len(questions) == len({json.dumps(question) for question in questions})
     for view, values in questions[::7]:
@@ -143,7 +148,7 @@ def test_the_command_writes_the_file_whole(run_command: Any, toy_directory: Path
     out = tmp_path / "new" / "page.html"
     code, said, err = run_command("inspect", toy_directory / "model", "--text", "the cat", "--pair", "the moon", "--out", out)
     assert (code, said) == (0, f"The page is {out}\n") and "error" not in err
-    assert data_of(out.read_text())["models"]["start"] == {"text": "the cat", "pair": "the moon"}
+    assert data_of(out.read_text())["models"]["start"] == {"text": "the cat", "pair": "the moon", "choices": []}
     assert [path.name for path in out.parent.iterdir()] == ["page.html"]
 
 

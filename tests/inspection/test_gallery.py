@@ -12,9 +12,10 @@ import pytest
 from bertsmith.artifacts.directory import save_model
 from bertsmith.errors import ArtifactError, Refusal
 from bertsmith.inspection.cache import Cache
-from bertsmith.inspection.gallery import Gallery, Start
+from bertsmith.inspection.gallery import Gallery
 from bertsmith.inspection.requests import PredictRequest, TextRequest, checked
 from bertsmith.inspection.subject import Subject
+from bertsmith.inspection.suggestions import Start
 from bertsmith.model.bert import MASKED_TOKEN, Heads
 from bertsmith.tasks.kinds.choose import Choose
 from bertsmith.tasks.kinds.classify import Classify

@@ -131,7 +131,7 @@ def test_numbers_on_the_wire_are_the_models(client: Client, gallery: Gallery) ->
 def test_models(client: Client) -> None:
     found = client.send("GET", "/api/models").json
     assert [one["name"] for one in found["models"]] == ["first", "second"] and not found["is_export"]
-    assert found["start"] == {"text": TEXT, "pair": PAIR} and found["limits"]["characters"] == 20_000
+    assert found["start"] == {"text": TEXT, "pair": PAIR, "choices": []} and found["limits"]["characters"] == 20_000
 
 
 def test_the_page_and_nothing_else_is_served(client: Client) -> None:

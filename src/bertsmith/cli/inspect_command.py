@@ -41,10 +41,12 @@ def run(arguments: Sequence[str]) -> None:
     if config.out is not None and config.out.is_dir():
         raise UsageError(f"--out {config.out} is a directory; name a file, such as {config.out / 'page.html'}")
 
-    from bertsmith.inspection.gallery import Gallery, Start
-    from bertsmith.inspection.suggestions import START
+    from bertsmith.inspection.gallery import Gallery
+    from bertsmith.inspection.suggestions import Start
 
-    gallery = Gallery.open(list(config.models), Start(START if config.text is None else config.text, config.pair))
+    if config.pair is not None and config.text is None:
+        raise UsageError("--pair is the second text beside the first: give that with --text")
+    gallery = Gallery.open(list(config.models), None if config.text is None else Start(config.text, config.pair))
     if config.out is not None:
         from bertsmith.inspection.export import export
 

@@ -15,7 +15,7 @@ from bertsmith.inspection.figures.prediction import MOST_SCORED
 from bertsmith.inspection.figures.similarity import MOST_PROJECTED
 from bertsmith.inspection.requests import LIMITS, TextRequest, checked
 from bertsmith.inspection.subject import Reading, Subject
-from bertsmith.inspection.suggestions import SUGGESTIONS, Suggestions
+from bertsmith.inspection.suggestions import SUGGESTIONS, Start, Suggestions, start_for
 from bertsmith.inspection.thread_counts import usual_threads
 from bertsmith.tasks.task import Explains, Task
 from bertsmith.training.checkpoints import checkpoints
@@ -61,14 +61,6 @@ class Description:
     mask_token: str | None
     task: TaskDescription | None
     missing: dict[str, Missing]
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """The text or pair to begin with."""
-
-    text: str
-    pair: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +110,17 @@ class Gallery:
         self._readings: Cache[Reading] = Cache(_CACHED_BYTES, self._weight)
 
     @classmethod
-    def open(cls, paths: list[Path], start: Start, kind: type[Task] | None = None) -> "Gallery":
-        """Load model directories or the models of runs, as :meth:`Subject.load` does."""
+    def open(cls, paths: list[Path], start: Start | None = None, kind: type[Task] | None = None) -> "Gallery":
+        """Load model directories or the models of runs, as :meth:`Subject.load` does.
+
+        Without ``start``, the page begins with an example that suits the first of them.
+        """
         found = [model_and_checkpoints(path) for path in paths]
         names = [path.name or str(path) for path in paths]
         if len(set(names)) < len(names):
             names = [str(path) for path in paths]
         subjects = [Subject.load(model, kind) for model, _ in found]
+        start = start or start_for(subjects[0].tokenizer, subjects[0].reads)
         return cls(list(zip(names, subjects, strict=True)), [run for _, run in found], start)
 
     def thinned(self, most: int) -> "Gallery":

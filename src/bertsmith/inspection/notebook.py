@@ -9,8 +9,9 @@ from bertsmith.arguments import check_text, instance, path_of, whole_number
 from bertsmith.errors import UsageError
 from bertsmith.files import atomic_file
 from bertsmith.inspection.export import exported
-from bertsmith.inspection.gallery import Gallery, Start, model_and_checkpoints
+from bertsmith.inspection.gallery import Gallery, model_and_checkpoints
 from bertsmith.inspection.subject import Subject
+from bertsmith.inspection.suggestions import Start
 from bertsmith.model.bert import Bert
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer

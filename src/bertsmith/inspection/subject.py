@@ -66,6 +66,13 @@ class Subject:
         return self.pipeline
 
     @property
+    def reads(self) -> str:
+        """What an example for the model consists of: that of its task, or a pair where it was trained on next sentences."""
+        if self.pipeline is not None:
+            return self.pipeline.task.reads_examples_of
+        return "text" if self.model.next_sentence is None else "pair"
+
+    @property
     def n_layers(self) -> int:
         """L, the number of layers."""
         return self.model.config.n_layers

@@ -157,6 +157,8 @@ class Task(Config, ABC, Generic[Example, Prediction]):
     """Whether its predictions are vectors of texts, as the head gives them, and nothing else."""
     explains: ClassVar[Explains | None] = "sequence"
     """Which scores of the head a page explains; None where a text alone has none."""
+    reads_examples_of: ClassVar[Literal["text", "question", "query", "choices"]] = "text"
+    """What a page begins with: a text, a question and its passage, a query and a candidate, or a prompt and its choices."""
     look_ahead: ClassVar[int] = 1024
     """Examples that are tokenised together for predictions: the fewer, the more sequences each has."""
 

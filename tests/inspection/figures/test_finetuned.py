@@ -11,8 +11,9 @@ import bertsmith
 from bertsmith.errors import Refusal
 from bertsmith.inspection.figures.attribution import attribution
 from bertsmith.inspection.figures.finetuned import task_answer
-from bertsmith.inspection.gallery import Gallery, Start, TaskDescription
+from bertsmith.inspection.gallery import Gallery, TaskDescription
 from bertsmith.inspection.subject import Subject
+from bertsmith.inspection.suggestions import Start
 from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.kinds.answer import Answer

@@ -5,12 +5,13 @@
   const METHODS = ["integrated-gradients", "erasure"];
 
   const part = () => state.oneOf("tuned", Object.keys(PARTS));
+  const suggested = ({ about }) => (about.start.choices || []).join("\n");
   const lines = (text) => text.split("\n").filter((line) => line.trim());
 
   async function answer(context) {
     const { model } = context;
     if (model.missing.task) throw bertsmith.refusal(model.missing.task.code, model.missing.task.message);
-    const choices = lines(state.get("choices"));
+    const choices = lines(state.get("choices", suggested(context)));
     if (model.task.kind === "choose" && choices.length < 2) throw bertsmith.refusal("needs_choices");
     const found = await context.ask("task", model.task.kind === "choose" ? { choices } : {});
     return KINDS[found.kind](found, context);
@@ -128,7 +129,7 @@
   bertsmith.views.tuned = {
     section: "3.2",
     models: ({ model }) => [model],
-    controls({ model }) {
+    controls({ about, model }) {
       const on = (...parts) => () => parts.includes(part());
       const labels = labelsOf(model);
       return [
@@ -140,7 +141,7 @@
           options: [["", t("tuned.likeliest")], ...labels.map((label) => [label, label])] })
           : bertsmith.field({ key: "goal", label: t("tuned.target"), hint: t("tuned.likeliest"),
             shown: () => part() === "attribution" && !model.task && !bertsmith.source.isExport }),
-        bertsmith.field({ key: "choices", label: t("tuned.options"), lines: 3,
+        bertsmith.field({ key: "choices", label: t("tuned.options"), lines: 3, otherwise: suggested({ about }),
           shown: () => part() === "answer" && model.task !== null && model.task.kind === "choose" }),
       ];
     },

@@ -61,6 +61,7 @@ class Answer(Task[Question, Answered]):
     kind: ClassVar[str] = "answer"
     pipeline_tag: ClassVar[str] = "question-answering"
     usual_metric: ClassVar[str] = "f1"
+    reads_examples_of: ClassVar[Literal["text", "question", "query", "choices"]] = "question"
     explains: ClassVar[Explains] = "span"
     look_ahead: ClassVar[int] = 256
 

@@ -6,7 +6,7 @@ Dimensions: B sequences, Q questions of the batch, n examples.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pydantic
@@ -43,6 +43,7 @@ class Choose(Task[ChoiceExample, Chosen]):
     kind: ClassVar[str] = "choose"
     pipeline_tag: ClassVar[str] = "multiple-choice"
     usual_metric: ClassVar[str] = "accuracy"
+    reads_examples_of: ClassVar[Literal["text", "question", "query", "choices"]] = "choices"
     explains: ClassVar[Explains | None] = None
 
     columns: ChoiceColumns = ChoiceColumns()

@@ -55,6 +55,7 @@ class Rank(Task[RankExample, Ranking]):
     kind: ClassVar[str] = "rank"
     pipeline_tag: ClassVar[str] = "text-ranking"
     usual_metric: ClassVar[str] = "map"
+    reads_examples_of: ClassVar[Literal["text", "question", "query", "choices"]] = "query"
     look_ahead: ClassVar[int] = 32
 
     columns: RankColumns = RankColumns()
