@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from bertsmith.finetuning.results import History, is_finite
+from bertsmith.finetuning.results import History
 from bertsmith.tasks.task import Review
+from bertsmith.training.run_report import is_finite
 
 _FEWEST_RECORDS = 8
 _MOST_SHOWN = 8

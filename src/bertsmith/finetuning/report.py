@@ -19,7 +19,6 @@ from bertsmith.finetuning.results import (
     best_history,
     best_mean,
     columns_of,
-    is_finite,
     is_share,
     read_histories,
     score_name,
@@ -28,7 +27,7 @@ from bertsmith.finetuning.results import (
 )
 from bertsmith.tasks.scoring.scores import calibration, expected_calibration_error
 from bertsmith.tasks.task import Mistake, Review
-from bertsmith.training.run_report import duration, headline, series, write_run_page
+from bertsmith.training.run_report import duration, headline, is_finite, series, write_run_page
 
 _TRIALS_DRAWN = 6
 # The confusion of more classes takes two columns of the page.

@@ -7,12 +7,12 @@ from dataclasses import dataclass, fields
 from itertools import groupby
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, NamedTuple, Self, TypeGuard
+from typing import NamedTuple, Self
 
 from bertsmith.errors import DamagedError
 from bertsmith.files import read_json
 from bertsmith.finetuning.grid import Trial
-from bertsmith.training.run_report import MetricsRecord, read_records
+from bertsmith.training.run_report import MetricsRecord, is_finite, read_records
 
 # All scores are shares of 1, written as percentages, but these. In a run of several tasks a score is TASK/SCORE.
 _NOT_SHARES = frozenset({"mcc", "pearson", "spearman", "mse"})
@@ -169,11 +169,6 @@ def best_mean(settings: Sequence[Setting], column: Column) -> float:
     """Return the best mean in a column that some setting has."""
     means = [setting.spreads[column].mean for setting in settings if column in setting.spreads]
     return min(means) if column.score.rpartition("/")[2] in LESS_IS_BETTER else max(means)
-
-
-def is_finite(value: Any) -> TypeGuard[float]:
-    """Say whether a value of a record is a number to reckon with."""
-    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def is_share(name: str) -> bool:

@@ -1,12 +1,13 @@
 """What the reports of all runs share: the reading of metrics, the headline, the settings."""
 
 import json
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -100,16 +101,17 @@ def _records(lines: Iterable[bytes]) -> Iterator[MetricsRecord]:
     for line in lines:
         with suppress(ValueError, RecursionError):
             record = json.loads(line)
-            if isinstance(record, dict) and isinstance(record.get("kind"), str) and _is_number(record.get("step")):
+            if isinstance(record, dict) and isinstance(record.get("kind"), str) and is_finite(record.get("step")):
                 yield record
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def is_finite(value: Any) -> TypeGuard[float]:
+    """Say whether a value of a record is a number to reckon with."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def series(name: str, records: Sequence[MetricsRecord], x: str, y: str, smooth: bool = False) -> Series:
     """Return the curve of field ``y`` over field ``x``; a record without one of them has no point."""
-    pairs = [[value if _is_number(value := record.get(name)) else None for name in (x, y)] for record in records]
+    pairs = [[value if is_finite(value := record.get(name)) else None for name in (x, y)] for record in records]
     values = np.array(pairs, dtype=np.float64).reshape(-1, 2)
     return Series(name, values[:, 0], values[:, 1], smooth)
