@@ -126,7 +126,10 @@ def workplace(path: Path) -> Iterator[Path]:
         with _held(place):
             yield place
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        try:
+            place.rmdir()  # what was made in it has gone to its place
+        except OSError:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 @contextmanager

@@ -70,13 +70,14 @@ def build_corpus(config: CorpusConfig, progress: Progress = SILENT) -> Corpus:
         BertsmithError: a worker process was killed.
     """
     out = config.out.absolute()
+    work = out.with_name(f"{out.name}.partial")
     tokenizer = Tokenizer.load(config.tokenizer)
     if files.is_taken(out):
         if not (out / files.MANIFEST).is_file() or not _is_finished(config, tokenizer, out, progress):
             files.refuse_existing(out)
+        _remove_work(work)
         return Corpus.open(out, verify=False)
     sources = find_files(config.files)
-    work = out.with_name(f"{out.name}.partial")
     with (
         WorkerPool(config.workers, ShardWriter(tokenizer, config.sentences, config.words)) as pool,
         interruptible(f"stopped; what is finished is kept in {work}: the same command resumes"),
@@ -94,8 +95,15 @@ def build_corpus(config: CorpusConfig, progress: Progress = SILENT) -> Corpus:
         except InputError:
             shutil.rmtree(work)  # the sources must change first, so there is nothing to resume
             raise
-        shutil.rmtree(work)
+        shutil.rmtree(work, ignore_errors=True)  # what is left of it goes when the verb is run again
     return Corpus.open(out, verify=False)
+
+
+def _remove_work(work: Path) -> None:
+    """Remove what is left of a build that has finished, if anything."""
+    if work.exists():
+        with files.exclusive(work):
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _is_finished(config: CorpusConfig, tokenizer: Tokenizer, out: Path, progress: Progress) -> bool:

@@ -159,7 +159,11 @@ class _NpyFile:
         self.length = 0
 
     def __enter__(self) -> Self:
-        self._write_header()
+        try:
+            self._write_header()
+        except OSError:
+            self._file.close()
+            raise
         return self
 
     def __exit__(self, *exception: object) -> None:
