@@ -76,6 +76,8 @@ def _finetune(config: GridConfig, device: torch.device, progress: Progress) -> P
     with directory.begun(config, {**environment(device, experiment.dtype), **digests(config)}, Ranks()):
         if directory.final.exists():
             log.warning("%s is finished already; begin a new run with another --out", directory.path)
+            for unneeded in directory.path.glob("trials/*/model"):  # of an end that the system cut short
+                shutil.rmtree(unneeded, ignore_errors=True)
             return directory.final
         results, predictions = _run_trials(experiment, directory, progress)
         return _finish(experiment, directory, results, predictions)
