@@ -298,6 +298,8 @@ def test_surprise_is_that_of_each_token_masked_alone(reader: Any, tokenizer: Tok
 
 
 def _percent(share: float) -> str:
+    if 0 < share < 0.001:
+        return "< 0.1 %"
     return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.1f} %"
 
 

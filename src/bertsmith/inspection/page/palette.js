@@ -2,13 +2,13 @@
 "use strict";
 (function (bertsmith) {
   const LIGHT = {
-    paper: "#ffffff", border: "#e1e5ea", grid: "#e8ebef", ink: "#1b2128", quiet: "#57606a", accent: "#0072b2",
+    paper: "#ffffff", border: "#868f99", grid: "#e8ebef", ink: "#1b2128", quiet: "#57606a", accent: "#0072b2",
     hues: ["#0072b2", "#d55e00", "#009e73", "#b35a8e", "#8a6d00", "#4d4d4d", "#3b8fc4", "#a34700"],
     ramp: ["#ffffff", "#cfe3f1", "#7fb9dc", "#2f86bd", "#0a5a96", "#06325c"],
     split: ["#a84300", "#e08a4a", "#f5d3b8", "#ffffff", "#bfdcef", "#4f9fd0", "#005a94"],
   };
   const DARK = {
-    paper: "#171c22", border: "#2a313a", grid: "#2a313a", ink: "#e8ecf1", quiet: "#a1abb6", accent: "#56b4e9",
+    paper: "#171c22", border: "#6f7a87", grid: "#2a313a", ink: "#e8ecf1", quiet: "#a1abb6", accent: "#56b4e9",
     hues: ["#56b4e9", "#f0a030", "#2fc79b", "#e39bc4", "#f0e442", "#cccccc", "#8fcdf2", "#d98a4a"],
     ramp: ["#171c22", "#173a55", "#1d6399", "#3794cf", "#86cbf0", "#eaf7ff"],
     split: ["#ffc37a", "#d98324", "#6b4a22", "#171c22", "#1d4a6b", "#3794cf", "#a8dcf8"],

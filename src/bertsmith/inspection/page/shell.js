@@ -102,9 +102,6 @@
     for (const control of controls) control.sync();
     progress = bertsmith.progress(stop);
     document.getElementById("page").replaceChildren(header(), ask, tabs(), main, progress.element);
-    // On a narrow page the row of tabs is longer than the page is wide.
-    const tab = document.getElementById(`tab-${viewName()}`);
-    tab.parentElement.scrollLeft = tab.offsetLeft - 60;
     refocus(document);
     draw();
   }

@@ -72,7 +72,7 @@
     "attention.tab": ["Attention", "注意力"],
     "attention.lead": [
       "In each layer every head lets every token look at the others; the stronger the line, the more it takes from there.",
-      "每一层的每个注意力头都让每个词元去看其他词元；线条越深，从那里取得的信息越多。"],
+      "每一层的每个注意力头都让每个词元去看其他词元；线条越浓，从那里取得的信息越多。"],
     "attention.part.heads": ["Heads", "逐头"],
     "attention.part.model": ["Whole model", "整个模型"],
     "attention.part.query-key": ["Query and key", "查询与键"],
@@ -240,8 +240,8 @@
     "prediction.whole": ["Whole words", "整词遮盖"],
     "prediction.surprise": ["How surprising each token is", "每个词元有多出人意料"],
     "prediction.surprise.note": [
-      "Each token masked by itself; the darker, the less the model expected it. Pseudo-perplexity {perplexity}.",
-      "逐个遮盖每个词元；颜色越深，模型越没有料到。伪困惑度 {perplexity}。"],
+      "Each token masked by itself; the stronger the colour, the less the model expected it. Pseudo-perplexity {perplexity}.",
+      "逐个遮盖每个词元；颜色越浓，模型越没有料到。伪困惑度 {perplexity}。"],
     "prediction.bits": ["Surprise in bits", "意外程度（比特）"],
     "prediction.instead": ["{probability}; likeliest: {likeliest}", "{probability}；最可能：{likeliest}"],
 
