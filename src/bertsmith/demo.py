@@ -25,6 +25,8 @@ from bertsmith.text.vocabulary import VocabularyConfig, build_vocabulary
 _MOST_CHARACTERS = 6_000_000
 _PARAGRAPH = re.compile(r"\n\s*\n")
 _FEWEST_WORDS = 6
+# Checkpoints, so that the training film shows how the model comes about.
+_SAVE_EVERY, _KEPT = 250, 12
 _BLANKS = (
     "Return a list of all the [MASK] in the dictionary.",
     "If the file does not [MASK], an exception is raised.",
@@ -56,7 +58,7 @@ def demo(directory: Path, budget: str, say: Callable[[str], None], progress: Pro
         budget=budget,
         examples=ExampleSettings(max_length=32),
         optimisation=PretrainOptimisation(batch_tokens=2048, learning_rate=1e-3, warmup=0.1, dropout=0.0),
-        record=PretrainRecord(evaluate_every=250, evaluation_tokens=20_000, save_every=500),
+        record=PretrainRecord(evaluate_every=250, evaluation_tokens=20_000, save_every=_SAVE_EVERY, keep=_KEPT),
     )
     config.check()
     if not text.exists():

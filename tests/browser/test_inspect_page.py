@@ -322,9 +322,12 @@ def test_two_models_compared(
 
 def test_the_film_shows_the_checkpoints(reader: Any, pretrained: tuple[Path, Path], tokenizer: Tokenizer) -> None:
     reader.open(view="film")
-    assert "step 8" in reader.text
+    assert "the model" in reader.text
     slider = reader.page.locator('input[data-key="frame"]')
     slider.focus()
+    slider.press("ArrowLeft")
+    reader.expect("frame=1")
+    assert "step 8" in reader.text
     slider.press("ArrowLeft")
     reader.expect("frame=0")
     assert "step 4" in reader.text
@@ -333,6 +336,15 @@ def test_the_film_shows_the_checkpoints(reader: Any, pretrained: tuple[Path, Pat
     states = first.layers[2].numpy()
     reader.choose("film", "similarity")
     np.testing.assert_allclose(_matrix(reader.numbers("similarity")), _cosines(states, states), atol=CLOSE)
+
+
+@pytest.mark.parametrize(("view", "part"), [("attention", "summary"), ("similarity", "neighbours"), ("prediction", "surprise")])
+def test_a_saved_film_offers_only_what_the_file_holds(read: Any, exported: str, view: str, part: str) -> None:
+    reader = read(exported)
+    reader.open(view="film", film=view, frame="0", apart="1", **{view: part})
+    assert reader.page.locator(f'[data-key="{view}-{part}"]').count() == 0
+    assert reader.page.locator(".panel figure").count() > 0
+    assert reader.page.locator(".panel .notice").count() == 0
 
 
 TASKS: dict[str, tuple[Any, Any]] = {

@@ -41,7 +41,7 @@ def _positions(gallery: Gallery, text: dict[str, Any], most: int) -> list[int]:
 def _of_checkpoint(gallery: Gallery, text: dict[str, Any], n_layers: int) -> Iterator[Question]:
     yield "input", text
     yield from (("attention", {**text, "layer": layer}) for layer in range(1, n_layers + 1))
-    yield from (("similarity", {**text, "layer": layer, "apart": False}) for layer in range(n_layers + 1))
+    yield from _similarities(text, n_layers)
     for position in _positions(gallery, text, _MOST_PREDICTED_IN_FILM):
         yield "predict", {**text, "position": position, "masked": True}
 
@@ -69,6 +69,10 @@ def _of_layers(gallery: Gallery, text: dict[str, Any]) -> Iterator[Question]:
         yield "rollout", {**text, "layer": layer}
         if _positions(gallery, text, _MOST_MULTIPLIED):
             yield "query-key", {**text, "layer": layer}
+    yield from _similarities(text, n_layers)
+
+
+def _similarities(text: dict[str, Any], n_layers: int) -> Iterator[Question]:
     for layer in range(n_layers + 1):
         for apart in (False, True) if "pair" in text else (False,):
             yield "similarity", {**text, "layer": layer, "apart": apart}

@@ -136,8 +136,12 @@
     return control(element, () => { select.value = state.get(key, String(otherwise)); }, shown);
   };
 
-  /** One of few, all of them in sight. The first is what holds when the address has none. */
-  bertsmith.segments = function ({ key, label, options, shown }) {
+  /** The names of a view's parts that can be shown: of a film, a file holds the first of each view. */
+  bertsmith.partsHeld = (parts) =>
+    Object.keys(parts).slice(0, bertsmith.source.isExport && state.get("view") === "film" ? 1 : undefined);
+
+  /** One of few, all of them in sight; none where there is no choice. The first is what holds when the address has none. */
+  bertsmith.segments = function ({ key, label, options, shown = () => options.length > 1 }) {
     const value = () => state.oneOf(key, options.map(([one]) => one));
     const nodes = options.map(([one, text]) => html("button", {
       type: "button", role: "radio", text, "data-key": `${key}-${one}`, "data-value": one,

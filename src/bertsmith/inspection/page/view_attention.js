@@ -7,7 +7,7 @@
     "within_b"];
   const MEASURES = ["entropy", "distance", ...SHARES];
 
-  const part = () => state.oneOf("attention", Object.keys(PARTS));
+  const part = () => state.oneOf("attention", bertsmith.partsHeld(PARTS));
   const layerOf = (model) => state.integer("layer", 1, 1, model.n_layers);
   const headOf = (model) => state.integer("head", 0, 0, model.n_heads);
   const openHead = (row, column) => state.set({ attention: null, layer: row + 1, head: column + 1 });
@@ -252,7 +252,7 @@
       const heads = range(most("n_heads")).map((index) => [String(index + 1), String(index + 1)]);
       return [
         bertsmith.segments({ key: "attention", label: t("attention.tab"),
-          options: Object.keys(PARTS).map((name) => [name, t(`attention.part.${name}`)]) }),
+          options: bertsmith.partsHeld(PARTS).map((name) => [name, t(`attention.part.${name}`)]) }),
         bertsmith.slider({ key: "layer", label: t("layer"), low: 1, high: most("n_layers"), otherwise: 1,
           shown: on("heads", "query-key", "rollout") }),
         bertsmith.choice({ key: "head", label: t("head"), options: [["0", t("attention.every")], ...heads], shown: on("heads") }),

@@ -4,7 +4,7 @@
   const { html, state, t, number, range } = bertsmith;
   const KINDS = { mask: 0, random: 1, kept: 2 };
 
-  const part = () => state.oneOf("prediction", Object.keys(PARTS));
+  const part = () => state.oneOf("prediction", bertsmith.partsHeld(PARTS));
 
   async function token(context) {
     const { tokens } = await context.ask("input");
@@ -138,7 +138,7 @@
       const on = (...parts) => () => parts.includes(part());
       return [
         bertsmith.segments({ key: "prediction", label: t("prediction.tab"),
-          options: Object.keys(PARTS).map((name) => [name, t(`prediction.part.${name}`)]) }),
+          options: bertsmith.partsHeld(PARTS).map((name) => [name, t(`prediction.part.${name}`)]) }),
         bertsmith.toggle({ key: "open", label: t("prediction.open"), shown: () => part() === "token"
           && !bertsmith.source.isExport }),
         bertsmith.slider({ key: "seed", label: t("prediction.seed"), low: 0, high: bertsmith.source.isExport ? 9 : 99,

@@ -3,7 +3,7 @@
 (function (bertsmith) {
   const { html, state, t, number, range } = bertsmith;
 
-  const part = () => state.oneOf("similarity", Object.keys(PARTS));
+  const part = () => state.oneOf("similarity", bertsmith.partsHeld(PARTS));
   const depthOf = (model) => state.integer("depth", model.n_layers, 0, model.n_layers);
   const depthName = (depth) => (depth === 0 ? t("similarity.embeddings") : String(depth));
   const lines = (text) => text.split("\n").filter((line) => line.trim());
@@ -150,7 +150,7 @@
       const depth = { key: "depth", low: 0, high, otherwise: model.n_layers };
       return [
         bertsmith.segments({ key: "similarity", label: t("similarity.tab"),
-          options: Object.keys(PARTS).map((name) => [name, t(`similarity.part.${name}`)]) }),
+          options: bertsmith.partsHeld(PARTS).map((name) => [name, t(`similarity.part.${name}`)]) }),
         bertsmith.slider({ ...depth, label: t("layer"), format: depthName }),
         bertsmith.player({ ...depth, label: t("similarity.walk") }),
         bertsmith.toggle({ key: "apart", label: t("similarity.apart"), shown: () => part() === "map" && bertsmith.hasPair(about) }),

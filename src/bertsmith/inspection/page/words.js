@@ -305,6 +305,7 @@
       "依次查看一次训练的各个检查点：注意力、相似度与预测是怎样形成的。"],
     "film.checkpoint": ["Checkpoint", "检查点"],
     "film.step": ["step {step}", "第 {step} 步"],
+    "film.model": ["the model", "最终模型"],
     "film.play": ["Play", "播放"],
 
     "error.empty_text": ["There is no text. Write one above.", "没有文本，请在上面输入。"],
