@@ -389,3 +389,30 @@ def test_fine_tuned_models_answer(
         assert len(starts) == len(TOKENS)
     else:
         assert [row[1] for row in rows] == pytest.approx(_expected(prediction), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("figure", "where", "words"),
+    [
+        ("norms", {"view": "input"}, ("Token", "Length of the vector")),
+        ("layer-curves", {"view": "prediction"}, ("Layer", "Share, from 0 to 1")),
+        ("surprise-curve", {"view": "prediction", "prediction": "surprise"}, ("Token", "Surprise in bits")),
+        ("context", {"view": "similarity", "similarity": "context"}, ("Layer", "Cosine similarity")),
+    ],
+)
+def test_curves_name_their_axes_and_read_out_their_values(
+    reader: Any, figure: str, where: dict[str, str], words: tuple[str, str]
+) -> None:
+    reader.open(**where)
+    card = reader.page.locator(f'[data-figure="{figure}"]')
+    assert set(words) <= set(card.locator("svg text").all_text_contents())
+    picture, readout = card.locator(".picture"), card.locator(".readout")
+    picture.focus()
+    picture.press("End")
+    last = readout.text_content()
+    picture.press("Home")
+    first = readout.text_content()
+    assert first.startswith(words[0]) and last.startswith(words[0]) and first != last
+    box = picture.bounding_box()
+    picture.hover(position={"x": box["width"] - 30, "y": box["height"] / 2})
+    assert readout.text_content() == last

@@ -225,40 +225,6 @@
     return picture;
   };
 
-  const ticksOf = (low, high) => range(5).map((index) => low + ((high - low) * index) / 4);
-
-  /** Curves over ``names`` (one point each); ``series`` are {name, values, hue, dashed}. */
-  bertsmith.curves = function ({ names, series, width, label, low, high, xTitle = "", format = (v) => bertsmith.number(v, 2) }) {
-    const colours = bertsmith.palette.now();
-    const [left, right, top, bottom] = [52, 26, 12 + 20 * Math.ceil(series.length / 2), 44];
-    const [w, h] = [Math.min(width, 960), 250 + top];
-    const picture = bertsmith.picture(w, h, label);
-    const x = (index) => left + ((w - left - right) * index) / Math.max(names.length - 1, 1);
-    const y = (value) => h - bottom - ((h - top - bottom) * (value - low)) / (high - low || 1);
-    for (const tick of ticksOf(low, high)) {
-      picture.svg.append(
-        svg("line", { x1: left, x2: w - right, y1: y(tick), y2: y(tick), stroke: colours.grid }),
-        bertsmith.letters(format(tick), left - 8, y(tick) + 4, { "text-anchor": "end" }));
-    }
-    const every = Math.ceil(Math.max(...names.map((name) => bertsmith.textWidth(name) + 10)) / Math.max(x(1) - x(0), 1));
-    names.forEach((name, index) => index % every === 0 && picture.svg.append(
-      bertsmith.letters(name, x(index), h - bottom + 18, { "text-anchor": "middle" })));
-    picture.svg.append(bertsmith.letters(xTitle, (left + w - right) / 2, h - 6, { "text-anchor": "middle" }));
-    series.forEach(({ name, values, hue, dashed }, index) => {
-      const colour = bertsmith.palette.hue(hue);
-      const points = values.map((value, i) => [x(i), y(value)]).filter((point) => Number.isFinite(point[1]));
-      const [lx, ly] = [left + (index % 2) * ((w - left) / 2), 14 + 20 * Math.floor(index / 2)];
-      picture.svg.append(
-        svg("polyline", { points: points.join(" "), fill: "none", stroke: colour, "stroke-width": 2,
-          "stroke-linejoin": "round", "stroke-dasharray": dashed ? "5 4" : null }),
-        ...(points.length <= 40 ? points.map(([cx, cy]) => svg("circle", { cx, cy, r: 3, fill: colour })) : []),
-        svg("line", { x1: lx, x2: lx + 18, y1: ly - 4, y2: ly - 4, stroke: colour, "stroke-width": 3,
-          "stroke-dasharray": dashed ? "5 4" : null }),
-        bertsmith.letters(bertsmith.fitted(name, (w - left) / 2 - 34), lx + 24, ly, { fill: colours.ink }));
-    });
-    return picture;
-  };
-
   const extent = (points, key) => {
     const values = points.map((point) => point[key]);
     return [Math.min(...values), Math.max(...values)];

@@ -107,12 +107,12 @@
     const kinds = [...ROWS, "sum"];
     const high = Math.max(...kinds.flatMap((row) => answer.norms[row]));
     const picture = bertsmith.curves({
-      names, low: 0, high: high * 1.05, width, label: t("input.norms"),
+      names, low: 0, high: high * 1.05, width, label: t("input.norms"), xTitle: t("axis.token"), yTitle: t("axis.length"),
       series: kinds.map((row, index) => ({ name: t(`input.${row}`), values: answer.norms[row], hue: [0, 2, 3, 5][index],
         dashed: row === "sum" })),
     });
     return bertsmith.figure({
-      title: t("input.norms"), note: t("input.norms.note"), name: "norms", wide: true, picture,
+      title: t("input.norms"), note: t("input.norms.note"), name: "norms", wide: true, picture, readout: picture.readout,
       numbers: () => ({ columns: ["token", ...kinds],
         rows: names.map((name, i) => [name, ...kinds.map((row) => answer.norms[row][i])]) }),
     });

@@ -39,12 +39,12 @@
     const names = answer.layers.map((one) => String(one.layer));
     const most = Math.max(...answer.layers.map((one) => one.entropy), 1);
     const title = t("prediction.layers");
-    const picture = bertsmith.curves({ names, width, label: title, low: 0, high: 1, xTitle: t("layer"), series: [
+    const picture = bertsmith.curves({ names, width, label: title, low: 0, high: 1, xTitle: t("layer"), yTitle: t("axis.share"), series: [
       { name: t("prediction.original", { token: answer.original }),
         values: answer.layers.map((one) => one.original_probability), hue: 0 },
       { name: t("prediction.uncertainty", { most: number(most, 1) }), values: answer.layers.map((one) => one.entropy / most),
         hue: 1, dashed: true }] });
-    return bertsmith.figure({ title, note: t("prediction.layers.note"), name: "layer-curves", picture, numbers: () => ({
+    return bertsmith.figure({ title, note: t("prediction.layers.note"), name: "layer-curves", picture, readout: picture.readout, numbers: () => ({
       columns: ["layer", "entropy", "original_probability"],
       rows: answer.layers.map((one) => [one.layer, one.entropy, one.original_probability]) }) });
   }
@@ -119,14 +119,14 @@
     const title = t("prediction.bits");
     const values = answer.tokens.map(bits);
     const picture = bertsmith.curves({ names, series: [{ name: title, values, hue: 0 }], width: context.width, label: title, low: 0,
-      high: Math.max(...values, 1) });
+      high: Math.max(...values, 1), xTitle: t("axis.token"), yTitle: t("prediction.bits") });
     const numbers = () => ({ columns: ["position", "token", "probability", "log_probability", "likeliest"],
       rows: answer.tokens.map((one) => [one.position, tokens[one.position].token, one.probability, one.log_probability,
         one.likeliest]) });
     return [
       bertsmith.figure({ title: t("prediction.surprise"), name: "pseudo-perplexity", wide: true, picture: coloured, numbers,
         note: t("prediction.surprise.note", { perplexity: number(answer.perplexity, 2) }) }),
-      bertsmith.figure({ title, name: "surprise-curve", wide: true, picture, numbers })];
+      bertsmith.figure({ title, name: "surprise-curve", wide: true, picture, readout: picture.readout, numbers })];
   }
 
   const PARTS = { token, next, masks, surprise };

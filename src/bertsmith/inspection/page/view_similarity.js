@@ -79,10 +79,10 @@
     const series = [...(grouped.length ? grouped : single),
       { name: t("similarity.baseline"), values: answer.baseline, hue: 5, dashed: true }];
     const title = t("similarity.word", { word });
-    const picture = bertsmith.curves({ names, series, width, label: title, xTitle: t("layer"), high: 1,
+    const picture = bertsmith.curves({ names, series, width, label: title, xTitle: t("layer"), yTitle: t("axis.cosine"), high: 1,
       low: Math.min(0, ...series.flatMap((one) => one.values)) });
     return bertsmith.figure({ title, note: t(grouped.length ? "similarity.word.note" : "similarity.pairs.note"),
-      name: "context", picture,
+      name: "context", picture, readout: picture.readout,
       numbers: () => ({ columns: ["layer", ...pairs.map(([i, j]) => `${i + 1}-${j + 1}`), ...series.map((one) => one.name)],
         rows: names.map((name, l) => [name, ...pairs.map(([i, j]) => answer.layers[l][i][j]),
           ...series.map((one) => one.values[l])]) }) });

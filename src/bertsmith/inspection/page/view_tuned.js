@@ -45,10 +45,10 @@
     const names = tokens.map((one) => one.token);
     const title = t("tuned.curves");
     const picture = bertsmith.curves({ names, width: context.width, label: title, low: 0,
-      high: Math.max(...found.starts, ...found.ends, 0.01),
+      high: Math.max(...found.starts, ...found.ends, 0.01), xTitle: t("axis.token"), yTitle: t("axis.probability"),
       series: [{ name: t("tuned.start"), values: found.starts, hue: 0 },
         { name: t("tuned.end"), values: found.ends, hue: 1, dashed: true }] });
-    return bertsmith.figure({ title, name: "answer-curves", wide: true, picture, note: t("tuned.curves.note"),
+    return bertsmith.figure({ title, name: "answer-curves", wide: true, picture, readout: picture.readout, note: t("tuned.curves.note"),
       numbers: () => ({ columns: ["token", "start", "end"],
         rows: names.map((name, i) => [name, found.starts[i], found.ends[i]]) }) });
   }

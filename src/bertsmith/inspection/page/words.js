@@ -299,6 +299,12 @@
     "compare.shapes": ["The models differ in shape, so that not everything can be compared number by number.", "两个模型形状不同，无法全部逐项比较。"],
     "compare.cuts": ["The models cut this text into different tokens, so that these cannot be compared one by one.", "两个模型对这段文本的切分不同，词元无法逐一比较。"],
 
+    "axis.token": ["Token", "词元"],
+    "axis.length": ["Length of the vector", "向量长度"],
+    "axis.share": ["Share, from 0 to 1", "占比（0 到 1）"],
+    "axis.cosine": ["Cosine similarity", "余弦相似度"],
+    "axis.probability": ["Probability", "概率"],
+
     "film.tab": ["Training film", "训练影片"],
     "film.lead": [
       "The checkpoints of a run one after the other: attention, similarity and predictions as they formed.",
