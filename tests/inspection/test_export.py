@@ -25,6 +25,11 @@ from bertsmith.inspection.requests import checked
 from bertsmith.inspection.subject import Subject
 from bertsmith.inspection.suggestions import Start
 from bertsmith.inspection.views import VIEWS
+from bertsmith.tasks.kinds.answer import Answer
+from bertsmith.tasks.kinds.choose import Choose
+from bertsmith.tasks.kinds.classify import Classify
+from bertsmith.tasks.kinds.tag import Tag
+from bertsmith.tasks.task import Task
 
 EVIL = "</script><script>alert(1)</script><!-- the cat ]]> <img src=x onerror=alert(2)>"
 
@@ -119,6 +124,21 @@ def test_answers_for_each_token_are_left_out_of_long_texts(subject: Subject, mak
     assert views("the cat", subject) - views("the " * 50, long) == {"attribution", "ablation"}
     assert views("the " * 50, long) - views("the " * 100, long) == {"query-key"}
     assert views("the " * 100, long) - views("the " * 150, long) == {"predict"}
+
+
+@pytest.mark.parametrize(
+    ("task", "places"),
+    [
+        (Classify(labels=("no", "yes")), [None]),
+        (Tag(labels=("O", "B-X", "I-X"), scheme="iob2", units="words"), [1, 2, 4]),
+        (Answer(), [None]),
+        (Choose(), []),
+    ],
+)
+def test_heads_are_off_for_what_each_task_explains(save_task: Any, task: Task, places: list[int | None]) -> None:
+    gallery = Gallery([("x", Subject.load(save_task(task)))], [], Start("the cat", "moon"))
+    asked = [values for view, values in all_questions(gallery) if view == "ablation"]
+    assert [values.get("position") for values in asked if values["target"] == "task"] == places
 
 
 def test_checkpoints_are_chosen_evenly(subject: Subject, tmp_path: Path) -> None:

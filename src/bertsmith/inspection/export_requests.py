@@ -111,5 +111,6 @@ def _of_targets(gallery: Gallery, text: dict[str, Any]) -> Iterator[Question]:
             yield "ablation", {**text, "target": "token", "position": position}
     if subject.model.next_sentence is not None and "pair" in text:
         yield "ablation", {**text, "target": "next-sentence"}
-    if task is not None and task.explains == "sequence":
-        yield "ablation", {**text, "target": "task"}
+    if task is not None and task.explains is not None:
+        for place in places:
+            yield "ablation", {**text, **place, "target": "task"}

@@ -10,6 +10,7 @@ import torch
 from bertsmith.errors import Refusal
 from bertsmith.inspection.figures.ablation import ablate, ablation
 from bertsmith.inspection.figures.attribution import attribution
+from bertsmith.inspection.figures.score_probes import best_span
 from bertsmith.inspection.subject import Reading, Subject
 from bertsmith.inspection.watcher import Cancelled, Watcher
 from bertsmith.model.bert import Heads
@@ -157,6 +158,21 @@ def test_each_head_off_by_itself(classified: Reading) -> None:
         after = model.task(_without_heads(classified, [(layer, head)]), classified.batch())[0].softmax(0)
         np.testing.assert_allclose(found.after[layer - 1, head - 1], after[order], atol=1e-5)
         assert found.change[layer - 1, head - 1] == pytest.approx(float((after - before).abs().sum() / 2), abs=1e-5)
+
+
+def test_each_head_off_for_a_tag_and_an_answer(save_task: SaveTask) -> None:
+    tagged = Subject.load(save_task(Tag(labels=("O", "B-X", "I-X"), scheme="iob2", units="words"))).read(TEXT)
+    found, hidden = ablation(tagged, "task", 2), _without_heads(tagged, [(2, 3)])
+    after = tagged.subject.model.task(hidden, tagged.batch())[2].softmax(-1)
+    assert dict(zip(found.labels, found.after[1, 2].tolist(), strict=True)) == pytest.approx(
+        dict(zip(("O", "B-X", "I-X"), after.tolist(), strict=True)), abs=1e-5
+    )
+    answered = Subject.load(save_task(Answer())).read(TEXT, PAIR)
+    found, (first, last, text) = ablation(answered, "task"), best_span(answered)
+    after = answered.subject.model.task(_without_heads(answered, [(2, 3)]), answered.batch())
+    assert found.labels == [text]
+    assert found.after[1, 2, 0] == pytest.approx(float(after[first, 0] + after[last, 1]), abs=1e-4)
+    assert found.change[1, 2] == pytest.approx(abs(found.after[1, 2, 0] - found.before[0]), abs=1e-5)
 
 
 def test_heads_off_together_for_a_masked_token_and_next_sentences(subject: Subject) -> None:

@@ -184,7 +184,7 @@
   const targetsOf = ({ model, pair }) => [
     ...(model.missing.predict ? [] : ["token"]),
     ...(model.missing["next-sentence"] || !pair ? [] : ["next-sentence"]),
-    ...(model.task && model.task.explains === "sequence" ? ["task"] : []),
+    ...(model.task && model.task.explains ? ["task"] : []),
   ];
   const headsOff = (model) => state.get("off").split(".").map((text) => text.split("-").map(Number))
     .filter(([layer, head]) => layer >= 1 && layer <= model.n_layers && head >= 1 && head <= model.n_heads);
@@ -195,14 +195,15 @@
     if (!targets.length) throw bertsmith.refusal(model.missing["next-sentence"] ? "no_target" : "needs_pair");
     const target = state.oneOf("target", targets);
     const { tokens } = await context.ask("input");
-    const at = target === "token" ? { position: bertsmith.chosenToken(tokens) } : {};
+    const ofToken = target === "token" || (target === "task" && model.task.explains === "token");
+    const at = ofToken ? { position: bertsmith.chosenToken(tokens) } : {};
     const answer = await context.ask("ablation", { target, ...at });
     const off = headsOff(model);
     let after = null;
     if (off.length === 1) after = answer.after[off[0][0] - 1][off[0][1] - 1];
     else if (off.length > 1) ({ after } = await context.ask("ablate", { target, ...at, off }));
     return [
-      target === "token" && bertsmith.tokenPicker(tokens, at.position, t("prediction.pick")),
+      ofToken && bertsmith.tokenPicker(tokens, at.position, t(target === "token" ? "prediction.pick" : "tuned.pick")),
       changeFigure(context, answer, off), beforeAfter(context, answer, off, after)];
   }
 
@@ -226,11 +227,11 @@
   }
 
   function beforeAfter(context, answer, off, after) {
-    const regress = answer.labels.length === 1 && answer.labels[0] === "value";
+    const isScore = answer.labels.length === 1; // a number or an answer's score, which is no probability
     const series = [{ name: t("attention.before"), values: answer.before, hue: 0 },
       ...(after ? [{ name: t("attention.after"), values: after, hue: 1 }] : [])];
     const picture = bertsmith.bars({ names: answer.labels, series, width: context.half, label: t("attention.effect"),
-      ...(regress ? { format: number } : { high: 1 }) });
+      ...(isScore ? { format: number } : { high: 1 }) });
     const note = off.length ? t("attention.off", { heads: off.map(([l, h]) => `${l}·${h}`).join(", ") }) : t("attention.none");
     const again = html("p", {}, html("button", { type: "button", class: "plain", text: t("attention.on"), "data-key": "on",
       onclick: () => state.set({ off: null }) }));
