@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,6 +89,23 @@ def test_what_killed_processes_left_of_the_same_output_goes_and_nothing_else(tmp
         files.remove_leftovers(tmp_path)  # this one is held
     assert names(tmp_path) == [".out.19.partial", ".out.keep", "out"]
     assert names(tmp_path / "out") == ["file"]
+
+
+def test_a_place_that_another_process_took_for_a_leftover_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, open_ = [], os.open
+
+    def open_after_another_has_swept(path: Any, flags: int, *rest: Any, **named: Any) -> int:
+        if str(path).endswith(".partial") and not opened:
+            opened.append(path)
+            files.remove_leftovers(tmp_path)
+        return open_(path, flags, *rest, **named)
+
+    monkeypatch.setattr(os, "open", open_after_another_has_swept)
+    with files.atomic_file(tmp_path / "file") as temporary:
+        temporary.write_text("whole")
+    assert opened and names(tmp_path) == ["file"]
 
 
 def test_files_get_the_mode_that_the_process_gives_to_new_ones(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -120,16 +120,26 @@ def workplace(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     of_this = re.compile(rf"\.{re.escape(stem)}\.[0-9a-f]+\.partial")
     _remove_unheld(entry for entry in path.parent.iterdir() if of_this.fullmatch(entry.name))
-    place = path.with_name(f".{stem}.{secrets.token_hex(8)}.partial")
-    place.mkdir()
-    try:
-        with _held(place):
-            yield place
-    finally:
+    with ExitStack() as holding:
+        place = _held_place(path, stem, holding)
         try:
-            place.rmdir()  # what was made in it has gone to its place
-        except OSError:
-            shutil.rmtree(place, ignore_errors=True)
+            yield place
+        finally:
+            try:
+                place.rmdir()  # what was made in it has gone to its place
+            except OSError:
+                shutil.rmtree(place, ignore_errors=True)
+
+
+def _held_place(path: Path, stem: str, holding: ExitStack) -> Path:
+    """Make a new directory and hold it; another, where a process took one for a leftover before it was held."""
+    while True:
+        place = path.with_name(f".{stem}.{secrets.token_hex(8)}.partial")
+        place.mkdir()
+        with suppress(FileNotFoundError, BlockingIOError):
+            holding.enter_context(_held(place))
+            if place.exists():
+                return place
 
 
 @contextmanager
