@@ -1,5 +1,6 @@
 """Answers as spans: training targets, the loss, the best span over windows, no answers, and the scores."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Sequence
@@ -268,6 +269,14 @@ def test_scores_and_review() -> None:
     assert review.is_right is not None
     assert review.is_right.tolist() == [True, False, False]
     assert review.used == {"an answer": (3, 3), "no answer": (0, 0)}
+
+
+@pytest.mark.parametrize(("paragraph", "shown"), [(None, "who?\nab cd"), (2, "who?\nab cd"), (1, "who?\nab cd\nef gh")])
+def test_a_mistake_is_shown_with_its_passages(paragraph: int | None, shown: str) -> None:
+    gold = Gold("ab", 0)
+    example = Question("1", "who?", "ab cd", (gold,), "", "", ("ef gh", "ab cd"), () if paragraph is None else (0, 1))
+    found = dataclasses.replace(answered("cd"), paragraph=paragraph)
+    assert [one.text for one in Answer(scorer="squad").review([example], [found]).mistakes] == [shown]
 
 
 def test_of_questions_with_one_id_the_last_is_scored() -> None:

@@ -309,7 +309,7 @@ class Answer(Task[Question, Answered]):
         scored, outcomes = _scored(examples, predictions), self.outcomes(examples, predictions)
         mistakes = [
             Mistake(
-                example.question,
+                _described(example, found),
                 " / ".join(dict.fromkeys(answer.text for answer in example.answers)) or "(no answer)",
                 f"{found.text or '(no answer)'} ({found.probability:.0%})",
                 found.probability * (1 - shared),
@@ -354,6 +354,14 @@ class _Target:
     offsets: npt.NDArray[np.int64]
     first: int
     last: int
+
+
+def _described(example: Question, found: Answered) -> str:
+    """Return the question, its passage, and the one that the answer was found in where that is another, to be read."""
+    passages = [example.context]
+    if found.paragraph is not None and example.article:
+        passages.append(example.article[found.paragraph - 1])
+    return "\n".join(dict.fromkeys((example.question, *passages)))
 
 
 def _scored(examples: Sequence[Question], predictions: Sequence[Answered]) -> list[tuple[Question, Answered]]:
