@@ -288,6 +288,22 @@ def test_short_text_is_told_from_columns(tmp_path, text, tags, is_text):
     assert looks_like_text(tmp_path / "a.txt", tags) is is_text
 
 
+@pytest.mark.parametrize(
+    ("text", "by_characters", "is_text"),
+    [
+        ("巴黎很美\n罗马也是\n", True, True),
+        ("巴黎很美\n\n我爱 Python\n", True, True),
+        ("巴黎很美。\n罗马也是！\n", False, True),
+        ("巴黎\n很\n美丽\n。\n", False, False),
+        ("巴\n黎\n\n。\nParis\n", True, False),
+        ("Paris\nis\n.\n", True, False),
+    ],
+)
+def test_text_without_blanks_is_told_from_a_column_of_words(tmp_path, text, by_characters, is_text):
+    (tmp_path / "a.txt").write_text(text, encoding="utf-8")
+    assert looks_like_text(tmp_path / "a.txt", {"O"}, by_characters=by_characters) is is_text
+
+
 def test_a_tsv_file_is_a_table_where_its_first_line_names_the_columns(tmp_path):
     assert _pairs(_read(tmp_path, "Token\tNER\tsentence\nParis\tB-LOC\t1\nis\tO\t1\nRome\tB-LOC\t2\n", "a.tsv")) == [
         [("Paris", "B-LOC"), ("is", "O")],

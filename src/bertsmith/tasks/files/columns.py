@@ -11,6 +11,7 @@ from bertsmith.errors import InputError, UsageError
 from bertsmith.sources.streams import extension, input_name, read_input, read_lines
 from bertsmith.tasks.files.tagged import TagColumns, TaggedSentence
 from bertsmith.tasks.files.tagged_tables import TAGS, WORDS, read_tagged_table
+from bertsmith.text.words import is_chinese
 
 _FORMAT_OF_SUFFIX = {".conllu": "conllu", ".jsonl": "json", ".json": "json", ".csv": "csv"}
 _FORMAT_OF_SUFFIX |= {".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow"}
@@ -20,6 +21,7 @@ _BLANKS = " \t"
 # As many as CoNLL-2003 has: where there are more between blanks, they are the words of a text.
 _MOST_COLUMNS = 4
 _LINES_LOOKED_AT = 1000
+_SENTENCE_ENDS = "。！？；…"
 # What comments say of the sentence behind them, where they have as many parts as the rows have columns. A word may begin with
 # a number sign too, as #source does.
 _COMMENT = re.compile(r"#\s+(id|sent|sent_id|sentence|text|newdoc|newpar|doc|source)\b|#\s*[\w.-]+\s*=|#\s+[\w.-]+\s*:")
@@ -74,17 +76,30 @@ def _first_lines(path: str | Path) -> Iterator[str]:
         yield from read_lines(read_input(path), input_name(path))
 
 
-def looks_like_text(path: str | Path, known_tags: Collection[str]) -> bool:
-    """Say whether lines that might be rows of several columns are rather sentences: blank lines stand between all of them or
-    none, and what stands last in them is none of the known tags."""
+def looks_like_text(path: str | Path, known_tags: Collection[str], *, by_characters: bool = False) -> bool:
+    """Say whether lines that might be rows of words are rather sentences.
+
+    Of several columns: blank lines stand between all of them or none, and what stands last in them is none of the known tags.
+    Of one column: most are written without blanks, as Chinese is, and end as sentences do, or are not the single characters
+    that words are ``by_characters``.
+    """
     text = "".join(itertools.islice(_first_lines(path), _LINES_LOOKED_AT)).strip()
     if not text or "\t" in text:
         return False
     rows = [line.split() for line in text.split("\n")]
-    if len(rows[0]) not in range(2, _MOST_COLUMNS + 1) or any(row and row[-1] in known_tags for row in rows):
+    if len(rows[0]) == 1:
+        words = [row[0] for row in rows if row]
+        return 2 * sum(_is_unparted(word, by_characters) for word in words) > len(words)
+    if len(rows[0]) > _MOST_COLUMNS or any(row and row[-1] in known_tags for row in rows):
         return False
     # Blank lines stand between sentences of columns, and may stand between the lines of a text.
     return all(rows) or not any(row and following for row, following in itertools.pairwise(rows))
+
+
+def _is_unparted(word: str, by_characters: bool) -> bool:
+    """Say whether what stands between blanks is more Chinese words than one."""
+    n_chinese = sum(map(is_chinese, word))
+    return n_chinese > 1 and (by_characters or word[-1] in _SENTENCE_ENDS)
 
 
 # Columns, one word a line.

@@ -125,7 +125,8 @@ class Tag(Task[TagExample, Tagged]):
 
     def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[TagExample]:  # noqa: A002
         """Yield the sentences of a file of tagged words, or of text, as standard input without tags is, lines with words."""
-        if format is None and not labelled and self.columns.word_column is None and looks_like_text(path, self.labels):
+        may_be_text = format is None and not labelled and self.columns.word_column is None
+        if may_be_text and looks_like_text(path, self.labels, by_characters=self.units == "characters"):
             log.info("%s is read as text, a sentence a line; if its lines are words with columns, say --format columns", path)
             format = "text"  # noqa: A001
         if format == "text" or (format is None and not labelled and str(path) == "-"):
