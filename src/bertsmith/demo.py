@@ -26,7 +26,7 @@ _MOST_CHARACTERS = 6_000_000
 _PARAGRAPH = re.compile(r"\n\s*\n")
 _FEWEST_WORDS = 6
 # Checkpoints, so that the training film shows how the model comes about.
-_SAVE_EVERY, _KEPT = 250, 12
+_SAVE_EVERY, _KEPT = 100, 6
 _BLANKS = (
     "Return a list of all the [MASK] in the dictionary.",
     "If the file does not [MASK], an exception is raised.",

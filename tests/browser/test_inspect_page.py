@@ -97,6 +97,27 @@ def test_hovering_says_where_a_token_looks(reader: Any, seen: Any) -> None:
     assert reader.page.locator('[data-figure="attention-lines"] output').inner_text().startswith(f"“cat” looks at: {best} ")
 
 
+def test_both_directions_of_lines_and_a_token_that_is_pinned(reader: Any, seen: Any) -> None:
+    reader.open(view="attention", layer=1, head=1)
+    picture = reader.page.locator('[data-figure="attention-lines"] .picture')
+    words = reader.page.locator('[data-figure="attention-lines"] output')
+    weights = seen.attention[0][0][0]
+    right = picture.bounding_box()["width"] - 20
+    picture.hover(position={"x": right, "y": 2 + 22 * 2.5})
+    said = words.inner_text()
+    assert said.startswith(f"“cat” is looked at by: {TOKENS[int(weights[:, 2].argmax())]} ")
+    lines = reader.page.locator('[data-figure="attention-lines"] svg line')
+    assert lines.count() == int((weights[:, 2] >= 0.002).sum())
+    picture.click(position={"x": right, "y": 2 + 22 * 2.5})
+    picture.hover(position={"x": 20, "y": 2 + 22 * 1.5})
+    assert words.inner_text() == said
+    picture.press("ArrowLeft")
+    assert words.inner_text().startswith("“cat” looks at: ")
+    picture.press("Escape")
+    picture.hover(position={"x": 20, "y": 2 + 22 * 2.5})
+    assert words.inner_text().startswith("“cat” looks at: ")
+
+
 def test_attention_from_one_text_to_the_other(reader: Any, seen: Any) -> None:
     shown = reader.open(view="attention", layer=1, filter="ab").numbers("attention-matrix")
     assert shown["columns"][1:] == TOKENS[10:]

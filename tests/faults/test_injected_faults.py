@@ -171,6 +171,7 @@ def test_a_refused_call(
         errors = [line for line in err.splitlines() if line.startswith("error: ")]
         assert "Traceback" not in err, where
         assert len(errors) == (left != 0), where
+        assert left != 0 or contents(out) == expected, where
         again, _, err = run(out)
         assert again == 0, f"{where}; then {err}"
         assert contents(out) == expected, where

@@ -48,10 +48,14 @@
 
   function linesFigure({ left, right, shown, mean, title, note, width }) {
     const readout = bertsmith.readout(t("attention.hover"));
-    const focused = (index) => readout.say(index === null ? t("attention.hover") : t("attention.looks", {
-      token: left[index],
-      where: range(right.length).sort((one, other) => mean[index][other] - mean[index][one]).slice(0, 5)
-        .map((j) => `${right[j]} ${number(mean[index][j])}`).join(" · ") }));
+    const most = (names, weights) => range(names.length).sort((one, other) => weights[other] - weights[one]).slice(0, 5)
+      .map((index) => `${names[index]} ${number(weights[index])}`).join(" · ");
+    function focused(found) {
+      if (found === null) return readout.say(t("attention.hover"));
+      const { side, index } = found;
+      return readout.say(side === "left" ? t("attention.looks", { token: left[index], where: most(right, mean[index]) })
+        : t("attention.looked", { token: right[index], where: most(left, mean.map((row) => row[index])) }));
+    }
     const picture = bertsmith.links({ left, right, layers: shown, width, label: title, focused });
     return bertsmith.figure({ title, note, name: "attention-lines", picture, readout, numbers: () => ({
       columns: ["head", "token", ...right],
