@@ -147,7 +147,7 @@ def scheme_of(sentences: Iterable[Sequence[str]]) -> Scheme:
     spelling = spelling_of(tags)
     if spelling is None:
         split = {tag: USUAL.split(tag) for tag in tags}
-        if "O" in split and any(parts and parts[1] for parts in split.values()):
+        if "O" in split and any(parts and parts[1] and tag[0].isupper() for tag, parts in split.items()):
             foreign = next(tag for tag, parts in split.items() if not parts)
             raise InputError(
                 f"the tag {foreign!r} stands beside tags of chunks such as O, yet is neither O nor one of "
