@@ -111,7 +111,7 @@ def processor_use() -> Use | None:
     counts = [line.split() for line in lines if line[:3] == "cpu" and line[3:4].isdigit()]
     # user, nice, system, idle, iowait, irq, softirq, steal: guests' time is part of user's.
     used = [sum(map(int, fields[1:9])) - sum(map(int, fields[4:6])) for fields in counts if int(fields[0][3:]) in allowed]
-    return Use(time.monotonic(), sum(used) / os.sysconf("SC_CLK_TCK"), time.process_time()) if used else None
+    return Use(time.perf_counter(), sum(used) / os.sysconf("SC_CLK_TCK"), time.process_time()) if used else None
 
 
 def others_need(before: Use, after: Use, n_threads: int, n_cores: int) -> bool:
