@@ -25,7 +25,8 @@ def test_the_header_is_what_the_hub_reads() -> None:
     huggingface_hub = pytest.importorskip("huggingface_hub")
     card = huggingface_hub.ModelCard(finetuned_card(_header(), kind="classify", facts={}, results="", configuration=""))
     data = card.data
-    assert (data.language, data.license, data.library_name) == ("no", "apache-2.0", "transformers")
+    values = data.to_dict()
+    assert [values[name] for name in ("language", "license", "library_name")] == ["no", "apache-2.0", "transformers"]
     assert (data.base_model, data.datasets, data.tags) == ("owner/base", ["glue", "train.tsv"], ["bert", "bertsmith"])
     assert data.model_name == "a model: of 3" and data.pipeline_tag == "text-classification"
     accuracy, correlation = data.eval_results

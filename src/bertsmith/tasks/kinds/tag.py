@@ -44,6 +44,8 @@ from bertsmith.tasks.files.tagged import TagColumns, TaggedSentence
 from bertsmith.tasks.kinds.classify import check_labels
 from bertsmith.tasks.scoring.scores import check_predictions, chunk_counts, precision_recall_f1
 from bertsmith.tasks.shown import Entity, TaggedWord, TagsAnswer
+from bertsmith.tasks.tag_examples import TagExample as TagExample
+from bertsmith.tasks.tag_examples import known_tags, of_words
 from bertsmith.tasks.task import (
     Explains,
     Floats,
@@ -59,22 +61,11 @@ from bertsmith.tasks.task import (
     worst,
 )
 from bertsmith.text.tokenizer import Tokenizer
-from bertsmith.text.words import is_chinese, word_spans
+from bertsmith.text.words import word_spans
 
 Scheme = Literal["plain", "io", "iob2", "bioes"]
 # The schemes of files that can be learnt as each; all are written anew from the chunks.
 _READ_AS = {"io": ("plain",), "iob2": ("iob1", "iob2", "bioes"), "bioes": ("bioes",)}
-
-
-@dataclass(frozen=True, slots=True)
-class TagExample:
-    """A sentence as words, with their tags where they are known, and where the words stand in the text."""
-
-    words: tuple[str, ...]
-    tags: tuple[str, ...] | None
-    text: str
-    offsets: tuple[tuple[int, int], ...]
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +124,7 @@ class Tag(Task[TagExample, Tagged]):
             yield from self._read_text(path, labelled)
             return
         for sentence in read_tagged(path, self.columns, labelled=labelled, format=format):
-            yield _of_words(sentence)
+            yield of_words(sentence)
 
     def _read_text(self, path: str | Path, labelled: bool) -> Iterator[TagExample]:
         name = input_name(path)
@@ -154,7 +145,7 @@ class Tag(Task[TagExample, Tagged]):
             spans = tuple(word_spans(value, characters=self.units == "characters"))
             return TagExample(tuple(value[start:end] for start, end in spans), None, value, spans, "")
         if isinstance(value, list | tuple) and all(isinstance(word, str) for word in value):
-            return _of_words(TaggedSentence(tuple(value), None, ""))
+            return of_words(TaggedSentence(tuple(value), None, ""))
         raise InputError(f"tag takes texts and lists of words, not {value!r:.80}")
 
     def question(self, text: str, pair: str | None, choices: Sequence[str] | None) -> str:  # noqa: ARG002
@@ -170,7 +161,7 @@ class Tag(Task[TagExample, Tagged]):
         if self.labels:
             fitted.check(examples)
         else:
-            tags = {tag for example in examples for tag in _tags(example)}
+            tags = {tag for example in examples for tag in known_tags(example)}
             fitted = fitted.model_copy(update={"labels": all_labels(tags, scheme, _spelling(tuple(tags), scheme))})
         if len(fitted.labels) < 2:
             raise InputError(f"all words of the training examples have the tag {fitted.labels[0]!r}; two are needed")
@@ -180,18 +171,18 @@ class Tag(Task[TagExample, Tagged]):
         """Return the scheme to learn, which is not always the one in which the examples are tagged."""
         if self.scheme == "plain":
             return "plain"
-        tags = tuple(dict.fromkeys(tag for example in examples for tag in _tags(example)))
+        tags = tuple(dict.fromkeys(tag for example in examples for tag in known_tags(example)))
         try:
-            found = scheme_of(_tags(example) for example in examples)
+            found = scheme_of(known_tags(example) for example in examples)
         except InputError as error:
-            foreign = (example.source for example in examples if not all(map(USUAL.split, _tags(example))))
+            foreign = (example.source for example in examples if not all(map(USUAL.split, known_tags(example))))
             raise InputError(f"{next(foreign)}: {error}; if tags mark no chunks, say --scheme plain") from None
         if self.scheme is not None and found not in _READ_AS[self.scheme]:
             raise UsageError(f"--scheme {self.scheme} is not that of the training file, whose tags are {found}; leave it out")
         scheme = self.scheme or ("iob2" if found == "iob1" else found)
         spelling = _spelling(tags, scheme)
         _say_how_read(tags, scheme, spelling)
-        illegal = [example.source for example in examples if not is_legal(_tags(example), found, spelling)]
+        illegal = [example.source for example in examples if not is_legal(known_tags(example), found, spelling)]
         if illegal:
             log.warning(
                 "%d sentence(s) break the rules of %s, first %s; read as conlleval reads", len(illegal), found, illegal[0]
@@ -203,15 +194,15 @@ class Tag(Task[TagExample, Tagged]):
         known = set(self.labels)
         for example in examples:
             # What is of no scheme would become O.
-            foreign = [tag for tag in dict.fromkeys(_tags(example)) if tag not in known and not self._spelling.split(tag)]
+            foreign = [tag for tag in dict.fromkeys(known_tags(example)) if tag not in known and not self._spelling.split(tag)]
             if foreign or not known.issuperset(self.tags_of(example)):
                 check_labels(example.source, foreign or self.tags_of(example), self.labels)
 
     def tags_of(self, example: TagExample) -> list[str]:
         """Return the right tags in the task's scheme."""
         if self.scheme is None or self.scheme == "plain":
-            return list(_tags(example))
-        return rewrite(_tags(example), chunk_letters(self.labels, self.scheme, self._spelling), self._spelling)
+            return list(known_tags(example))
+        return rewrite(known_tags(example), chunk_letters(self.labels, self.scheme, self._spelling), self._spelling)
 
     @property
     def _spelling(self) -> Spelling:
@@ -434,27 +425,6 @@ def _say_how_read(tags: Sequence[str], scheme: Scheme, spelling: Spelling) -> No
     elif scheme != "plain" and tag != "O" and (spelling not in (USUAL, TYPES_ALONE) or not type_):
         meaning = f"the letter {letter} of a {type_!r}" if type_ else f"the letter {letter} of a chunk without a type"
         log.info("tags are read as %s: %r is %s; if they mark no chunks, say --scheme plain", scheme.upper(), tag, meaning)
-
-
-def _tags(example: TagExample) -> tuple[str, ...]:
-    assert example.tags is not None
-    return example.tags
-
-
-def _of_words(sentence: TaggedSentence) -> TagExample:
-    """Lay words out as text: a blank between two, but none between Chinese characters and between these and marks."""
-    text, offsets = "", []
-    for word in sentence.words:
-        if text and not _is_written_together(text[-1], word[:1]):
-            text += " "
-        offsets.append((len(text), len(text) + len(word)))
-        text += word
-    return TagExample(sentence.words, sentence.tags, text, tuple(offsets), sentence.source)
-
-
-def _is_written_together(left: str, right: str) -> bool:
-    any_chinese = is_chinese(left) or is_chinese(right)
-    return any_chinese and all(is_chinese(one) or not one.isalnum() for one in (left, right))
 
 
 def _entity(example: TagExample, chunk: Chunk, probabilities: Sequence[float]) -> Entity:
