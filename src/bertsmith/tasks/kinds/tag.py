@@ -45,7 +45,7 @@ from bertsmith.tasks.kinds.classify import check_labels
 from bertsmith.tasks.scoring.scores import check_predictions, chunk_counts, precision_recall_f1
 from bertsmith.tasks.shown import Entity, TaggedWord, TagsAnswer
 from bertsmith.tasks.tag_examples import TagExample as TagExample
-from bertsmith.tasks.tag_examples import known_tags, of_words
+from bertsmith.tasks.tag_examples import different, known_tags, of_words, say_how_read
 from bertsmith.tasks.task import (
     Explains,
     Floats,
@@ -181,7 +181,7 @@ class Tag(Task[TagExample, Tagged]):
             raise UsageError(f"--scheme {self.scheme} is not that of the training file, whose tags are {found}; leave it out")
         scheme = self.scheme or ("iob2" if found == "iob1" else found)
         spelling = _spelling(tags, scheme)
-        _say_how_read(tags, scheme, spelling)
+        say_how_read(tags, scheme, spelling)
         illegal = [example.source for example in examples if not is_legal(known_tags(example), found, spelling)]
         if illegal:
             log.warning(
@@ -336,7 +336,7 @@ class Tag(Task[TagExample, Tagged]):
         confidence = np.array([probability for found in predictions for probability in found.probabilities])
         flags = [one == other for gold, found in zip(gold_tags, predictions, strict=True) for one, other in _both(gold, found)]
         mistakes = [
-            Mistake(example.text, _different(example, gold, found.tags), _different(example, found.tags, gold), float(n_wrong))
+            Mistake(example.text, different(example, gold, found.tags), different(example, found.tags, gold), float(n_wrong))
             for example, gold, found in zip(examples, gold_tags, predictions, strict=True)
             if (n_wrong := sum(one != other for one, other in _both(gold, found)))
         ]
@@ -412,21 +412,6 @@ def _spelling(tags: tuple[str, ...], scheme: Scheme | None) -> Spelling:
     return TYPES_ALONE if scheme == "io" else spelling_of(tags) or USUAL
 
 
-def _say_how_read(tags: Sequence[str], scheme: Scheme, spelling: Spelling) -> None:
-    """Say what unusual tags are taken for, and how to choose otherwise."""
-    tag = next((tag for tag in tags if tag.upper() != "O"), "O")
-    letter, type_ = spelling.split(tag) or ("", "")
-    marked = next((tag for tag in tags if (USUAL.split(tag) or ("", ""))[1]), None)
-    if scheme == "plain" and marked is not None:
-        foreign = next(tag for tag in tags if not USUAL.split(tag))
-        log.info("tags such as %r are taken as they are, for %r is no tag of chunks; accuracy alone is scored", marked, foreign)
-    elif scheme == "plain" and "O" in tags and len(tags) > 1:
-        log.info("tags such as %r mark no entities; if a run of equal tags is one entity, say --scheme io", tag)
-    elif scheme != "plain" and tag != "O" and (spelling not in (USUAL, TYPES_ALONE) or not type_):
-        meaning = f"the letter {letter} of a {type_!r}" if type_ else f"the letter {letter} of a chunk without a type"
-        log.info("tags are read as %s: %r is %s; if they mark no chunks, say --scheme plain", scheme.upper(), tag, meaning)
-
-
 def _entity(example: TagExample, chunk: Chunk, probabilities: Sequence[float]) -> Entity:
     start, end = example.offsets[chunk.start][0], example.offsets[chunk.stop - 1][1]
     probability = sum(probabilities[chunk.start : chunk.stop]) / (chunk.stop - chunk.start)
@@ -435,9 +420,3 @@ def _entity(example: TagExample, chunk: Chunk, probabilities: Sequence[float]) -
 
 def _both(gold: Sequence[str], found: Tagged) -> Iterator[tuple[str, str]]:
     return zip(gold, found.tags, strict=True)
-
-
-def _different(example: TagExample, tags: Sequence[str], others: Sequence[str]) -> str:
-    """Return the words with their tags where the tags differ from the others."""
-    triples = zip(example.words, tags, others, strict=True)
-    return ", ".join(f"{word}/{tag}" for word, tag, other in triples if tag != other)
