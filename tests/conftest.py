@@ -26,6 +26,7 @@ from bertsmith.model.model_config import ModelConfig  # noqa: E402
 from bertsmith.pretraining.options import PretrainConfig  # noqa: E402
 from bertsmith.progress import ProgressTask  # noqa: E402
 from bertsmith.text.tokenizer import Tokenizer  # noqa: E402
+from bertsmith.threads import usual_threads  # noqa: E402
 from bertsmith.types import PackedBatch  # noqa: E402
 
 RandomBatch = Callable[[Sequence[int], int, int], PackedBatch]
@@ -172,6 +173,17 @@ def toy_run_values(toy_directory: Path, out: Path) -> dict[str, Any]:
         "machine": {"device": "cpu", "precision": "float32"},
         "record": {"log_every": 1, "evaluate_every": 6, "evaluation_tokens": 1000, "save_every": 4},
     }
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    """A process that is set to three threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    usual_threads.cache_clear()
+    yield
+    usual_threads.cache_clear()
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from bertsmith import machine, threads
-from bertsmith.threads import IdleThreads, Use, others_need, processor_use, set_up_threads
+from bertsmith.threads import IdleThreads, Use, others_need, processor_use, set_up_threads, threads_beside_others, threads_for
 
 needs_gnu_openmp = pytest.mark.skipif(threads._gnu_openmp() is None, reason="OpenMP is not GNU's here")
 
@@ -106,3 +107,24 @@ def test_an_engine_watches_unless_the_user_has_said_how_to_wait(variables: dict[
     environment = {**os.environ, "OMP_NUM_THREADS": "2", **variables}
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment).stdout
     assert said == f"{watching}\n"
+
+
+@pytest.mark.parametrize(("n_tokens", "n_threads"), [(1, 1), (256, 1), (257, 3), (5000, 3)])
+@pytest.mark.usefixtures("three_threads")
+def test_the_threads_of_a_batch(n_tokens: int, n_threads: int) -> None:
+    with threads_for(0), threads_for(n_tokens):
+        assert torch.get_num_threads() == n_threads
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize(("n_tokens", "beside", "n_threads"), [(20, False, 3), (20, True, 1), (257, True, 3)])
+@pytest.mark.usefixtures("three_threads")
+def test_a_small_batch_gets_one_thread_while_others_need_the_cores(
+    monkeypatch: pytest.MonkeyPatch, n_tokens: int, beside: bool, n_threads: int
+) -> None:
+    event = threading.Event()
+    if beside:
+        event.set()
+    monkeypatch.setattr(threads, "_others_need_cores", event)
+    with threads_beside_others(n_tokens):
+        assert torch.get_num_threads() == n_threads

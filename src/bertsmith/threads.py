@@ -14,6 +14,8 @@ import functools
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +28,8 @@ _SECONDS_BETWEEN_LOOKS = 0.25
 _CORES_OF_OTHERS = 0.25
 """What other processes may use of the cores that threads here compute on, before the threads wait politely."""
 _OWN_WISHES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+_MOST_ON_ONE = 256
+"""Tokens of a small batch: its many short parts end sooner on one thread than on two that take turns with other processes."""
 
 
 @functools.cache
@@ -47,6 +51,31 @@ def set_up_threads() -> None:
     else:
         watched = idle_threads, torch.get_num_threads(), there.allowed
         threading.Thread(target=_watch, args=watched, name="bertsmith-threads", daemon=True).start()
+
+
+_others_need_cores = threading.Event()
+
+
+def threads_beside_others(n_tokens: int) -> AbstractContextManager[None]:
+    """Compute a batch of so many tokens on one thread where it is small and other processes need the cores, else on all."""
+    return threads_for(n_tokens) if _others_need_cores.is_set() else nullcontext()
+
+
+@contextmanager
+def threads_for(n_tokens: int) -> Iterator[None]:
+    """Compute a batch of so many tokens on one thread where it is small, else on all."""
+    usual, before = usual_threads(), torch.get_num_threads()
+    torch.set_num_threads(1 if n_tokens <= _MOST_ON_ONE else usual)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@functools.cache
+def usual_threads() -> int:
+    """Return the number of threads that the process was set to when this was called first."""
+    return torch.get_num_threads()
 
 
 # The process whose threads have computed something: in one that was forked from it there are none, and waiting has no end.
@@ -126,8 +155,10 @@ def _watch(idle_threads: IdleThreads, n_threads: int, n_cores: int) -> None:
         time.sleep(_SECONDS_BETWEEN_LOOKS)
         after = processor_use()
         if after is not None and others_need(before, after, n_threads, n_cores):
+            _others_need_cores.set()
             idle_threads.call()
         else:
+            _others_need_cores.clear()
             idle_threads.send_away()
         before = after
 

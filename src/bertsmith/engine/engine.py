@@ -25,7 +25,7 @@ from bertsmith.model.encoder import Encoded, TextEncoder
 from bertsmith.model.heads.scoring_head import ScoringHead, TaskHead
 from bertsmith.model.layer import Layer
 from bertsmith.tasks.predictor import TOKEN_BUDGET
-from bertsmith.threads import note_use, set_up_threads
+from bertsmith.threads import note_use, set_up_threads, threads_beside_others
 from bertsmith.types import PackedBatch
 
 Wanted = Literal["auto", "float32", "bf16", "int8"]
@@ -99,14 +99,14 @@ class Engine:
     def __call__(self, batch: PackedBatch) -> BertOutput:
         """Return what the model says of all tokens."""
         self._check(batch)
-        with self._context():
+        with self._context(batch):
             return self.model(batch.to(self.device))  # type: ignore[no-any-return]
 
     @torch.inference_mode()
     def logits(self, batch: PackedBatch) -> Tensor:
         """Return the logits of the model's task, (B, C) or (T, C), and compute no more than they need."""
         self._check(batch)
-        with self._context():
+        with self._context(batch):
             logits = self.model.logits(batch.to(self.device)).task_logits
         assert logits is not None
         return logits
@@ -115,7 +115,7 @@ class Engine:
     def token_logits(self, batch: PackedBatch, positions: Tensor) -> Tensor:
         """Return what the masked-token head says at M positions of the batch, (M, V)."""
         self._check(batch)
-        with self._context():
+        with self._context(batch):
             logits = self.model.logits(batch.to(self.device), positions=positions.to(self.device)).token_logits
         assert logits is not None
         return logits
@@ -124,7 +124,7 @@ class Engine:
     def layers(self, batch: PackedBatch) -> tuple[Tensor, ...]:
         """Return the output of the embeddings and of every layer, L+1 tensors (T, D)."""
         self._check(batch)
-        with self._context():
+        with self._context(batch):
             encoded: Encoded = self.model.encoder(batch.to(self.device), want_layers=True)
         assert encoded.layers is not None
         return encoded.layers
@@ -151,9 +151,10 @@ class Engine:
             len(cosine_T),
         )
 
-    def _context(self) -> AbstractContextManager[object]:
-        is_half = self.device.type == "cuda" and self.precision == "bf16"
-        return torch.autocast("cuda", torch.bfloat16) if is_half else nullcontext()
+    def _context(self, batch: PackedBatch) -> AbstractContextManager[object]:
+        if self.device.type == "cpu":
+            return threads_beside_others(len(batch.token_ids))
+        return torch.autocast("cuda", torch.bfloat16) if self.precision == "bf16" else nullcontext()
 
 
 def _rearranged(model: Bert, precision: Precision, half: torch.dtype) -> Bert:

@@ -16,8 +16,8 @@ from bertsmith.inspection.figures.similarity import MOST_PROJECTED
 from bertsmith.inspection.requests import LIMITS, TextRequest, checked
 from bertsmith.inspection.subject import Reading, Subject
 from bertsmith.inspection.suggestions import SUGGESTIONS, Start, Suggestions, start_for
-from bertsmith.inspection.thread_counts import usual_threads
 from bertsmith.tasks.task import Explains, Task
+from bertsmith.threads import usual_threads
 from bertsmith.training.checkpoints import checkpoints
 from bertsmith.training.run_directory import RunDirectory
 

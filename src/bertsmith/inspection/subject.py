@@ -19,12 +19,12 @@ from bertsmith.engine.engine import make_engine
 from bertsmith.errors import Refusal
 from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.inspection.arrays import Floats
-from bertsmith.inspection.thread_counts import threads_for
 from bertsmith.inspection.watcher import NOBODY, Watcher
 from bertsmith.model.bert import Bert
 from bertsmith.tasks.saved import load_task_model
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
+from bertsmith.threads import threads_for
 from bertsmith.types import Encoding, PackedBatch
 
 TOKENS_AT_ONCE = 4096

@@ -43,9 +43,9 @@ from bertsmith.inspection.requests import (
     TextRequest,
 )
 from bertsmith.inspection.subject import Reading
-from bertsmith.inspection.thread_counts import threads_for
 from bertsmith.inspection.watcher import NOBODY, Watcher
 from bertsmith.tasks.shown import Shown
+from bertsmith.threads import threads_for
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Floats, Listed, Number
 from bertsmith.inspection.figures.score_probes import ScoreProbe, in_parts, task_probe, token_probe
 from bertsmith.inspection.subject import Reading
-from bertsmith.inspection.thread_counts import threads_for
 from bertsmith.inspection.watcher import NOBODY, Watcher
+from bertsmith.threads import threads_for
 
 MOST_ATTRIBUTED = 256
 _STEPS = 50

@@ -1,9 +1,9 @@
 """What a fine-tuned model answers, with what a page draws of it (Devlin et al. 2019, section 4)."""
 
 from bertsmith.inspection.subject import Reading
-from bertsmith.inspection.thread_counts import threads_for
 from bertsmith.tasks.shown import Shown
 from bertsmith.tasks.task import Seen
+from bertsmith.threads import threads_for
 
 
 def task_answer(reading: Reading, choices: list[str] | None = None) -> Shown:

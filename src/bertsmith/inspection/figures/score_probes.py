@@ -13,9 +13,9 @@ from torch import Tensor
 from bertsmith.errors import Refusal
 from bertsmith.inspection.figures.finetuned import task_answer
 from bertsmith.inspection.subject import TOKENS_AT_ONCE, Reading
-from bertsmith.inspection.thread_counts import threads_for
 from bertsmith.inspection.watcher import Watcher
 from bertsmith.tasks.shown import SpanAnswer
+from bertsmith.threads import threads_for
 from bertsmith.types import PackedBatch
 
 Integers = npt.NDArray[np.int64]

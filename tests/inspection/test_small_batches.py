@@ -1,6 +1,4 @@
-"""Small batches on one thread, large ones on all, and the process as it was before."""
-
-from collections.abc import Iterator
+"""The page computes small batches on one thread."""
 
 import pytest
 import torch
@@ -8,29 +6,9 @@ import torch
 from bertsmith.inspection.figures.score_probes import in_parts
 from bertsmith.inspection.gallery import Gallery
 from bertsmith.inspection.requests import TextRequest
-from bertsmith.inspection.thread_counts import threads_for, usual_threads
 from bertsmith.inspection.views import VIEWS
 from bertsmith.inspection.watcher import NOBODY
 from bertsmith.model.encoder import Encoder
-
-
-@pytest.fixture
-def three_threads() -> Iterator[None]:
-    """A process that is set to three threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    usual_threads.cache_clear()
-    yield
-    usual_threads.cache_clear()
-    torch.set_num_threads(before)
-
-
-@pytest.mark.parametrize(("n_tokens", "n_threads"), [(1, 1), (256, 1), (257, 3), (5000, 3)])
-@pytest.mark.usefixtures("three_threads")
-def test_the_threads_of_a_batch(n_tokens: int, n_threads: int) -> None:
-    with threads_for(0), threads_for(n_tokens):
-        assert torch.get_num_threads() == n_threads
-    assert torch.get_num_threads() == 3
 
 
 @pytest.mark.usefixtures("three_threads")
