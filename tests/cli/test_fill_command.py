@@ -62,7 +62,23 @@ def test_lines_from_standard_input(run_command: Any, toy_directory: Path, type_i
 def test_texts_that_cannot_be_filled(run_command: Any, toy_directory: Path, text: str, message: str) -> None:
     code, out, err = run_command("fill", toy_directory / "model", "a [MASK]", text)
     assert (code, out) == (1, "")
-    assert err.startswith("error: ") and message in err and err.count("\n") == 1
+    assert err.startswith("error: text 2: ") and message in err and err.count("\n") == 1
+
+
+def test_a_line_that_cannot_be_filled(run_command: Any, toy_directory: Path, type_in: Any) -> None:
+    type_in(b"a [MASK]\n\n  \nthe cat\n")
+    code, _, err = run_command("fill", toy_directory / "model")
+    assert (code, err) == (
+        1,
+        "error: standard input:4: no blank to fill in 'the cat': write [MASK] where a word is missing\n",
+    )
+
+
+@pytest.mark.parametrize("typed", [b"", b"\n  \n"])
+def test_standard_input_without_texts(run_command: Any, toy_directory: Path, type_in: Any, typed: bytes) -> None:
+    type_in(typed)
+    code, _, err = run_command("fill", toy_directory / "model")
+    assert (code, err) == (1, "error: standard input holds no text; write one a line\n")
 
 
 def test_standard_input_that_is_not_utf8(run_command: Any, toy_directory: Path, type_in: Any) -> None:

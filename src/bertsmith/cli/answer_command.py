@@ -75,7 +75,7 @@ def run(arguments: Sequence[str]) -> None:
         passages = read_passages(documents, config.field)
     finder = _finder(config, [passage.text for passage in passages])
     read = DocumentReader(pipe, passages, finder, scorer, config.passages, config.ranked or _RANKED)
-    for question in config.questions or typed_lines("question"):
+    for question in config.questions or (line for _, line in typed_lines("question")):
         reply = read(question)
         print(_as_json(reply, config.top) if config.as_json else visible(_readable(reply, config.top)), flush=True)
 

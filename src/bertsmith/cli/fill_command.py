@@ -1,7 +1,7 @@
 """``bertsmith fill``."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +11,11 @@ import pydantic
 from bertsmith.cli.flags import parse
 from bertsmith.cli.screen import visible
 from bertsmith.config import Config, JsonFlag, Positional
-from bertsmith.errors import ArtifactError
-from bertsmith.sources.streams import typed_lines
+from bertsmith.errors import ArtifactError, InputError
+from bertsmith.sources.streams import input_name, typed_lines
 
 if TYPE_CHECKING:
+    from bertsmith.inference.pipelines import FillPipeline
     from bertsmith.tasks.fill import Filled
 
 
@@ -45,9 +46,20 @@ def run(arguments: Sequence[str]) -> None:
             else ("holds a model without a masked-token head; there is nothing to fill blanks with")
         )
         raise ArtifactError(f"{config.model} {other}")
-    texts = iter(config.texts) if config.texts else typed_lines("text")
-    for filled in pipe.stream(texts, config.top):
+    for filled in pipe.stream(_checked(config.texts, pipe), config.top):
         print(json.dumps(asdict(filled), ensure_ascii=False) if config.as_json else visible(_readable(filled)), flush=True)
+
+
+def _checked(texts: Sequence[str], pipe: "FillPipeline") -> Iterator[str]:
+    """Yield the texts, or lines of standard input; :class:`InputError` that says which of them cannot be filled."""
+    numbered = enumerate(texts, start=1) if texts else typed_lines("text")
+    for number, text in numbered:
+        try:
+            pipe.check(text)
+        except InputError as error:
+            place = f"text {number}" if texts else f"{input_name('-')}:{number}"
+            raise InputError(f"{place}: {error}") from None
+        yield text
 
 
 def _readable(filled: "Filled") -> str:

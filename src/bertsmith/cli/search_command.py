@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> None:
     is_dialogue = not config.queries and sys.stdin.isatty()
     as_json = config.as_json or not (config.queries or is_dialogue)
     with _opened(config, pipe) as index:
-        for query in config.queries or (_asked() if is_dialogue else typed_lines("query")):
+        for query in config.queries or (_asked() if is_dialogue else (line for _, line in typed_lines("query"))):
             (hits,) = index.search(pipe([query]), config.top)
             print(_as_json(query, hits) if as_json else visible(_readable(hits)), flush=True)
 

@@ -218,18 +218,18 @@ def read_lines(pieces: Iterable[str], name: str) -> Iterator[str]:
         yield rest
 
 
-def typed_lines(noun: str) -> Iterator[str]:
-    """Yield the lines of standard input as they arrive, without white space around them; blank ones are left out.
+def typed_lines(noun: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines of standard input with their numbers as they arrive, without white space around; blank ones are left out.
 
     ``noun`` is what messages call such a line.
 
     Raises:
         InputError: a line is not UTF-8, or there is none.
     """
-    line = ""
-    for line in filter(None, map(str.strip, read_lines(read_input("-"), input_name("-")))):
-        yield line
-    if not line:
+    found, lines = None, map(str.strip, read_lines(read_input("-"), input_name("-")))
+    for found in filter(lambda numbered: numbered[1], enumerate(lines, start=1)):
+        yield found
+    if found is None:
         raise InputError(f"{input_name('-')} holds no {noun}; write one a line")
 
 
