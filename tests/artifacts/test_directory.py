@@ -12,7 +12,7 @@ import torch
 
 import bertsmith
 from bertsmith.artifacts.configuration import ARCHITECTURES
-from bertsmith.artifacts.directory import load_model, save_model
+from bertsmith.artifacts.directory import load_model, load_model_or_encoder, save_model
 from bertsmith.errors import ArtifactError, DamagedError, MismatchError
 from bertsmith.files import MANIFEST
 from bertsmith.model.bert import MASKED_TOKEN, PRETRAINING, Bert, Heads
@@ -204,6 +204,27 @@ def test_the_encoder_alone_is_used_whatever_the_heads(foreign, random_model, cap
     assert len(said) == ("Answering" not in str(values))
     with pytest.raises(ArtifactError):
         load_model(foreign)
+
+
+@pytest.mark.parametrize("values", UNKNOWN_HEADS.values(), ids=UNKNOWN_HEADS.keys())
+def test_the_encoder_is_opened_where_its_heads_cannot_be_had(foreign, random_model, caplog, values):
+    _reconfigure(foreign, **values)
+    for _ in range(2):
+        found = load_model_or_encoder(foreign)
+        _assert_equal(found, random_model(Heads()))
+    (said,) = [record.getMessage() for record in caplog.records if "the encoder alone" in record.getMessage()]
+    assert str(foreign) in said
+
+
+def test_with_its_heads_a_model_is_opened_whole_and_what_is_damaged_is_refused(foreign, random_model, caplog):
+    _assert_equal(load_model_or_encoder(foreign), random_model(PRETRAINING))
+    _reconfigure(foreign, vocab_size=7)
+    with pytest.raises(MismatchError):
+        load_model_or_encoder(foreign)
+    (foreign / "config.json").unlink()
+    with pytest.raises(ArtifactError, match=r"config\.json"):
+        load_model_or_encoder(foreign)
+    assert caplog.records == []
 
 
 def test_a_head_of_no_known_task_is_not_taken_for_the_one_that_is_wanted(foreign, random_model):

@@ -1,6 +1,7 @@
 """``bertsmith info`` on every kind of directory."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,16 @@ def test_model(run_command: Any, toy_directory: Path) -> None:
     assert facts["kind"] == "model"
     assert facts["heads"] == ["masked_token", "next_sentence"]
     assert (facts["n_layers"], facts["width"], facts["lowercase"]) == (2, 32, True)
+
+
+def test_a_model_with_a_head_of_another_tool(run_command: Any, toy_directory: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(toy_directory / "model", tmp_path / "model")
+    (path / "manifest.json").unlink()
+    config = json.loads((path / "config.json").read_text()) | {"architectures": ["BertForJointScoring"]}
+    (path / "config.json").write_text(json.dumps(config))
+    code, out, err = run_command("info", path, "--json")
+    assert (code, json.loads(out)["heads"], json.loads(out)["n_layers"]) == (0, [], 2)
+    assert err.count("\n") == 1 and "BertForJointScoring" in err and "the encoder alone" in err
 
 
 def test_a_run_its_checkpoint_and_its_model(run_command: Any, toy_run: Callable[..., PretrainConfig], at: Any) -> None:

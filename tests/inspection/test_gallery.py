@@ -114,6 +114,35 @@ def test_what_each_model_cannot_show(
     assert _missing(make_subject()) == {"task": "no_task_head", "integrated-gradients": "no_captum"} | always
 
 
+def _rewrite(file: Path, **values: object) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+    (file.parent / "manifest.json").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("file", "values", "said"),
+    [
+        ("config.json", {"architectures": ["BertForJointScoring"]}, "the encoder alone"),
+        ("config.json", {"architectures": ["BertForQuestionAnswering"]}, "the encoder alone"),
+        ("config.json", {"is_decoder": True}, "the encoder alone"),
+        ("task.json", {"task": "mine"}, "opened without its task"),
+    ],
+)
+def test_what_is_not_known_of_a_model_leaves_its_encoder_to_look_into(
+    save_task: SaveTask, caplog: pytest.LogCaptureFixture, file: str, values: dict[str, object], said: str
+) -> None:
+    directory = save_task(Classify(labels=("a", "b")))
+    if file == "config.json":
+        (directory / "task.json").unlink()
+    _rewrite(directory / file, **values)
+    gallery = Gallery.open([directory], START)
+    (description,) = gallery.describe().models
+    assert description.task is None and "attention" not in description.missing
+    assert gallery.read("a", "the cat").attention.shape == (3, 4, 4, 4)
+    (message,) = [one for one in caplog.messages if said in one]
+    assert str(directory) in message
+
+
 def test_a_vocabulary_without_a_mask(make_subject: Callable[..., Subject]) -> None:
     tokenizer = Tokenizer.build(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the"], lowercase=True)
     missing = _missing(Subject.of(make_subject().model, tokenizer))

@@ -91,11 +91,28 @@ def build_model(
     return model.eval()
 
 
+def load_model_or_encoder(path: str | Path) -> Bert:
+    """Load the model of a directory; its encoder alone, which is said once, where the heads that it names cannot be had.
+
+    Errors as for :func:`load_model`.
+    """
+    try:
+        return load_model(path)
+    except (DamagedError, MismatchError):
+        raise
+    except ArtifactError as error:
+        encoder, lacking = load_model(path, Heads()), error
+    if heads_if_known(Path(path)) != Heads():  # of unknown ones it has been said
+        say_once(f"{lacking}; the encoder alone is opened")
+    return encoder
+
+
 def heads_if_known(directory: Path) -> Heads | None:
     """Return the heads that ``config.json`` names; none of all, which is said, where bertsmith does not have them."""
     try:
         return read_heads(directory)
     except ArtifactError as error:
+        read_shape(directory)  # without an encoder there is nothing to say of heads
         say_once(f"{error}; this is passed over, since the encoder alone is needed")
         return Heads()
 

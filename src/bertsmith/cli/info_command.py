@@ -72,10 +72,10 @@ def _variants(table: Path) -> dict[str, Any]:
 
 
 def _describe_model(path: Path) -> dict[str, Any]:
-    from bertsmith.artifacts.directory import load_model
+    from bertsmith.artifacts.directory import load_model_or_encoder
     from bertsmith.text.tokenizer import Tokenizer
 
-    model = load_model(path)
+    model = load_model_or_encoder(path)
     tokenizer = Tokenizer.load(path)
     state = files.read_json(path / "state.json") if (path / "state.json").exists() else {}
     task = files.read_json(path / "task.json") if (path / "task.json").exists() else {}

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bertsmith.artifacts.configuration import read_heads
-from bertsmith.artifacts.directory import TASK, load_model
+from bertsmith.artifacts.directory import TASK, heads_if_known, load_model_or_encoder, verify_directory
 from bertsmith.engine.engine import make_engine
-from bertsmith.errors import Refusal
+from bertsmith.errors import ArtifactError, DamagedError, MismatchError, Refusal
 from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.inspection.arrays import Floats
 from bertsmith.inspection.watcher import NOBODY, Watcher
 from bertsmith.model.bert import Bert
+from bertsmith.notices import say_once
 from bertsmith.tasks.saved import load_task_model
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
@@ -43,13 +43,13 @@ class Subject:
     @classmethod
     def load(cls, path: Path, kind: type[Task] | None = None) -> Self:
         """Load a model directory, with the class of its task where that is one of one's own; errors as for
-        :func:`bertsmith.load`."""
-        heads = read_heads(path)
-        if not (path / TASK).exists() and (heads is None or heads.task is None):
-            return cls.of(load_model(path), Tokenizer.load(path))
-        task, model = load_task_model(path, kind)
+        :func:`bertsmith.load`.
+
+        Of a task or heads that are not known, the encoder is there to look into, which is said once.
+        """
+        task, model = _task_and_model(path, kind)
         subject = cls.of(model, tokenizer := Tokenizer.load(path))
-        if task.gives_vectors:  # which are but the hidden states, pooled
+        if task is None or task.gives_vectors:  # which are but the hidden states, pooled
             return subject
         return cls(subject.model, tokenizer, TaskPipeline(task, tokenizer, make_engine(model)))
 
@@ -126,6 +126,22 @@ class Subject:
             states = np.split(layers_L1TD, batch.cu_seqlens[1:-1].tolist(), axis=1)
             for text, (encoding, n_whole), found in zip(texts[part], cut[part], states, strict=True):
                 yield Reading(self, text, None, encoding, n_whole, found, nothing)
+
+
+def _task_and_model(path: Path, kind: type[Task] | None) -> tuple[Task | None, Bert]:
+    verify_directory(path)
+    heads = heads_if_known(path)
+    if not (path / TASK).exists() and (heads is None or heads.task is None):
+        return None, load_model_or_encoder(path)
+    try:
+        return load_task_model(path, kind)
+    except ArtifactError as error:
+        if kind is not None or isinstance(error, DamagedError | MismatchError):
+            raise
+        model, unknown = load_model_or_encoder(path), error
+    if model.heads.task is not None or (path / TASK).exists():  # of a head that is missing it has been said
+        say_once(f"{unknown}; it is opened without its task")
+    return None, model
 
 
 @dataclass(frozen=True, slots=True)
