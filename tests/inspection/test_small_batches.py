@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bertsmith.inspection.figures.score_probes import in_parts
+from bertsmith.inspection.figures.score_probes import copies_in_parts
 from bertsmith.inspection.gallery import Gallery
 from bertsmith.inspection.requests import TextRequest
 from bertsmith.inspection.views import VIEWS
@@ -13,8 +13,8 @@ from bertsmith.model.encoder import Encoder
 
 @pytest.mark.usefixtures("three_threads")
 def test_parts_of_many_copies_get_all_threads() -> None:
-    found = [torch.get_num_threads() for _ in in_parts(100, 64, NOBODY)]
-    assert found == [3, 3] and torch.get_num_threads() == 3
+    found = [torch.get_num_threads() for _ in copies_in_parts(18, 64, NOBODY)]
+    assert found == [3, 1] and torch.get_num_threads() == 3
 
 
 @pytest.mark.usefixtures("three_threads")

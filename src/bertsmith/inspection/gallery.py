@@ -17,7 +17,7 @@ from bertsmith.inspection.requests import LIMITS, TextRequest, checked
 from bertsmith.inspection.subject import Reading, Subject
 from bertsmith.inspection.suggestions import SUGGESTIONS, Start, Suggestions, start_for
 from bertsmith.tasks.task import Explains, Task
-from bertsmith.threads import usual_threads
+from bertsmith.threads import set_up_threads, usual_threads
 from bertsmith.training.checkpoints import checkpoints
 from bertsmith.training.run_directory import RunDirectory
 
@@ -104,6 +104,7 @@ class Gallery:
             for path in paths
         }
         self._runs, self._start = runs, start
+        set_up_threads()
         usual_threads()  # before a worker sets its own
         self._loading = threading.Lock()
         self._loaded: Cache[Subject] = Cache(_CHECKPOINTS_LOADED, lambda _: 1)

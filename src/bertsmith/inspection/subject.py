@@ -18,7 +18,7 @@ from bertsmith.engine.engine import make_engine
 from bertsmith.errors import ArtifactError, DamagedError, MismatchError, Refusal
 from bertsmith.inference.pipelines import TaskPipeline
 from bertsmith.inspection.arrays import Floats
-from bertsmith.inspection.watcher import NOBODY, Watcher
+from bertsmith.inspection.watcher import NOBODY, Watcher, in_parts
 from bertsmith.model.bert import Bert
 from bertsmith.notices import say_once
 from bertsmith.tasks.saved import load_task_model
@@ -26,8 +26,6 @@ from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.threads import threads_for
 from bertsmith.types import Encoding, PackedBatch
-
-TOKENS_AT_ONCE = 4096
 
 _ATTENTION_BYTES = 1 << 30
 
@@ -117,8 +115,7 @@ class Subject:
         """
         cut = [self.encode(text, None) for text in texts]
         nothing = np.zeros((0, 0, 0, 0), np.float32)
-        for part in _parts([len(encoding.token_ids) for encoding, _ in cut]):
-            watcher.reach(part.start / len(cut))
+        for part in in_parts([len(encoding.token_ids) for encoding, _ in cut], watcher):
             batch = PackedBatch.from_encodings([encoding for encoding, _ in cut[part]])
             with threads_for(len(batch.token_ids)), torch.inference_mode():
                 layers_L1TD = torch.stack(self.model.encoder(batch, want_layers=True).layers).numpy()
@@ -207,17 +204,6 @@ def _check_finite(layers_L1TD: Floats) -> None:
         raise Refusal(
             "diverged", "the model's states are NaN or infinite, so it cannot be looked into: take an earlier checkpoint"
         )
-
-
-def _parts(lengths: list[int]) -> Iterator[slice]:
-    """Yield runs of sequences of these lengths that have few enough tokens to be read at once, one at least."""
-    first = n_tokens = 0
-    for number, length in enumerate(lengths):
-        if n_tokens and n_tokens + length > TOKENS_AT_ONCE:
-            yield slice(first, number)
-            first, n_tokens = number, 0
-        n_tokens += length
-    yield slice(first, len(lengths))
 
 
 def _rows(encoding: Encoding, rows: list[int]) -> Encoding:

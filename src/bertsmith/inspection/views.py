@@ -198,7 +198,7 @@ VIEWS: dict[str, View] = {
         Annotated[Shown, ROUNDED],
         "What a fine-tuned model answers",
         True,  # it reads all of a long passage
-        _on_text(lambda it, asked, _: task_answer(it, asked.choices)),
+        _on_text(lambda it, asked, watcher: task_answer(it, asked.choices, watcher)),
     ),
     "attribution": View(
         AttributionRequest,

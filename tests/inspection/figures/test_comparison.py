@@ -81,7 +81,7 @@ def test_too_few_tokens_to_align(subject: Subject) -> None:
 
 
 def test_no_more_texts_are_read_than_are_compared(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bertsmith.inspection.subject.TOKENS_AT_ONCE", 1)  # one text at a time
+    monkeypatch.setattr("bertsmith.inspection.watcher.TOKENS_AT_ONCE", 1)  # one text at a time
     asked: list[float] = []
     monkeypatch.setattr(Watcher, "reach", lambda _, share: asked.append(share))
     found = alignment(subject, subject, ["the " * 30] * 64)

@@ -1,5 +1,6 @@
 """Fine-tuned models answer as their pipelines do, with what a page draws besides."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
@@ -12,8 +13,11 @@ from bertsmith.errors import Refusal
 from bertsmith.inspection.figures.attribution import attribution
 from bertsmith.inspection.figures.finetuned import task_answer
 from bertsmith.inspection.gallery import Gallery, TaskDescription
+from bertsmith.inspection.requests import TaskRequest, checked
 from bertsmith.inspection.subject import Subject
 from bertsmith.inspection.suggestions import Start
+from bertsmith.inspection.views import VIEWS
+from bertsmith.inspection.watcher import Cancelled, Watcher
 from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.kinds.answer import Answer
@@ -92,6 +96,41 @@ def test_choices(save_task: SaveTask) -> None:
     (expected,) = bertsmith.pipeline(path)([(TEXT, choices)])
     assert found.number == expected.number and [one.text for one in found.choices] == choices
     assert [one.probability for one in found.choices] == pytest.approx(expected.probabilities, abs=1e-5)
+
+
+LONG = " ".join(["the cat sees the moon and some bread."] * 20)
+SLOW: dict[str, tuple[Task, dict[str, object]]] = {
+    "classify": (Classify(labels=("no", "yes")), {"text": LONG}),
+    "multilabel": (Multilabel(labels=("a", "b"), thresholds=(0.1, 0.9)), {"text": LONG}),
+    "regress": (Regress(), {"text": LONG}),
+    "tag": (Tag(labels=("O", "B-X", "I-X"), scheme="iob2", units="words"), {"text": LONG}),
+    "answer": (Answer(scorer="squad", has_no_answers=True), {"text": TEXT, "pair": LONG}),
+    "choose": (Choose(), {"text": TEXT, "choices": ["the moon", "a letter", "some bread", "a child"]}),
+}
+
+
+def _leaves(value: object) -> list[object]:
+    if isinstance(value, dict | list):
+        return [leaf for inner in (value.values() if isinstance(value, dict) else value) for leaf in _leaves(inner)]
+    return [pytest.approx(value, abs=1e-4) if isinstance(value, float) else value]
+
+
+@pytest.mark.parametrize("kind", SLOW)
+def test_a_slow_answer_says_how_far_it_is_and_ends_when_nobody_waits(
+    save_task: SaveTask, monkeypatch: pytest.MonkeyPatch, gone: Watcher, kind: str
+) -> None:
+    task, values = SLOW[kind]
+    gallery, view = Gallery.open([save_task(task)], Start(TEXT, None)), VIEWS["task"]
+    request = checked(TaskRequest, {"model": "a", **values})
+    whole = json.loads(view.ask(gallery, request))
+    monkeypatch.setattr("bertsmith.inspection.watcher.TOKENS_AT_ONCE", 40)
+    watcher, shares = Watcher(), []
+    monkeypatch.setattr(watcher, "reach", shares.append)
+    in_parts = json.loads(view.ask(gallery, request, watcher))
+    assert _leaves(in_parts) == _leaves(whole)
+    assert len(shares) > 1 and shares[0] == 0 and shares == sorted(set(shares)) and shares[-1] < 1
+    with pytest.raises(Cancelled):
+        view.ask(gallery, request, gone)
 
 
 class Mood(SentenceTask[str]):

@@ -84,7 +84,7 @@ def test_pseudo_perplexity_masks_one_token_at_a_time(subject: Subject) -> None:
 
 def test_pseudo_perplexity_in_several_parts_is_the_same(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = pseudo_perplexity(subject.read(TEXT))
-    monkeypatch.setattr("bertsmith.inspection.figures.score_probes.TOKENS_AT_ONCE", 30)
+    monkeypatch.setattr("bertsmith.inspection.watcher.TOKENS_AT_ONCE", 30)
     in_parts = pseudo_perplexity(subject.read(TEXT))
     np.testing.assert_allclose(
         [one.log_probability for one in in_parts.tokens], [one.log_probability for one in whole.tokens], atol=1e-5

@@ -135,12 +135,14 @@ def test_many_texts_are_read_in_parts_until_nobody_waits(
 ) -> None:
     texts = [TEXT, "the cat", PAIR, "the moon sees some bread"]
     at_once = list(subject.read_apart(texts))
-    monkeypatch.setattr("bertsmith.inspection.subject.TOKENS_AT_ONCE", at_once[0].n_tokens + at_once[1].n_tokens)
+    monkeypatch.setattr("bertsmith.inspection.watcher.TOKENS_AT_ONCE", at_once[0].n_tokens + at_once[1].n_tokens)
     asked: list[float] = []
     with monkeypatch.context() as watched:
         watched.setattr(Watcher, "reach", lambda _, share: asked.append(share))
         in_parts = list(subject.read_apart(texts))
-    assert asked == [0, 0.5, 0.75] and [one.text for one in in_parts] == texts
+    n_read = np.cumsum([one.n_tokens for one in at_once])
+    assert asked == pytest.approx([0, n_read[1] / n_read[3], n_read[2] / n_read[3]])
+    assert [one.text for one in in_parts] == texts
     for one, other in zip(at_once, in_parts, strict=True):
         np.testing.assert_allclose(one.layers, other.layers, atol=1e-5)
     for ask in (

@@ -189,7 +189,7 @@ def test_heads_off_together_for_a_masked_token_and_next_sentences(subject: Subje
 
 def test_a_part_at_a_time_is_the_same(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = ablation(subject.read(TEXT), "token", 2)
-    monkeypatch.setattr("bertsmith.inspection.figures.score_probes.TOKENS_AT_ONCE", 40)
+    monkeypatch.setattr("bertsmith.inspection.watcher.TOKENS_AT_ONCE", 40)
     parts = ablation(subject.read(TEXT), "token", 2)
     assert parts.labels == whole.labels
     np.testing.assert_allclose(parts.change, whole.change, atol=1e-5)

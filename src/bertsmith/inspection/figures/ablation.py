@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Floats, Grid, Listed, Number
-from bertsmith.inspection.figures.score_probes import ScoreProbe, in_parts, next_sentence_probe, task_probe, token_probe
+from bertsmith.inspection.figures.score_probes import ScoreProbe, copies_in_parts, next_sentence_probe, task_probe, token_probe
 from bertsmith.inspection.subject import Reading
 from bertsmith.inspection.watcher import NOBODY, Watcher
 from bertsmith.model.attention import plan_attention
@@ -51,7 +51,7 @@ class Ablated:
 
 def ablation(reading: Reading, target: Target, position: int | None = None, watcher: Watcher = NOBODY) -> Ablation:
     """Return what becomes of a prediction when each head is switched off by itself."""
-    probe = _probe(reading, target, position)
+    probe = _probe(reading, target, position, watcher)
     n_layers, n_heads = reading.subject.n_layers, reading.subject.model.config.n_heads
     kept_LBN = torch.ones(n_layers, 1 + n_layers * n_heads, n_heads)
     for number in range(n_layers * n_heads):
@@ -77,11 +77,11 @@ def ablate(
                 "invalid", f"there is no head {layer}.{head}: the model has {n_layers} layers of {n_heads} heads", field="off"
             )
         kept_LBN[layer - 1, 1, head - 1] = 0
-    found = _compare(_probe(reading, target, position), reading, kept_LBN, watcher)
+    found = _compare(_probe(reading, target, position, watcher), reading, kept_LBN, watcher)
     return Ablated(found.labels, found.shares[0], found.shares[1], float(found.changes[1]))
 
 
-def _probe(reading: Reading, target: Target, position: int | None) -> ScoreProbe:
+def _probe(reading: Reading, target: Target, position: int | None, watcher: Watcher) -> ScoreProbe:
     if reading.n_tokens > MOST_ABLATED:
         raise Refusal(
             "too_many_tokens",
@@ -92,7 +92,7 @@ def _probe(reading: Reading, target: Target, position: int | None) -> ScoreProbe
     if target == "next-sentence":
         return next_sentence_probe(reading)
     if target == "task":
-        return task_probe(reading, position)
+        return task_probe(reading, position, watcher)
     if position is None:
         raise Refusal("invalid", "which token is to be predicted? give its position", field="position")
     return token_probe(reading, position)
@@ -111,7 +111,7 @@ def _compare(probe: ScoreProbe, reading: Reading, kept_LBN: Tensor, watcher: Wat
     encoder = reading.subject.model.encoder
     shares, changes = [], []
     first_C: Tensor | None = None
-    for part in in_parts(kept_LBN.shape[1], reading.n_tokens, watcher):
+    for part in copies_in_parts(kept_LBN.shape[1], reading.n_tokens, watcher):
         batch = probe.batch(np.tile(probe.token_ids, (part.stop - part.start, 1)))
         with torch.inference_mode():
             hidden = encoder(batch, _without_heads(encoder, batch, kept_LBN[:, part])).hidden

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Floats, Listed, Number
-from bertsmith.inspection.figures.score_probes import ScoreProbe, in_parts, task_probe, token_probe
+from bertsmith.inspection.figures.score_probes import ScoreProbe, copies_in_parts, task_probe, token_probe
 from bertsmith.inspection.subject import Reading
-from bertsmith.inspection.watcher import NOBODY, Watcher
+from bertsmith.inspection.watcher import NOBODY, TOKENS_AT_ONCE, Watcher
 from bertsmith.threads import threads_for
 
 MOST_ATTRIBUTED = 256
@@ -70,7 +70,7 @@ def attribution(
             found=reading.n_tokens,
         )
     if reading.subject.pipeline is not None:
-        probe = task_probe(reading, position)
+        probe = task_probe(reading, position, watcher)
     elif position is None:
         raise Refusal("invalid", "which token is to be predicted? give its position", field="position")
     else:
@@ -99,7 +99,7 @@ def _erased(probe: ScoreProbe, reading: Reading, number: int, position: int | No
     token_ids_BT = np.tile(probe.token_ids, (1 + n_tokens, 1))
     token_ids_BT[np.arange(n_tokens) + 1, np.arange(n_tokens)] = _nothing(reading)
     scores = []
-    for part in in_parts(len(token_ids_BT), n_tokens, watcher):
+    for part in copies_in_parts(len(token_ids_BT), n_tokens, watcher):
         batch = probe.batch(token_ids_BT[part])
         with torch.inference_mode():
             scores.append(probe.logits(reading.subject.model.encoder(batch).hidden, batch)[:, number])
@@ -136,7 +136,7 @@ def _integrated(probe: ScoreProbe, reading: Reading, number: int, position: int 
     embed = encoder.embeddings.token
     embedded_1TD, nothing_1TD = (embed(torch.from_numpy(token_ids))[None] for token_ids in (probe.token_ids, nothing))
     parts_1TD = IntegratedGradients(score).attribute(
-        embedded_1TD, nothing_1TD, n_steps=_STEPS, internal_batch_size=max(1, 1024 // n_tokens)
+        embedded_1TD, nothing_1TD, n_steps=_STEPS, internal_batch_size=max(1, TOKENS_AT_ONCE // n_tokens)
     )
     with torch.inference_mode():
         value, baseline = (float(score(one)) for one in (embedded_1TD, nothing_1TD))

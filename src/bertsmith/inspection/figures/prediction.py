@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bertsmith.errors import Refusal
 from bertsmith.inspection.arrays import Number
-from bertsmith.inspection.figures.score_probes import in_parts, masked_ids, next_sentence_probe
+from bertsmith.inspection.figures.score_probes import copies_in_parts, masked_ids, next_sentence_probe
 from bertsmith.inspection.subject import Reading
 from bertsmith.inspection.watcher import NOBODY, Watcher
 from bertsmith.types import PackedBatch
@@ -156,7 +156,7 @@ def pseudo_perplexity(reading: Reading, watcher: Watcher = NOBODY) -> PseudoPerp
     tokens = reading.subject.tokenizer.tokens
     logarithms: list[float] = []
     likeliest: list[int] = []
-    for part in in_parts(len(positions), n_tokens, watcher):
+    for part in copies_in_parts(len(positions), n_tokens, watcher):
         n_copies = part.stop - part.start
         batch = PackedBatch.from_arrays(token_ids_nT[part].ravel(), np.tile(segment_ids, n_copies), np.full(n_copies, n_tokens))
         rows = batch.cu_seqlens[:-1].long() + torch.from_numpy(positions[part])

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from bertsmith.errors import Refusal
 from bertsmith.inspection.figures.finetuned import task_answer
-from bertsmith.inspection.subject import TOKENS_AT_ONCE, Reading
-from bertsmith.inspection.watcher import Watcher
+from bertsmith.inspection.subject import Reading
+from bertsmith.inspection.watcher import NOBODY, Watcher, in_parts
 from bertsmith.tasks.shown import SpanAnswer
 from bertsmith.threads import threads_for
 from bertsmith.types import PackedBatch
@@ -82,7 +82,7 @@ def next_sentence_probe(reading: Reading) -> ScoreProbe:
     return ScoreProbe(_ids(reading), _segments(reading), ("follows", "elsewhere"), head, _softmax)
 
 
-def task_probe(reading: Reading, position: int | None) -> ScoreProbe:
+def task_probe(reading: Reading, position: int | None, watcher: Watcher) -> ScoreProbe:
     """Ask what the model was fine-tuned for: a class, a number, the tag at ``position``, the best span's score."""
     task = reading.subject.tuned.task
     match task.explains:
@@ -95,7 +95,7 @@ def task_probe(reading: Reading, position: int | None) -> ScoreProbe:
             reading.check_position(position)
             return _task_probe(reading, _names(reading), lambda scores, starts: scores[starts + position])
         case "span":
-            first, last, text = best_span(reading)
+            first, last, text = best_span(reading, watcher)
 
             def span(scores: Tensor, starts: Tensor) -> Tensor:
                 return (scores[starts + first, 0] + scores[starts + last, 1])[:, None]
@@ -124,9 +124,9 @@ def _task_probe(reading: Reading, labels: Sequence[str], select: Callable[[Tenso
     return ScoreProbe(_ids(reading), _segments(reading), labels, logits, subject.tuned.task.probabilities)
 
 
-def best_span(reading: Reading) -> tuple[int, int, str]:
+def best_span(reading: Reading, watcher: Watcher = NOBODY) -> tuple[int, int, str]:
     """Return the rows of the first and last token of the likeliest answer in the second text, and its text."""
-    found = task_answer(reading)
+    found = task_answer(reading, watcher=watcher)
     assert isinstance(found, SpanAnswer)
     for span in found.spans:
         rows = [
@@ -147,11 +147,9 @@ def _segments(reading: Reading) -> Integers:
     return np.array(reading.encoding.segment_ids, np.int64)
 
 
-def in_parts(n_copies: int, n_tokens: int, watcher: Watcher) -> Iterator[slice]:
-    """Yield the parts of copies of a sequence that are computed at a time; :class:`Cancelled` when nobody waits any more."""
-    size = max(1, TOKENS_AT_ONCE // n_tokens)
-    for first in range(0, n_copies, size):
-        watcher.reach(first / n_copies)
-        last = min(first + size, n_copies)
-        with threads_for((last - first) * n_tokens):
-            yield slice(first, last)
+def copies_in_parts(n_copies: int, n_tokens: int, watcher: Watcher) -> Iterator[slice]:
+    """Yield the parts of copies of a sequence that are computed at a time, on as many threads as suit them;
+    :class:`Cancelled` when nobody waits any more."""
+    for part in in_parts([n_tokens] * n_copies, watcher):
+        with threads_for((part.stop - part.start) * n_tokens):
+            yield part

@@ -208,7 +208,8 @@ def projection(subject: Subject, texts: list[str], watcher: Watcher = NOBODY) ->
     layers = np.concatenate([reading.layers for reading in subject.read_apart(texts, watcher)], axis=1)
     points: list[Floats] = []
     explained: list[Floats] = []
-    for states_nD in layers:
+    for number, states_nD in enumerate(layers):
+        watcher.reach(number / len(layers))
         points_n2, shares_2 = _principal(states_nD)
         if points:
             points_n2 = points_n2 * np.where((points_n2 * points[-1]).sum(axis=0) < 0, -1, 1)
