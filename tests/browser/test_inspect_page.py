@@ -245,6 +245,43 @@ def test_tokens_on_a_plane(reader: Any, pretrained: tuple[Path, Path], tokenizer
     np.testing.assert_allclose(abs(shown), abs(expected), atol=1e-3)
 
 
+def test_a_point_on_the_plane_is_read_out_by_the_mouse_and_by_keys(reader: Any) -> None:
+    reader.open(view="similarity", similarity="projection", depth=1)
+    card = reader.page.locator('[data-figure="projection"]')
+    picture, readout = card.locator(".picture"), card.locator(".readout")
+    picture.focus()
+    for keys, token, text in ((["Home"], "[CLS]", TEXT), (["ArrowRight", "ArrowDown"], "cat", TEXT), (["End"], "[SEP]", PAIR)):
+        for key in keys:
+            picture.press(key)
+        assert readout.text_content().startswith(f"{token} · {text} (")
+    point = card.locator("circle").nth(2)
+    box, place = picture.bounding_box(), {name: float(point.get_attribute(name)) for name in ("cx", "cy")}
+    reader.page.mouse.move(box["x"] + place["cx"] + 1, box["y"] + place["cy"])
+    assert readout.text_content().startswith(f"cat · {TEXT} (")
+    ring = card.locator("circle").last
+    assert {name: float(ring.get_attribute(name)) for name in ("cx", "cy")} == place
+    reader.page.evaluate("bertsmith.state.set({ theme: 'dark' })")
+    reader.settle()
+    assert readout.text_content().startswith(f"cat · {TEXT} (")
+    reader.page.evaluate("bertsmith.state.set({ theme: null })")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0, 18.63, [0, 5, 10, 15]),
+        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (-1, 1, [-1, -0.5, 0, 0.5, 1]),
+        (0, 0.013, [0, 0.005, 0.01]),
+        (3, 3, [3]),
+    ],
+)
+def test_axes_are_marked_at_round_numbers(reader: Any, low: float, high: float, ticks: list[float]) -> None:
+    reader.open()
+    shown = reader.page.evaluate("([low, high]) => bertsmith.ticks(low, high)", [low, high])
+    assert shown == pytest.approx(ticks)
+
+
 def test_nearest_neighbours(
     reader: Any, gallery: Gallery, pretrained: tuple[Path, Path], tokenizer: Tokenizer, seen: Any
 ) -> None:

@@ -3,7 +3,14 @@
 (function (bertsmith) {
   const { svg, range } = bertsmith;
 
-  const ticksOf = (low, high) => range(5).map((index) => low + ((high - low) * index) / 4);
+  /** Multiples of 1, 2 or 5 times a power of ten between two values, six at most. */
+  bertsmith.ticks = function (low, high) {
+    const span = high - low || 1;
+    const power = 10 ** Math.floor(Math.log10(span / 5));
+    const step = power * ([1, 2, 5].find((factor) => span / (power * factor) <= 5) || 10);
+    const first = Math.ceil(low / step - 1e-9);
+    return range(Math.floor(high / step + 1e-9) - first + 1).map((index) => (first + index) * step);
+  };
 
   /**
    * Curves over ``names`` (one point each); ``series`` are {name, values, hue, dashed}; ``xTitle`` and ``yTitle`` say what the axes
@@ -16,16 +23,19 @@
     const picture = bertsmith.picture(w, h, label);
     const x = (index) => left + ((w - left - right) * index) / Math.max(names.length - 1, 1);
     const y = (value) => h - bottom - ((h - top - bottom) * (value - low)) / (high - low || 1);
-    for (const tick of ticksOf(low, high)) {
+    for (const tick of bertsmith.ticks(low, high)) {
       picture.svg.append(
         svg("line", { x1: left, x2: w - right, y1: y(tick), y2: y(tick), stroke: colours.grid }),
         bertsmith.letters(format(tick), left - 8, y(tick) + 4, { "text-anchor": "end" }));
     }
     const every = Math.ceil(Math.max(...names.map((name) => bertsmith.textWidth(name) + 10)) / Math.max(x(1) - x(0), 1));
     names.forEach((name, index) => index % every === 0 && picture.svg.append(
+      svg("line", { x1: x(index), x2: x(index), y1: h - bottom, y2: h - bottom + 5, stroke: colours.border }),
       bertsmith.letters(name, x(index), h - bottom + 18, { "text-anchor": "middle" })));
     const middle = (top + h - bottom) / 2;
     picture.svg.append(
+      svg("polyline", { points: `${left},${top} ${left},${h - bottom} ${w - right},${h - bottom}`, fill: "none",
+        stroke: colours.border }),
       bertsmith.letters(xTitle, (left + w - right) / 2, h - 6, { "text-anchor": "middle" }),
       bertsmith.letters(yTitle, 14, middle, { "text-anchor": "middle", transform: `rotate(-90 14 ${middle})` }));
     series.forEach(({ name, values, hue, dashed }, index) => {

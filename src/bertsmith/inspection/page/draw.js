@@ -224,36 +224,4 @@
     });
     return picture;
   };
-
-  const extent = (points, key) => {
-    const values = points.map((point) => point[key]);
-    return [Math.min(...values), Math.max(...values)];
-  };
-
-  /** Named points {x, y, name, hue, faint} in the plane; each axis is stretched to its points. */
-  bertsmith.scatter = function ({ points, width, label, xTitle, yTitle }) {
-    const colours = bertsmith.palette.now();
-    const [w, h, margin] = [Math.min(width, 760), Math.min(width, 460), 34];
-    const picture = bertsmith.picture(w, h, label);
-    const [[x0, x1], [y0, y1]] = [extent(points, "x"), extent(points, "y")];
-    const x = (value) => margin + ((w - 3 * margin) * (value - x0)) / (x1 - x0 || 1);
-    const y = (value) => h - margin - ((h - 2 * margin) * (value - y0)) / (y1 - y0 || 1);
-    picture.svg.append(
-      svg("rect", { x: 0.5, y: 0.5, width: w - 1, height: h - 1, rx: 6, fill: "none", stroke: colours.border }),
-      bertsmith.letters(xTitle, w / 2, h - 8, { "text-anchor": "middle" }),
-      bertsmith.letters(yTitle, 14, h / 2, { "text-anchor": "middle", transform: `rotate(-90 14 ${h / 2})` }));
-    const taken = [];
-    for (const point of points) {
-      const [cx, cy] = [x(point.x), y(point.y)];
-      const colour = bertsmith.palette.hue(point.hue);
-      picture.svg.append(svg("circle", { cx, cy, r: 4.5, fill: colour, opacity: point.faint ? 0.45 : 0.9 },
-        svg("title", { text: point.name })));
-      // A name that would lie on another is left to the point's title.
-      if (taken.every(([tx, ty]) => Math.abs(tx - cx) > 46 || Math.abs(ty - cy) > 13)) {
-        taken.push([cx, cy]);
-        picture.svg.append(bertsmith.letters(bertsmith.fitted(point.name, 90), cx + 7, cy + 4, { fill: colours.ink }));
-      }
-    }
-    return picture;
-  };
 })(window.bertsmith);

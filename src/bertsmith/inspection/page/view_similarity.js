@@ -101,13 +101,15 @@
       if (!groups.has(group)) groups.set(group, groups.size);
       return groups.get(group);
     };
-    const points = answer.points[depth].map(([x, y],
-      index) => ({ x, y, name: answer.tokens[index].token, hue: hue(answer.tokens[index]),
-      faint: answer.tokens[index].is_special }));
+    const points = answer.points[depth].map(([x, y], index) => {
+      const token = answer.tokens[index];
+      return { x, y, name: token.token, hue: hue(token), said: `${texts[token.text]} (${number(x)}, ${number(y)})`,
+        faint: token.is_special };
+    });
     const axis = (index) => t("similarity.axis", { n: index + 1, share: bertsmith.percent(answer.explained[depth][index]) });
     const title = t("similarity.plane", { layer: depthName(depth) });
     const picture = bertsmith.scatter({ points, width: context.width, label: title, xTitle: axis(0), yTitle: axis(1) });
-    return [bertsmith.figure({ title, note: t("similarity.plane.note"), name: "projection", wide: true, picture,
+    return [bertsmith.figure({ title, note: t("similarity.plane.note"), name: "projection", wide: true, picture, readout: picture.readout,
       numbers: () => ({ columns: ["text", "token", "x", "y"],
         rows: points.map((one, i) => [answer.tokens[i].text, one.name, one.x, one.y]) }) })];
   }

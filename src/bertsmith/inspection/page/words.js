@@ -11,7 +11,7 @@
     layer: ["Layer", "层"],
     head: ["Head", "注意力头"],
     views: ["Views", "视图"],
-    point: ["Point at a cell, or use the arrow keys, to read it.", "将鼠标移到格子上，或用方向键，读出数值。"],
+    point: ["Point at the picture, or use the arrow keys, to read it.", "将鼠标移到图上，或用方向键，读出数值。"],
     save: ["Save as", "保存为"],
     paper: ["The paper, section {section}", "论文第 {section} 节"],
     facts: [
