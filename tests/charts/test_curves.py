@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from bertsmith.charts.curves import Series, curve_svg, moving_average
+from bertsmith.charts.curves import STYLE, Series, curve_svg, moving_average
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -181,3 +181,16 @@ def test_the_picture_is_standalone_and_has_light_and_dark_colours() -> None:
     assert svg.startswith('<svg xmlns="http://www.w3.org/2000/svg"')
     assert "prefers-color-scheme:dark" in svg
     assert not re.search(r"url\(|href|@import|<script", svg)
+
+
+@pytest.mark.parametrize(("paper", "axis"), [("#ffffff", "#868f99"), ("#171c22", "#6f7a87")])
+def test_axes_stand_out_from_the_paper(paper: str, axis: str) -> None:
+    assert f".plot .paper{{fill:{paper};" in STYLE and f".plot .axis{{stroke:{axis}}}" in STYLE
+    darker, lighter = sorted(_luminance(colour) for colour in (paper, axis))
+    assert (lighter + 0.05) / (darker + 0.05) >= 3
+
+
+def _luminance(colour: str) -> float:
+    shares = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    red, green, blue = (share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

@@ -41,6 +41,18 @@ def test_every_point_says_what_it_is_and_no_text_breaks_the_file() -> None:
     assert line.endswith("l…") and len(line) < 120
 
 
+def test_the_keyboard_comes_to_every_point_and_what_it_says_has_a_line_of_its_own() -> None:
+    svg = draw(Group(np.array([[0.0, 0.0], [1.0, 1.0]]), ["one", "other " * 99], ["first"]))
+    points = [node for node in svg.iter(f"{SVG}g") if node.get("class") == "point"]
+    assert [point.get("tabindex") for point in points] == ["0", "0"]
+    assert [point.get("aria-label") for point in points] == ["one", "other " * 99]
+    said = [point.find(f"{SVG}text") for point in points]
+    assert [text.get("class") for text in said] == ["said", "said"]
+    assert said[0].text == "one" and said[1].text.endswith("…")
+    lines = [float(text.attrib["y"]) for text in svg.findall(f"{SVG}text")]
+    assert len({text.get("y") for text in said}) == 1 and 44 + float(said[0].get("y")) < lines[-1] - 12
+
+
 def test_groups_differ_in_outline_and_colour() -> None:
     svg = draw(*(Group(np.array([[float(n), 0.0]]), [str(n)], [str(n)]) for n in range(7)))
     outlines = [mark.attrib["d"].split("m", 1)[1] for mark in marks(svg)]

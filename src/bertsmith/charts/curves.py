@@ -29,23 +29,24 @@ COLOURS = (
 
 
 def _style() -> str:
-    def rules(shade: int, paper: str, border: str, ink: str, quiet: str, grid: str) -> str:
+    # Lines of the grid may be faint, since axes with marks and words stand out.
+    def rules(shade: int, paper: str, border: str, axis: str, ink: str, quiet: str, grid: str) -> str:
         hues = "".join(
             f".plot .s{index}{{stroke:{pair[shade]}}}.plot circle.s{index}{{fill:{pair[shade]}}}"
             for index, pair in enumerate(COLOURS)
         )
         return (
             f".plot .paper{{fill:{paper};stroke:{border}}}.plot text{{fill:{quiet}}}.plot .title{{fill:{ink}}}"
-            f".plot .grid{{stroke:{grid}}}.plot .reference{{stroke:{quiet}}}{hues}"
+            f".plot .grid{{stroke:{grid}}}.plot .axis{{stroke:{axis}}}.plot .reference{{stroke:{quiet}}}{hues}"
         )
 
-    light = rules(0, "#ffffff", "#e1e5ea", "#1b2128", "#57606a", "#e8ebef")
-    dark = rules(1, "#171c22", "#2a313a", "#e8ecf1", "#a1abb6", "#2a313a")
+    light = rules(0, "#ffffff", "#e1e5ea", "#868f99", "#1b2128", "#57606a", "#e8ebef")
+    dark = rules(1, "#171c22", "#2a313a", "#6f7a87", "#e8ecf1", "#a1abb6", "#2a313a")
     return (
         f".plot text{{font:{_FONT}px system-ui,-apple-system,'Segoe UI',sans-serif}}"
         ".plot .title{font-size:14px;font-weight:600}"
         ".plot path{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}"
-        ".plot .grid{stroke-width:1}.plot .faint{stroke-width:1;stroke-opacity:.3}"
+        ".plot .grid,.plot .axis{stroke-width:1}.plot .faint{stroke-width:1;stroke-opacity:.3}"
         ".plot .reference{stroke-width:1.5;stroke-dasharray:5 4}"
         f"{light}@media (prefers-color-scheme:dark){{{dark}}}"
     )
@@ -221,6 +222,8 @@ def _frame(x_axis: _Axis, y_axis: _Axis, x_label: str, y_label: str, left: float
         y = height - y_axis.place(tick)
         parts.append(f'<path class="grid" d="M0 {y:.1f}H{width:.1f}"/>')
         parts.append(f'<text x="-8" y="{y + 4:.1f}" text-anchor="end">{label}</text>')
+    marks = "".join(f"M{x_axis.place(tick):.1f} {height:.1f}v5" for tick in x_axis.ticks)
+    parts.append(f'<path class="axis" d="M0 0V{height:.1f}H{width:.1f}{marks}"/>')
     for tick, label in zip(x_axis.ticks, x_axis.labels, strict=True):
         parts.append(f'<text x="{x_axis.place(tick):.1f}" y="{height + 18:.1f}" text-anchor="middle">{label}</text>')
     parts.append(f'<text x="{width / 2:.1f}" y="{height + 36:.1f}" text-anchor="middle">{escape(x_label)}</text>')

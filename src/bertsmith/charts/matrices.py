@@ -44,6 +44,7 @@ def confusion_svg(counts: npt.NDArray[Any], labels: Sequence[str], size: tuple[i
         f'<rect class="paper" x=".5" y=".5" width="{width - 1}" height="{height - 1}" rx="8"/>'
         f'<text class="title" x="18" y="28">Confusion matrix</text><g transform="translate({left:.1f} {top})">'
         f"{_cells(counts, labels, cell_width, cell_height)}"
+        f'<path class="axis" d="M0 0V{cell_height * len(labels):.1f}H{cell_width * len(labels):.1f}V0z"/>'
         f"{_row_names(names, labels, cell_height)}{_column_names(names, labels, cell_width, cell_height, is_turned)}"
         f'<text transform="translate({22 - left:.1f} {cell_height * len(labels) / 2:.1f}) rotate(-90)" '
         'text-anchor="middle">gold</text>'

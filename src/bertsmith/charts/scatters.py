@@ -23,7 +23,12 @@ _MARKS = (
 )
 # Neither may stand in XML.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f\ufffe\uffff]+")
-_STYLE = ".plot .mark{stroke-width:1.5;pointer-events:all}"
+# What is said of a point stands in a line of its own while the mouse or the keyboard is on it.
+_STYLE = (
+    ".plot .mark{stroke-width:1.5;pointer-events:all}.plot .point:focus{outline:none}.plot .point:focus .mark{stroke-width:4}"
+    ".plot .said{visibility:hidden}.plot .point:hover .said,.plot .point:focus .said{visibility:visible}"
+    ".plot:has(.point:hover) .point:focus:not(:hover) .said{visibility:hidden}"
+)
 _LINE, _MARGIN, _PLOT_HEIGHT = 18, 18, 340
 
 
@@ -47,14 +52,14 @@ def scatter_svg(groups: Sequence[Group], title: str, x_label: str, y_label: str,
     scale = float(((frame - 24) / np.maximum(high - low, 1e-9)).min())
     marks = "".join(_marks(index, group, (low + high) / 2, scale, frame) for index, group in enumerate(groups))
     top = 44
-    legend, bottom = _legend(groups, top + _PLOT_HEIGHT + 52, width)
+    legend, bottom = _legend(groups, top + _PLOT_HEIGHT + 62, width)
     across, down = frame.tolist()
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 {width} {bottom}" width="{width}" '
-        f'height="{bottom}" role="img" aria-label="{_clean(title)}"><style>{STYLE}{_STYLE}</style>'
+        f'height="{bottom}" role="figure" aria-label="{_clean(title)}"><style>{STYLE}{_STYLE}</style>'
         f'<rect class="paper" x=".5" y=".5" width="{width - 1}" height="{bottom - 1}" rx="8"/>'
         f'<text class="title" x="{_MARGIN}" y="28">{_clean(title)}</text><g transform="translate({_MARGIN + 22} {top})">'
-        f'<path class="grid" d="M0 0H{across}V{down}H0z"/>'
+        f'<path class="axis" d="M0 0H{across}V{down}H0z"/>'
         f'<text x="{across / 2:.1f}" y="{down + 20}" text-anchor="middle">{_clean(x_label)}</text>'
         f'<text transform="translate(-12 {down / 2:.1f}) rotate(-90)" text-anchor="middle">{_clean(y_label)}</text>'
         f"{marks}</g>{legend}</svg>"
@@ -65,8 +70,10 @@ def _marks(index: int, group: Group, centre: npt.NDArray[Any], scale: float, fra
     """Draw the points around the middle of the frame, the second component upwards."""
     places = (group.points - centre) * (scale, -scale) + frame / 2
     return "".join(
+        f'<g class="point" tabindex="0" role="img" aria-label="{_clean(said)}">'
         f'<path class="mark s{index % len(COLOURS)}" d="M{x:.1f} {y:.1f}{_MARKS[index % len(_MARKS)]}">'
         f"<title>{_clean(said)}</title></path>"
+        f'<text class="said" y="{frame[1] + 40:.0f}">{_clean(_cut(said, float(frame[0])))}</text></g>'
         for (x, y), said in zip(places.tolist(), group.titles, strict=True)
     )
 
