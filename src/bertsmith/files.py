@@ -181,18 +181,6 @@ def refuse_existing(path: Path) -> None:
         raise ArtifactError(f"{path} exists already; choose another --out or remove it first")
 
 
-def is_finished(directory: Path, kind: str, made_of: Mapping[str, Any]) -> bool:
-    """Return whether ``directory`` is a ``kind`` that was made of the same, as its manifest has it, and log it if it is."""
-    try:
-        manifest = read_manifest(directory, kind)
-    except ArtifactError:
-        return False
-    is_same = all(manifest.get(name) == value for name, value in made_of.items())
-    if is_same:
-        log.info("%s is finished already, with the same settings and files", directory)
-    return is_same
-
-
 def refuse_same_file(out: Path, read: str | Path) -> None:
     """Raise :class:`UsageError` when ``out``, which is to be written, is the file that is read."""
     if out.exists() and Path(read).exists() and out.samefile(read):

@@ -1,5 +1,6 @@
 """Cards name what a model is from and how good it is, in the header that the hub reads, and no place of a machine."""
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +44,26 @@ def test_what_is_not_known_is_left_out() -> None:
 def test_no_place_is_shown() -> None:
     configuration = """
 model = "/home/anna/models/base"
-out = "run"
-train = "/home/anna/data/train.tsv"
+out = "runs/first"
+train = "/home/anna/data/\\"quoted\\" train.tsv"
 test = "hub:owner/set:test"
 labels = ["/film/actor", "/film/director"]
 [tasks.a]
 dev = "../anna/dev.tsv"
+train = "hub:/home/anna/set:train"
+model = "/home/anna/.cache/huggingface/hub/models--owner--bert-tiny/snapshots/0123"
 """
     card = model_card(_header(), {"Corpus": "corpus"}, {"mlm_loss": 2.0}, configuration)
     assert "anna" not in card
-    for line in ('model = "base"', 'out = "run"', 'train = "train.tsv"', 'dev = "dev.tsv"', 'labels = ["/film/actor"'):
-        assert line in card
-    assert 'test = "hub:owner/set:test"' in card
+    shown = tomllib.loads(card.partition("```toml\n")[2].partition("```")[0])
+    assert shown == {
+        "model": "base",
+        "out": "runs/first",
+        "train": '"quoted" train.tsv',
+        "test": "hub:owner/set:test",
+        "labels": ["/film/actor", "/film/director"],
+        "tasks": {"a": {"dev": "dev.tsv", "train": "set:train", "model": "owner/bert-tiny"}},
+    }
     assert "| mlm_loss | 2.0000 |" in card
 
 

@@ -4,7 +4,7 @@ import json
 from itertools import pairwise
 from pathlib import Path
 
-from bertsmith.training.run_report import read_records
+from bertsmith.training.run_report import read_records, write_run_page
 
 
 def test_of_very_many_training_records_evenly_spaced_ones_are_read(tmp_path: Path) -> None:
@@ -36,3 +36,13 @@ def test_a_short_run_is_read_whole(tmp_path: Path) -> None:
 
 def test_a_run_that_has_written_nothing_has_no_records(tmp_path: Path) -> None:
     assert read_records(tmp_path / "metrics.jsonl", ["dev"]) == {"train": [], "dev": []}
+
+
+def test_the_page_shows_no_place_of_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "environment.json").write_text('{"device": "cpu"}')
+    (tmp_path / "config.toml").write_text('corpus = "/home/anna/corpus"\nout = "runs/first"\nmodel = "/home/anna/base"\n')
+    write_run_page(tmp_path, "", "")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "anna" not in page and str(tmp_path) not in page
+    for shown in ("corpus = &quot;corpus&quot;", "out = &quot;runs/first&quot;", "model = &quot;base&quot;"):
+        assert shown in page

@@ -3,14 +3,17 @@
 import json
 import math
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import tomli_w
+
 from bertsmith.hub import name_in_cache
 
-_PLACES = re.compile(r'^((?:model|corpus|out|train|dev|test) = )"(?!hub:[^/.~])[^"\n]*/([^"/\n]+)/?"$', re.MULTILINE)
+_PLACES = {"model", "corpus", "out", "train", "dev", "test"}
 _METRICS = {"mcc": "matthews_correlation", "pearson": "pearsonr", "spearman": "spearmanr"}
 
 
@@ -207,7 +210,7 @@ The model knows the text it was trained on and repeats its biases. Check it on y
 ## Configuration
 
 ```toml
-{_without_places(configuration).strip()}
+{without_places(configuration).strip()}
 ```
 """
 
@@ -217,6 +220,19 @@ def _table(values: Mapping[str, Any]) -> str:
     return f"| | |\n|---|---|\n{rows}"
 
 
-def _without_places(configuration: str) -> str:
-    """Return the TOML of a run with the names of its files and directories alone, since their places say who made it."""
-    return _PLACES.sub(r'\1"\2"', configuration)
+def without_places(configuration: str) -> str:
+    """Return the TOML of a run with the places of files and directories as they were given, those within the working
+    directory, and the names alone of others, since their places say who made it."""
+    return tomli_w.dumps(_named(tomllib.loads(configuration)), multiline_strings=True)
+
+
+def _named(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _named(value) if isinstance(value, dict) else _name_of(key, value) for key, value in values.items()}
+
+
+def _name_of(key: str, value: Any) -> Any:
+    if key not in _PLACES or not isinstance(value, str) or re.match("hub:[^/.~]", value):
+        return value
+    path = Path(value.removeprefix("hub:"))
+    is_inside = not (path.is_absolute() or path.parts[:1] == ("~",) or ".." in path.parts)
+    return value if is_inside else name_in_cache(path) or path.name

@@ -10,9 +10,9 @@ from bertsmith.artifacts import pickles
 from bertsmith.artifacts.directory import build_model, load_model, save_model
 from bertsmith.artifacts.weights import INDEX, PICKLE, PICKLE_INDEX, WEIGHTS, files_of, find_weights, read_files
 from bertsmith.errors import ArtifactError, DamagedError, StorageError
-from bertsmith.files import exists, is_finished, refuse_existing, sha256, storage_errors, workplace
+from bertsmith.files import exists, sha256, storage_errors, workplace
 from bertsmith.model.bert import Bert
-from bertsmith.sources.digests import described
+from bertsmith.sources.digests import described, is_finished
 from bertsmith.text.tokenizer import Tokenizer
 
 _CPU_SECONDS = 300
@@ -34,10 +34,14 @@ def convert(source: Path, destination: Path) -> None:
     """
     if not exists(source) or not source.is_dir():
         raise ArtifactError(f"{source} is not a directory; one with {WEIGHTS} or {PICKLE} is needed here")
-    made_of = {"made_of": [file["sha256"] for file in described(sorted(file for file in source.iterdir() if file.is_file()))]}
+    made_of = {
+        "made_of": [
+            {"path": Path(file["path"]).name, "sha256": file["sha256"]}
+            for file in described(sorted(file for file in source.iterdir() if file.is_file()))
+        ]
+    }
     if is_finished(destination, "model", made_of):
         return
-    refuse_existing(destination)
     pickled = [source / name for name in (PICKLE, PICKLE_INDEX) if (source / name).is_file()]
     if (source / WEIGHTS).is_file() or (source / INDEX).is_file() or not pickled:
         weights = find_weights(source)

@@ -30,6 +30,7 @@ from bertsmith.files import (
 )
 from bertsmith.model.bert import Heads
 from bertsmith.progress import Progress
+from bertsmith.sources.digests import differences
 from bertsmith.tasks.kinds.tag import Tag, TagExample
 from bertsmith.tasks.predictor import TOKEN_BUDGET, in_batches
 from bertsmith.tasks.task import Sample, SampleBatch
@@ -98,10 +99,8 @@ def _digest(examples: Sequence[TagExample]) -> str:
 def _check(cache: Path, facts: dict[str, Any]) -> None:
     remedy = f"remove {cache} to have it made again"
     manifest = read_manifest(cache, _KIND)
-    for name, value in facts.items():
-        if manifest.get(name) != value:
-            what = name.removesuffix("_sha256").replace("_", " ")
-            raise MismatchError(f"{cache} was made with another {what}; {remedy}")
+    if changed := differences({name: manifest.get(name) for name in facts}, facts):
+        raise MismatchError(f"{cache} was made otherwise: {', '.join(changed.values())}; {remedy}")
     try:
         verify_manifest(cache, manifest)
     except DamagedError as error:

@@ -27,7 +27,7 @@ from bertsmith.corpus.workers import WorkerPool
 from bertsmith.errors import DamagedError, InputError
 from bertsmith.progress import SILENT, Progress
 from bertsmith.signals import interruptible
-from bertsmith.sources.digests import described
+from bertsmith.sources.digests import described, is_finished
 from bertsmith.text.readers import Document, ReaderConfig, find_files, read_documents
 from bertsmith.text.tokenizer import Tokenizer
 
@@ -73,8 +73,8 @@ def build_corpus(config: CorpusConfig, progress: Progress = SILENT) -> Corpus:
     work = out.with_name(f"{out.name}.partial")
     tokenizer = Tokenizer.load(config.tokenizer)
     if files.is_taken(out):
-        if not (out / files.MANIFEST).is_file() or not _is_finished(config, tokenizer, out, progress):
-            files.refuse_existing(out)
+        plan = _plan(config, tokenizer, find_files(config.files), progress) if (out / files.MANIFEST).is_file() else {}
+        is_finished(out, store.KIND, plan)
         _remove_work(work)
         return Corpus.open(out, verify=False)
     sources = find_files(config.files)
@@ -104,13 +104,6 @@ def _remove_work(work: Path) -> None:
     if work.exists():
         with files.exclusive(work):
             shutil.rmtree(work, ignore_errors=True)
-
-
-def _is_finished(config: CorpusConfig, tokenizer: Tokenizer, out: Path, progress: Progress) -> bool:
-    plan = _plan(config, tokenizer, find_files(config.files), progress)
-    manifest = files.read_manifest(out, store.KIND)
-    sources = [{name: source.get(name) for name in ("path", "bytes", "sha256")} for source in manifest.get("sources", ())]
-    return sources == plan.pop("sources") and files.is_finished(out, store.KIND, plan)
 
 
 def _plan(config: CorpusConfig, tokenizer: Tokenizer, sources: list[Path], progress: Progress) -> dict[str, Any]:

@@ -21,9 +21,9 @@ from tokenizers import models, normalizers, pre_tokenizers, trainers
 import bertsmith
 from bertsmith.config import Config, Positional
 from bertsmith.errors import InputError, UsageError
-from bertsmith.files import atomic_directory, is_finished, refuse_existing, write_manifest
+from bertsmith.files import atomic_directory, write_manifest
 from bertsmith.progress import SILENT, Progress
-from bertsmith.sources.digests import described
+from bertsmith.sources.digests import described, is_finished
 from bertsmith.text.chunks import DELETED_BREAKS, UNSPACED
 from bertsmith.text.readers import ReaderConfig, find_files, read_documents
 from bertsmith.text.specification import MAX_WORD_LENGTH, SpecialTokens
@@ -84,7 +84,6 @@ def build_vocabulary(config: VocabularyConfig, progress: Progress = SILENT) -> T
     }
     if is_finished(config.out, "vocabulary", made_of):
         return Tokenizer.load(config.out)
-    refuse_existing(config.out)
     tokenizer, counts = _train(config, progress)
     with atomic_directory(config.out) as directory:
         tokenizer.save(directory)

@@ -22,6 +22,7 @@ from bertsmith.files import (
     write_digests,
     write_json,
 )
+from bertsmith.sources.digests import differences
 from bertsmith.training.parallel import Ranks
 from bertsmith.training.settings import RunConfig
 
@@ -81,11 +82,11 @@ class RunDirectory:
         write_digests(self.path, (self.config.name, self.environment.name))
 
     def _refuse_changes(self, begun: RunConfig, config: RunConfig) -> None:
-        before, now = (_flat(settings.model_dump(mode="json")) for settings in (begun, config))
+        found = differences(begun.model_dump(mode="json"), config.model_dump(mode="json"))
         changed = [
-            f"  {name} was {before.get(name)!r}, is now {now.get(name)!r}"
-            for name in before | now
-            if before.get(name) != now.get(name) and not any(fnmatchcase(name, free) for free in config.free_on_resume)
+            f"  {change}"
+            for name, change in found.items()
+            if not any(fnmatchcase(name, free) for free in config.free_on_resume)
         ]
         if changed:
             listed = "\n".join(changed)
@@ -162,10 +163,3 @@ def _say_what_changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> None
 def digest_of_files(manifest: Mapping[str, Any]) -> str:
     """Return one SHA-256 for the contents of all files that a manifest lists."""
     return hashlib.sha256(json.dumps(manifest["files"], sort_keys=True).encode()).hexdigest()
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat

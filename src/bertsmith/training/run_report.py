@@ -11,6 +11,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
+from bertsmith.artifacts.card import without_places
 from bertsmith.charts.curves import Series
 from bertsmith.charts.page import write_page
 from bertsmith.files import read_json
@@ -37,7 +38,8 @@ def _name(run: Path) -> str:
 
 def _settings(run: Path) -> str:
     directory = RunDirectory(run)
-    config, environment = directory.config.read_text(encoding="utf-8"), read_json(directory.environment)
+    config = without_places(directory.config.read_text(encoding="utf-8"))
+    environment = read_json(directory.environment)
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in environment.items())
     return (
         f'<div class="settings"><section><h2>Configuration</h2><div class="card"><pre>{escape(config)}</pre></div></section>'

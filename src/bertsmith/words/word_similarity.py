@@ -23,11 +23,11 @@ from bertsmith.charts.curves import Series, curve_svg
 from bertsmith.config import Config
 from bertsmith.engine.engine import make_engine
 from bertsmith.errors import InputError
-from bertsmith.files import atomic_directory, is_finished, refuse_existing, write_manifest
+from bertsmith.files import atomic_directory, write_manifest
 from bertsmith.inference.features import FeaturePipeline, Layers
 from bertsmith.model.bert import Heads
 from bertsmith.progress import SILENT, Progress
-from bertsmith.sources.digests import described
+from bertsmith.sources.digests import described, is_finished
 from bertsmith.sources.streams import read_input, read_lines
 from bertsmith.tasks.scoring.scores import regression_scores
 from bertsmith.text.occurrences import EvenSample, Occurrence, WordFinder, occurrences
@@ -93,7 +93,6 @@ def compare_words(config: CompareWordsConfig, progress: Progress = SILENT) -> li
     }
     if is_finished(config.out, _KIND, made_of):
         return [Correlations(**one) for one in json.loads((config.out / "scores.json").read_text(encoding="utf-8"))]
-    refuse_existing(config.out)
     files = [read_pairs(path) for path in config.pairs]
     if len({pairs.path.stem for pairs in files}) < len(files):
         raise InputError("two files of --pairs have the same name, which their plots would share; rename one")
