@@ -27,7 +27,7 @@ from bertsmith.engine.engine import Engine
 from bertsmith.files import atomic_file, write_json
 from bertsmith.inference.features import FeaturePipeline, Layers
 from bertsmith.progress import SILENT
-from bertsmith.tasks.files.records import read_table
+from bertsmith.sources.example_tables import read_table
 from bertsmith.text.occurrences import EvenSample, Occurrence, WordFinder, occurrences
 from bertsmith.text.readers import ReaderConfig, find_files, read_documents
 from bertsmith.text.tokenizer import Tokenizer

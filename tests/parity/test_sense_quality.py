@@ -10,7 +10,7 @@ from sklearn.metrics import adjusted_rand_score
 from bertsmith.artifacts.directory import load_model
 from bertsmith.engine.engine import Engine
 from bertsmith.inference.features import FeaturePipeline, Layers
-from bertsmith.tasks.files.records import read_table
+from bertsmith.sources.example_tables import read_table
 from bertsmith.text.occurrences import Occurrence, WordFinder
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.words.senses import find_senses

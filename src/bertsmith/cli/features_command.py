@@ -110,7 +110,7 @@ def _vectors(config: FeaturesConfig, pipe: "FeaturePipeline") -> "Iterator[Vecto
 
 def _texts(config: FeaturesConfig) -> Iterator[tuple[int, str]]:
     """Yield each text with its line."""
-    from bertsmith.tasks.files.records import read_table
+    from bertsmith.sources.example_tables import read_table
 
     table = read_table(config.file, config.format)
     table.check_columns(field=config.field)

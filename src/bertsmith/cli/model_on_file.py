@@ -7,8 +7,8 @@ import pydantic
 
 from bertsmith.config import Config, Positional
 from bertsmith.errors import UsageError
+from bertsmith.sources.example_tables import TableConfig
 from bertsmith.tasks.files.questions import Candidates
-from bertsmith.tasks.files.records import TableConfig
 
 if TYPE_CHECKING:
     from bertsmith.inference.pipelines import TaskPipeline

@@ -63,7 +63,7 @@ def run(arguments: Sequence[str]) -> None:
 
 def _candidates(config: RankConfig, shown: ProgressTask) -> Iterator[tuple[str, str]]:
     """Yield each candidate and the line that it stands on."""
-    from bertsmith.tasks.files.records import read_table
+    from bertsmith.sources.example_tables import read_table
 
     table = read_table(config.file, config.format)
     field = config.field or (table.columns[0] if len(table.columns) == 1 else "text")

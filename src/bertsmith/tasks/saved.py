@@ -14,7 +14,6 @@ from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import ChoiceScores, SequenceScores
 from bertsmith.model.heads.span import SpanScores
 from bertsmith.model.heads.token import TokenScores
-from bertsmith.tasks.files.tag_schemes import scheme_of
 from bertsmith.tasks.kinds.answer import Answer
 from bertsmith.tasks.kinds.choose import Choose
 from bertsmith.tasks.kinds.classify import Classify
@@ -23,6 +22,7 @@ from bertsmith.tasks.kinds.multilabel import Multilabel
 from bertsmith.tasks.kinds.rank import Rank
 from bertsmith.tasks.kinds.regress import Regress
 from bertsmith.tasks.kinds.tag import Scheme, Tag
+from bertsmith.tasks.tag_schemes import scheme_of
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
 

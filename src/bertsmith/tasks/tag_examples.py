@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bertsmith.tasks.files.tag_schemes import TYPES_ALONE, USUAL, Scheme, Spelling
 from bertsmith.tasks.files.tagged import TaggedSentence
+from bertsmith.tasks.tag_schemes import TYPES_ALONE, USUAL, Scheme, Spelling
 from bertsmith.tasks.task import log
 from bertsmith.text.words import is_chinese
 

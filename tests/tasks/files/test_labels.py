@@ -9,7 +9,7 @@ import pytest
 from pyarrow import parquet
 
 from bertsmith.errors import InputError
-from bertsmith.tasks.files.labels import LabelCell, LabelNotes, any_labels, class_name, number, one_class, written_list
+from bertsmith.tasks.files.labels import LabelCell, LabelNotes, any_labels, class_name, number, one_class
 from bertsmith.tasks.files.texts import Columns, read_texts
 
 
@@ -79,11 +79,6 @@ def test_a_list_is_no_class(value: Any) -> None:
 )
 def test_any_number_of_labels(value: Any, names: list[str]) -> None:
     assert any_labels(",", cell(value), LabelNotes()) == names
-
-
-@pytest.mark.parametrize("text", ["x", "[x", "['x''y']", "['x', z]", "[1, 2", "[[1]]", r"['\q']", "[" * 100_000 + "]"])
-def test_what_is_no_written_list(text: str) -> None:
-    assert written_list(text) is None
 
 
 @pytest.mark.parametrize(

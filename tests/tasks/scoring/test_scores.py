@@ -9,7 +9,6 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
 from bertsmith.errors import DivergedError, InputError
-from bertsmith.tasks.files.tag_schemes import chunks
 from bertsmith.tasks.scoring.scores import (
     calibration,
     chunk_counts,
@@ -22,6 +21,7 @@ from bertsmith.tasks.scoring.scores import (
     regression_scores,
     tune_thresholds,
 )
+from bertsmith.tasks.tag_schemes import chunks
 
 CLOSE = {"rtol": 0, "atol": 1e-12}
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from bertsmith.errors import InputError
+from bertsmith.sources.example_tables import TableConfig, read_table
 from bertsmith.sources.tables import Layout, Record, Table, quoted
-from bertsmith.tasks.files.labels import written_list
-from bertsmith.tasks.files.records import TableConfig, read_table
+from bertsmith.sources.written_lists import written_list
 
 # Names of columns, compared without capitals and underscores; the first that a table has is taken.
 _QUERIES = ("query", "question", "anchor", "查询", "问题")
@@ -74,7 +74,7 @@ def read_queries(
     labelled: bool,
     format: str | None = None,  # noqa: A002
 ) -> Iterator[RankExample]:
-    """Open a table (see :func:`~bertsmith.tasks.files.records.read_table`) and return its queries.
+    """Open a table (see :func:`~bertsmith.sources.example_tables.read_table`) and return its queries.
 
     Rows of one candidate each belong to one query where they have the same id, or without ids the same text. Labelled, they
     are gathered from the whole file; unlabelled they must stand together, and queries are read as they are asked for.

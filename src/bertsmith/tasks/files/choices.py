@@ -9,9 +9,10 @@ from typing import Any
 import pydantic
 
 from bertsmith.errors import InputError
+from bertsmith.sources.example_tables import TableConfig, read_table
 from bertsmith.sources.tables import Record, Table, quoted
-from bertsmith.tasks.files.labels import class_name, written_list
-from bertsmith.tasks.files.records import TableConfig, read_table
+from bertsmith.sources.written_lists import written_list
+from bertsmith.tasks.files.labels import class_name
 
 # Names of columns; the first that a table has is taken.
 _PROMPTS = ("prompt", "ctx", "article", "premise", "context", "goal", "sent1", "passage", "sentence")
@@ -59,7 +60,7 @@ def read_choices(
     labelled: bool,
     format: str | None = None,  # noqa: A002
 ) -> Iterator[ChoiceExample]:
-    """Open a table (see :func:`~bertsmith.tasks.files.records.read_table`) and return its questions, read as asked for.
+    """Open a table (see :func:`~bertsmith.sources.example_tables.read_table`) and return its questions, read as asked for.
 
     A row may also hold several questions on one text, in lists, as RACE does.
 

@@ -1,6 +1,5 @@
 """What the cells of a column of labels say: one class, any number of labels, or a number."""
 
-import json
 import logging
 import math
 import re
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bertsmith.errors import InputError
-from bertsmith.sources.streams import well_formed
+from bertsmith.sources.written_lists import bare_list, written_list
 
 _log = logging.getLogger("bertsmith")
 _N_ALIKE = 3
@@ -104,7 +103,7 @@ def any_labels(separator: str, cell: LabelCell, notes: LabelNotes) -> list[str]:
     if isinstance(cell.value, str):
         items = written_list(cell.value)
         if items is None:
-            items = _bare_list(cell.value)
+            items = bare_list(cell.value)
         if items is not None:
             notes.changed.add("written as lists in text", cell.source)
         else:
@@ -197,48 +196,6 @@ def hot_names(row: Sequence[str], labels: Sequence[str], source: str) -> list[st
             "labels, as in training; correct the row"
         )
     return [label for label, written in zip(labels, row, strict=True) if written in GIVEN]
-
-
-# Lists in the text of a cell.
-
-_ITEM = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[-+]?[0-9]+(?:\.[0-9]*)?|[Tt]rue|[Ff]alse|None|null""", re.DOTALL)
-_BETWEEN = re.compile(r"\s*,\s*|\s+|\Z")
-_WORDS: dict[str, Any] = {"true": True, "false": False, "none": None, "null": None}
-
-
-def written_list(text: str) -> list[Any] | None:
-    """Return the list that Python, JSON or NumPy writes so, of strings, numbers and truths; None where the text is none."""
-    text = text.strip()
-    if text[:1] + text[-1:] not in ("[]", "()", "{}"):
-        return None
-    body, at, items = text[1:-1].strip(), 0, []
-    while at < len(body):
-        item = _ITEM.match(body, at)
-        between = item and _BETWEEN.match(body, item.end())
-        if not item or not between:
-            return None
-        try:
-            items.append(_value(item[0]))
-        except ValueError:
-            return None
-        at = between.end()
-    return items
-
-
-def _bare_list(text: str) -> list[str] | None:
-    """Return the words of a list without quotation marks, such as ``[x, y]``; None where the text is none."""
-    words = re.fullmatch(r"""\s*\[([^"'\[\]]*)\]\s*""", text)
-    return words and [word for part in words[1].split(",") if (word := part.strip())]
-
-
-def _value(item: str) -> Any:
-    if item.lower() in _WORDS:
-        return _WORDS[item.lower()]
-    if item[0] not in "'\"":
-        return float(item) if "." in item else int(item)
-    # Python's escapes, in JSON's form.
-    text = item[1:-1].replace("\\'", "'").replace('\\"', '"').replace('"', '\\"')
-    return well_formed(json.loads(re.sub(r"\\x(..)", r"\\u00\1", f'"{text}"'), strict=False))
 
 
 def _is_no_name(items: list[Any]) -> bool:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertsmith.errors import InputError
+from bertsmith.sources.example_tables import read_table
 from bertsmith.sources.tables import Record, Table
-from bertsmith.tasks.files.records import read_table
 from bertsmith.tasks.files.texts import IDS, LABELS, LAYOUTS, Columns, LeftOut, id_of, text_columns
 
 # Before those of other tasks; the first that a table has are taken.
@@ -37,7 +37,7 @@ def read_pairs(
     labelled: bool,
     format: str | None = None,  # noqa: A002
 ) -> Iterator[PairExample]:
-    """Yield the examples of a table (see :func:`~bertsmith.tasks.files.records.read_table`).
+    """Yield the examples of a table (see :func:`~bertsmith.sources.example_tables.read_table`).
 
     Labelled, a table with columns negative, negative_1, … or negatives (in JSON a list) has triplets, any other one with a
     column of labels has scored pairs, and the rest have pairs. Rows with an empty text or a label to be skipped are left

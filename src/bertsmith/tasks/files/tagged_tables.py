@@ -7,7 +7,7 @@ from typing import Any
 
 from bertsmith.errors import InputError
 from bertsmith.sources.tables import Record, Table, open_table, unknown_column
-from bertsmith.tasks.files.labels import written_list
+from bertsmith.sources.written_lists import written_list
 from bertsmith.tasks.files.tagged import TagColumns, TaggedSentence
 
 # What is found where the flags' defaults stand.

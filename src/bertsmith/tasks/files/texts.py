@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from bertsmith.errors import InputError
+from bertsmith.sources.example_tables import TableConfig, read_table
 from bertsmith.sources.tables import Record, Table, quoted
 from bertsmith.tasks.files.labels import GIVEN, HOT, LabelCell, LabelNotes, LabelReading, Tallied, class_name, one_class
-from bertsmith.tasks.files.records import TableConfig, read_table
 
 _log = logging.getLogger("bertsmith")
 
@@ -72,7 +72,7 @@ def read_texts(
     format: str | None = None,  # noqa: A002
     read_label: LabelReading = one_class,
 ) -> Iterator[TextExample]:
-    """Open a table (see :func:`~bertsmith.tasks.files.records.read_table`) and return its examples, read as they are asked for.
+    """Open a table (see :func:`~bertsmith.sources.example_tables.read_table`) and return its examples, read lazily.
 
     Unlabelled, every row is an example. Labelled, rows with an empty text or a label of ``columns.skip_labels`` are left out;
     a warning at the end says how many; another one, which labels are read otherwise than they are written. ``read_label`` says

@@ -26,7 +26,13 @@ from bertsmith.model.heads.token import Decoder, TokenHead, TokenScores
 from bertsmith.sources.streams import input_name
 from bertsmith.sources.tables import open_table
 from bertsmith.tasks.files.columns import looks_like_text, read_tagged
-from bertsmith.tasks.files.tag_schemes import (
+from bertsmith.tasks.files.tagged import TagColumns, TaggedSentence
+from bertsmith.tasks.kinds.classify import check_labels
+from bertsmith.tasks.scoring.scores import check_predictions, chunk_counts, precision_recall_f1
+from bertsmith.tasks.shown import Entity, TaggedWord, TagsAnswer
+from bertsmith.tasks.tag_examples import TagExample as TagExample
+from bertsmith.tasks.tag_examples import different, known_tags, of_words, say_how_read
+from bertsmith.tasks.tag_schemes import (
     TYPES_ALONE,
     USUAL,
     Chunk,
@@ -40,12 +46,6 @@ from bertsmith.tasks.files.tag_schemes import (
     scheme_of,
     spelling_of,
 )
-from bertsmith.tasks.files.tagged import TagColumns, TaggedSentence
-from bertsmith.tasks.kinds.classify import check_labels
-from bertsmith.tasks.scoring.scores import check_predictions, chunk_counts, precision_recall_f1
-from bertsmith.tasks.shown import Entity, TaggedWord, TagsAnswer
-from bertsmith.tasks.tag_examples import TagExample as TagExample
-from bertsmith.tasks.tag_examples import different, known_tags, of_words, say_how_read
 from bertsmith.tasks.task import (
     Explains,
     Floats,
@@ -197,6 +197,13 @@ class Tag(Task[TagExample, Tagged]):
             foreign = [tag for tag in dict.fromkeys(known_tags(example)) if tag not in known and not self._spelling.split(tag)]
             if foreign or not known.issuperset(self.tags_of(example)):
                 check_labels(example.source, foreign or self.tags_of(example), self.labels)
+
+    def caveat(self, examples: Sequence[TagExample]) -> str | None:
+        """Return that there are no entities, or but one tag, if so."""
+        tags = {tag for example in examples for tag in self.tags_of(example)}
+        if self.scheme != "plain":
+            return None if self._chunks(sorted(tags)) else "no word is part of an entity: F1 is 0, whatever is said"
+        return None if len(tags) > 1 else f"every word has the tag {tags.pop()!r}: whoever always says so is always right"
 
     def tags_of(self, example: TagExample) -> list[str]:
         """Return the right tags in the task's scheme."""

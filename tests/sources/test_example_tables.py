@@ -8,10 +8,10 @@ import pytest
 from pyarrow import parquet
 
 from bertsmith.errors import ConfigError, InputError, UsageError
+from bertsmith.sources.example_tables import TableConfig, read_table
 from bertsmith.sources.tables import Record, Table
 from bertsmith.tasks.files.candidates import RankColumns, read_queries
 from bertsmith.tasks.files.pairs import read_pairs
-from bertsmith.tasks.files.records import TableConfig, read_table
 from bertsmith.tasks.files.texts import Columns, read_texts
 
 

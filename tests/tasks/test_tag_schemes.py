@@ -8,7 +8,7 @@ import pytest
 from seqeval.metrics.sequence_labeling import get_entities
 
 from bertsmith.errors import InputError
-from bertsmith.tasks.files.tag_schemes import (
+from bertsmith.tasks.tag_schemes import (
     TYPES_ALONE,
     Chunk,
     all_labels,
