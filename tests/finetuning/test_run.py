@@ -1,6 +1,7 @@
 """Whole fine-tuning runs: what they leave behind for every task, what is refused, and that they can be repeated."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -370,3 +371,40 @@ def test_a_spoilt_result_is_one_message_with_a_remedy_that_works(
 
 def _stop(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+POOR = {
+    "classify": ("sentence\tlabel\nthe cat\t1\nthe cat sees\t1\n", "every example has the label '1'"),
+    "multilabel": ("sentence\tlabels\nthe cat\t\nthe cat sees\t\n", "no example has a label: F1"),
+    "regress": ("sentence1\tsentence2\tscore\ncat\tdog\t3\nking\tsong\t3\n", "every example has the number 3: correlations"),
+    "embed": ("sentence1\tsentence2\tscore\ncat\tdog\t3\nking\tsong\t3\n", "every example has the number 3: correlations"),
+    "tag": ("the O\ncat O\n\nthe O\n\n", "no word is part of an entity: F1 is 0"),
+    "rank": ("query\tcandidate\tlabel\ncat\tdog\t1\nking\tsong\t1\n", "no query has both a relevant candidate and another"),
+}
+
+
+@pytest.mark.parametrize("task", POOR)
+def test_a_dev_file_by_which_no_model_is_better_than_another_is_said_to_be_one(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture, task: str
+) -> None:
+    content, caveat = POOR[task]
+    suffix = Path(make(task).dev or "").suffix if task == "tag" else ".tsv"
+    dev = tmp_path / f"poor{suffix}"
+    dev.write_text(content)
+    config = make(task, dev=str(dev))
+    finetune(config)
+    assert [message for message in caplog.messages if message.startswith(f"{dev}: {caveat}")]
+    (result,) = results(config.out).values()
+    assert all(math.isfinite(value) for value in result["dev"].values())
+
+
+def test_questions_held_out_without_an_answer_are_scored(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    config = make("answer", dev=None, dev_share=0.1, task={"paragraphs": 1})
+    examples = [json.loads(line) for line in Path(config.train).read_text().splitlines()]
+    held_out = {example.id for example in read_data(config, config.task).dev}  # type: ignore[attr-defined]
+    for example in examples:
+        if example["id"] in held_out:
+            example.update(answers=[], is_impossible=True)
+    Path(config.train).write_text("".join(json.dumps(example) + "\n" for example in examples))
+    finetune(config)
+    assert f"what is held out of {config.train}: no question has an answer: to give none is always right" in caplog.messages

@@ -83,7 +83,7 @@ def _examples(config: EvaluateConfig, task: "Task") -> list[Any]:
     examples = list(task.read(config.file, labelled=True, format=config.format))
     if not examples:
         raise InputError(f"{config.file} holds no examples")
-    task.check(examples)
+    task.check_to_score(examples, config.file)
     return examples
 
 

@@ -50,8 +50,9 @@ def read_data(files: LabelledFiles, task: Kind) -> LabelledData[Kind]:
     task = task.fitted(train)
     # Held out behind the fit, which so knows labels of which all examples are held out.
     train, dev = (train, dev) if dev is not None else _held_out(train, files)
-    for examples in (dev, test or []):
-        task.check(examples)
+    task.check_to_score(dev, files.dev or f"what is held out of {files.train}")
+    if test and files.test:
+        task.check_to_score(test, files.test)
     return LabelledData(task, train, dev, test)
 
 

@@ -235,6 +235,16 @@ class Task(Config, ABC, Generic[Example, Prediction]):
     def check(self, examples: Sequence[Example]) -> None:
         """Raise :class:`InputError` for examples to be scored with what the task does not know, such as a new label."""
 
+    def caveat(self, examples: Sequence[Example]) -> str | None:  # noqa: ARG002
+        """Return what makes scores on these examples worth little, such as one class alone; None where they are sound."""
+        return None
+
+    def check_to_score(self, examples: Sequence[Example], name: str) -> None:
+        """Check labelled examples that are to be scored, as :meth:`check`, and say what their scores are worth if little."""
+        self.check(examples)
+        if caveat := self.caveat(examples):
+            log.warning("%s: %s", name, caveat)
+
     @abstractmethod
     def head(self) -> TaskHead:
         """Return the head that the model needs."""

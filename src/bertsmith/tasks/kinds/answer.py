@@ -125,6 +125,12 @@ class Answer(Task[Question, Answered]):
             }
         )
 
+    def caveat(self, examples: Sequence[Question]) -> str | None:
+        """Return that no question has an answer, if so."""
+        return (
+            None if any(example.answers for example in examples) else "no question has an answer: to give none is always right"
+        )
+
     def head(self) -> TaskHead:
         """Return the head that scores the beginnings and ends of spans."""
         return SpanScores()

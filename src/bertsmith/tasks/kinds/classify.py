@@ -77,6 +77,13 @@ class Classify(SentenceTask[Classified]):
         for example in examples:
             check_labels(example.source, [self._of(example)], self.labels)
 
+    def caveat(self, examples: Sequence[TextExample]) -> str | None:
+        """Return that there is but one class, if so."""
+        labels = {self._of(example) for example in examples}
+        return (
+            None if len(labels) > 1 else f"every example has the label {labels.pop()!r}: whoever always says so is always right"
+        )
+
     def _of(self, example: TextExample) -> str:
         if not isinstance(example.label, str):
             raise InputError(f"{example.source}: the label {example.label!r} is no single class; see multilabel and regress")

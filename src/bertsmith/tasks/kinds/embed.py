@@ -27,7 +27,7 @@ from bertsmith.neighbours import Candidates, hard_negatives, ranks
 from bertsmith.tasks.files.pairs import PairExample, read_pairs
 from bertsmith.tasks.files.texts import Columns
 from bertsmith.tasks.predictor import Predictor
-from bertsmith.tasks.scoring.scores import check_predictions, regression_scores
+from bertsmith.tasks.scoring.scores import check_predictions, constant_caveat, regression_scores
 from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Task, worst
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.types import PackedBatch
@@ -107,6 +107,13 @@ class Embed(Task[PairExample, Embedded]):
                 "should differ, and the highest be more than 0"
             )
         return self.model_copy(update={"loss_kind": wanted, "top_score": self.top_score or max(scores)})
+
+    def caveat(self, examples: Sequence[PairExample]) -> str | None:
+        """Return that there is but one score, or but one text to be found, if so."""
+        if examples[0].score is not None:
+            return constant_caveat({example.score for example in examples})
+        n_texts = len({text for example in examples for text in example.texts[1:]})
+        return None if n_texts > 1 else "there is but one text to be found: it is always the first"
 
     def prepared(
         self,

@@ -82,6 +82,12 @@ class Multilabel(SentenceTask[Labelled]):
         for example in examples:
             check_labels(example.source, self._of(example), self.labels)
 
+    def caveat(self, examples: Sequence[TextExample]) -> str | None:
+        """Return that there are no labels, if so."""
+        return (
+            None if any(map(self._of, examples)) else "no example has a label: F1 and average precision are 0, whatever is said"
+        )
+
     def _of(self, example: TextExample) -> list[str]:
         listed = self._listed(example)
         # A model of other tools does not say how its labels were written.

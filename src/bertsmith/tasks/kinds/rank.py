@@ -106,6 +106,12 @@ class Rank(Task[RankExample, Ranking]):
                 "%d of %d queries have no relevant candidate: they are left out of the scores", n_without, len(examples)
             )
 
+    def caveat(self, examples: Sequence[RankExample]) -> str | None:
+        """Return that no query has candidates to tell apart, if so."""
+        if any(len({relevance > 0 for relevance in _known(example)}) > 1 for example in examples):
+            return None
+        return "no query has both a relevant candidate and another: every order is right"
+
     def head(self) -> TaskHead:
         """Return the head that scores one candidate."""
         return SequenceScores(("relevance",), "regression")

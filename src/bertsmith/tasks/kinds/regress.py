@@ -18,7 +18,7 @@ from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.tasks.files.labels import LabelReading, number
 from bertsmith.tasks.files.texts import TextExample
-from bertsmith.tasks.scoring.scores import regression_scores
+from bertsmith.tasks.scoring.scores import constant_caveat, regression_scores
 from bertsmith.tasks.sentence_task import SentenceTask, described
 from bertsmith.tasks.shown import NumberAnswer
 from bertsmith.tasks.task import Floats, Mistake, Review, SampleBatch, Seen, worst
@@ -59,6 +59,10 @@ class Regress(SentenceTask[Estimated]):
         """Refuse labels that are no numbers."""
         for example in examples:
             self.target(example)
+
+    def caveat(self, examples: Sequence[TextExample]) -> str | None:
+        """Return that there is but one number, if so."""
+        return constant_caveat({self.target(example) for example in examples})
 
     def head(self) -> TaskHead:
         """Return the head with one score."""

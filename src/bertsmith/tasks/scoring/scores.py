@@ -8,7 +8,7 @@ Dimensions: N examples, C classes or labels.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -216,6 +216,12 @@ def regression_scores(gold: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> di
         "spearman": _correlation(_ranks(gold), _ranks(predicted)),
         "mse": float(np.mean((gold - predicted) ** 2)),
     }
+
+
+def constant_caveat(gold: Collection[float | None]) -> str | None:
+    """Return what correlations with these distinct values are worth if there is but one of them."""
+    first = next(iter(gold))
+    return None if len(gold) > 1 else f"every example has the number {first:g}: correlations with it are 0, whatever is said"
 
 
 def _correlation(first: Floats, second: Floats) -> float:
