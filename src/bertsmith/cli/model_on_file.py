@@ -41,6 +41,8 @@ class ColumnFlags(TableConfig):
     """Key of the list of words in JSON lines."""
     tags_key: str | None = None
     """Key of the list of tags in JSON lines."""
+    tag_names: tuple[str, ...] | None = None
+    """What tags that are numbers are called, from that of 0 on."""
 
 
 class ModelOnFile(Config):

@@ -10,13 +10,14 @@ from typing import Any
 
 from bertsmith.errors import InputError
 from bertsmith.progress import ProgressTask
+from bertsmith.sources.class_labels import names_of_classes, with_names
 from bertsmith.sources.streams import COMPRESSIONS, Decoding, check_is_file, open_bytes
 
 _N_ROWS = 256
 _Batches = tuple[list[str], int, Callable[[Sequence[str]], Iterable[Any]]]
 """The columns of a file, the number of its rows, and what yields them in batches, with some of the columns."""
 Rows = Callable[[Sequence[str]], Iterator[tuple[int, dict[str, Any]]]]
-"""Yields what stands in these columns of each row, with the row's number from 1."""
+"""Yields what stands in these columns of each row, of classes their names where the file has them, with its number from 1."""
 
 
 def open_columnar(path: str | Path, format: str, decoding: Decoding, progress: ProgressTask) -> tuple[list[str], int, Rows]:  # noqa: A002
@@ -41,7 +42,13 @@ def open_columnar(path: str | Path, format: str, decoding: Decoding, progress: P
         with _damage(path, noun):
             for batch in batches(wanted):
                 names = batch.schema.names
-                columns_of_values = map(partial(_values, path, number, decoding), names, batch.columns)
+                classes = names_of_classes(batch.schema.metadata)
+                columns_of_values = [
+                    with_names(values, classes[name]) if name in classes else values
+                    for name, values in zip(
+                        names, map(partial(_values, path, number, decoding), names, batch.columns), strict=True
+                    )
+                ]
                 for row in zip(*columns_of_values, strict=True):
                     number += 1
                     yield number, dict(zip(names, row, strict=True))

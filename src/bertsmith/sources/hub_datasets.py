@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bertsmith.errors import InputError, UsageError
+from bertsmith.sources.class_labels import with_names
 from bertsmith.sources.tables import Record, Table, table_of
 
 HUB_PREFIX = "hub:"
@@ -25,7 +26,7 @@ def open_hub_dataset(address: str) -> Table:
 def _rows(address: str) -> Iterator[Record]:
     dataset, names = _load(address)
     for number, row in enumerate(dataset, 1):
-        values = {column: _named(value, names[column]) if column in names else value for column, value in row.items()}
+        values = {column: with_names(value, names[column]) if column in names else value for column, value in row.items()}
         yield Record(values, address, number)
 
 
@@ -44,10 +45,3 @@ def _load(address: str) -> tuple[Iterable[dict[str, Any]], dict[str, list[str]]]
         raise InputError(f"cannot read {address}: {error}") from error
     inner = {column: getattr(feature, "feature", feature) for column, feature in dataset.features.items()}
     return dataset, {column: kind.names for column, kind in inner.items() if isinstance(kind, datasets.ClassLabel)}
-
-
-def _named(label: Any, names: list[str]) -> Any:
-    """Return the name of a class label, or of each in a list; None for -1, which marks an unlabelled example."""
-    if isinstance(label, list):
-        return [_named(one, names) for one in label]
-    return None if label is None or label < 0 else names[label]

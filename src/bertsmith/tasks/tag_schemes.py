@@ -23,6 +23,8 @@ from bertsmith.errors import InputError
 Scheme = Literal["plain", "io", "iob1", "iob2", "bioes"]
 Bools = npt.NDArray[np.bool_]
 _PREFIXES = {"B": "B", "I": "I", "M": "I", "E": "E", "L": "E", "S": "S", "U": "S", "W": "S"}
+# What some write beside the pieces of a word behind the first, and beside special tokens.
+_OF_PIECES = ("X", "[CLS]", "[SEP]", "[PAD]", "-100")
 # Letters alone are tags of chunks if they are all of one of these: parts of speech have such letters too.
 _ALPHABETS = [set(letters) for letters in ("BIO", "BIESO", "BILUO", "BMESO", "BMEWO")]
 
@@ -146,18 +148,34 @@ def scheme_of(sentences: Iterable[Sequence[str]]) -> Scheme:
     tags = list(dict.fromkeys(tag for sentence in sentences for tag in sentence))
     spelling = spelling_of(tags)
     if spelling is None:
-        split = {tag: USUAL.split(tag) for tag in tags}
-        if "O" in split and any(parts and parts[1] and tag[0].isupper() for tag, parts in split.items()):
-            foreign = next(tag for tag, parts in split.items() if not parts)
-            raise InputError(
-                f"the tag {foreign!r} stands beside tags of chunks such as O, yet is neither O nor one of "
-                "B- I- M- E- L- S- U- W- with a type; correct it, or choose another column of tags"
-            )
+        if foreign := foreign_tag(tags):
+            raise InputError(foreign[1])
         return "plain"
     prefixes = {_parse(tag, spelling).prefix for tag in tags}
     if prefixes & {"E", "S"}:
         return "bioes"
     return "iob1" if "I" in prefixes and not _any_chunk_begins_with_b(sentences, spelling) else "iob2"
+
+
+def foreign_tag(tags: Collection[str]) -> tuple[str, str] | None:
+    """Return a tag that is of no scheme though those beside it are, and what is to be said of it; None where there is none."""
+    proper = [tag for tag in tags if tag not in _OF_PIECES]
+    if spelling_of(tags):
+        return None
+    if len(proper) < len(tags) and set(proper) - {"O"} and spelling_of(proper):
+        pieces = next(tag for tag in tags if tag in _OF_PIECES)
+        return pieces, (
+            f"the tag {pieces!r} is of no word but of a piece of one or a special token, as BERT-NER's files have them; "
+            "put pieces such as ##ing back to their word, and take rows of [CLS] and [SEP] out"
+        )
+    split = {tag: USUAL.split(tag) for tag in tags}
+    if "O" not in split or not any(parts and parts[1] and tag[0].isupper() for tag, parts in split.items()):
+        return None
+    foreign = next(tag for tag, parts in split.items() if not parts)
+    return foreign, (
+        f"the tag {foreign!r} stands beside tags of chunks such as O, yet is neither O nor one of "
+        "B- I- M- E- L- S- U- W- with a type; correct it, or choose another column of tags"
+    )
 
 
 def _any_chunk_begins_with_b(sentences: Iterable[Sequence[str]], spelling: Spelling) -> bool:
@@ -176,10 +194,12 @@ def is_legal(tags: Sequence[str], scheme: Scheme, spelling: Spelling = USUAL) ->
 
 
 def chunk_letters(labels: Iterable[str], scheme: Scheme, spelling: Spelling = USUAL) -> str:
-    """Return the letters of a chunk's first, middle, last and only word: of ``iob2`` or ``io``, or the labels' own."""
-    if scheme in ("iob2", "io"):
-        return "BIIB" if scheme == "iob2" else "IIII"
+    """Return the letters of a chunk's first, middle, last and only word, those of the labels where these have others."""
     there_are = {parts[0] for label in labels if (parts := spelling.split(label))}
+    if scheme == "io":
+        return "IIII"
+    if scheme == "iob2":
+        return "BMMB" if "M" in there_are and "I" not in there_are else "BIIB"
     if there_are & {"L", "U"}:
         return "BILU"
     return ("BM" if "M" in there_are else "BI") + ("EW" if "W" in there_are else "ES")

@@ -192,8 +192,15 @@ def test_standard_input_that_is_not_utf8(monkeypatch):
         ("# nothing\n", "a.conllu", {}, r"a.conllu holds no sentence"),
         ('{"words": ["a"], "tags": ["O", "O"]}', "a.json", {}, r"a.json:1 has 1 words and 2 tags"),
         ('{"words": ["a"], "tags": [""]}', "a.json", {}, r"a.json:1: the tag of word 1, 'a', is missing"),
-        ('{"words": ["a"], "tags": [3]}', "a.json", {}, r"a.json:1: the column 'tags' holds 3 where text is expected"),
-        ('{"words": "a", "tags": ["O"]}', "a.json", {}, r"a.json:1: the column 'words' holds 'a' where a list of texts"),
+        ('{"words": ["a"], "tags": [3]}', "a.json", {}, r"a.json:1: the tag 3 is the number of a class, .* with --tag-names"),
+        ('{"words": 7, "tags": ["O"]}', "a.json", {}, r"a.json:1: the column 'words' holds 7 where a list of texts"),
+        (
+            '{"words": ["a"], "tags": [2]}',
+            "a.json",
+            {"tag_names": ("O", "B")},
+            r"a.json:1: the tag 2 is none of the 2 that --tag-n",
+        ),
+        ('{"words": ["a"], "tags": [-100]}', "a.json", {"tag_names": ("O", "B")}, r"the tag -100 .*: such pieces of words"),
         ('{"words": ["a"]}', "a.json", {}, r"a.json has no column 'tags'; its columns are 'words'; .*--tags-key"),
         ('{"words": [], "tags": []}', "a.json", {"words_key": "tokens"}, r"a.json has no column 'tokens'"),
         ("{\n", "a.json", {}, r"a.json:1 is not valid JSON"),
@@ -317,3 +324,25 @@ def test_an_archive_is_no_file_of_columns(tmp_path):
         archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
     with pytest.raises(InputError, match=r"a\.ods"):
         list(read_tagged(tmp_path / "a.ods", TagColumns(), labelled=False))
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "expected"),
+    [
+        ("token tag", "a O\nb B\n", [("a", "O"), ("b", "B")]),
+        ("word\tlabel", "a\tO\nb\tB\n", [("a", "O"), ("b", "B")]),
+        ("# id = 1\nToken NER POS", "a O DT\nb B NN\n", [("a", "O"), ("b", "B")]),
+        ("pos token", "DT a\nNN b\n", [("a", "DT"), ("b", "NN")]),
+    ],
+)
+def test_a_first_line_that_names_the_columns_is_no_word(tmp_path, caplog, header, rows, expected):
+    assert _pairs(_read(tmp_path, f"{header}\n{rows}")) == [expected]
+    assert "names the columns, and is no word" in caplog.text
+    caplog.clear()
+    assert _pairs(_read(tmp_path, f"token B\n{rows.splitlines()[0]}\n".replace(" DT", "").replace("\t", " "))) != []
+    assert not caplog.records
+
+
+def test_numbers_of_classes_in_columns_have_their_names(tmp_path):
+    assert _pairs(_read(tmp_path, "a 0\nb 1\n", tag_names=("O", "B"))) == [[("a", "O"), ("b", "B")]]
+    assert _pairs(_read(tmp_path, "a 0\nb 1\n")) == [[("a", "0"), ("b", "1")]]

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -15,9 +16,10 @@ SENTENCES = [[("Paris", "B-LOC"), ("is", "O")], [("New York", "B-LOC")], [("Rome
 LISTS = [{"tokens": [word for word, _ in one], "ner_tags": [tag for _, tag in one]} for one in SENTENCES]
 WRITTEN = "".join(f'"{record["tokens"]}","{record["ner_tags"]}"\n' for record in LISTS)
 SINGLE = [one for one in SENTENCES if one[0][0] != "New York"]
+NUMBERED = {"tag_names": ("O", "B-LOC")}
 
 
-def _pairs(path: Path, **columns: str) -> list[list[tuple[str, str]]]:
+def _pairs(path: Path, **columns: Any) -> list[list[tuple[str, str]]]:
     found = read_tagged(path, TagColumns(**columns), labelled=True)
     return [list(zip(sentence.words, sentence.tags or (), strict=True)) for sentence in found]
 
@@ -44,6 +46,18 @@ def _pairs(path: Path, **columns: str) -> list[list[tuple[str, str]]]:
         ("a.csv", "word,tag\nParis,B-LOC\nis,O\n,\nRome,B-LOC\n", {}, SINGLE),
         ("a.csv", "sentence_id,words,tags\n1,Paris is,B-LOC O\n2,Rome,B-LOC\n", {}, SINGLE),
         ("a.json", '[{"words": "[\'Rome\']", "tags": "[\'B-LOC\']"}]', {}, [SENTENCES[2]]),
+        ("a.csv", 'sentence,word_labels\nParis is,"B-LOC,O"\nRome,B-LOC\n', {}, SINGLE),
+        ("a.csv", 'text,labels\nParis is,"B-LOC, O"\nRome,B-LOC\n', {}, SINGLE),
+        ("a.csv", 'words,tags\n"Paris , is","NN , VBZ"\n', {}, [[("Paris", "NN"), (",", ","), ("is", "VBZ")]]),
+        ("a.json", '[{"tokens": "Paris is", "tags": "B-LOC O"}, {"tokens": "Rome", "tags": "B-LOC"}]', {}, SINGLE),
+        (
+            "a.json",
+            '[{"tokens": ["Paris", "is"], "ner_tags": [1, 0]}, {"tokens": ["Rome"], "ner_tags": [1]}]',
+            NUMBERED,
+            SINGLE,
+        ),
+        ("a.csv", "tokens,ner_tags\n\"['Paris', 'is']\",\"[1, 0]\"\n\"['Rome']\",[1]\n", NUMBERED, SINGLE),
+        ("a.csv", "n,word,tag\n1,Paris,1\n1,is,0\n2,Rome,1\n", NUMBERED | {"sentence_key": "n"}, SINGLE),
         ("a.jsonl", '{"sentence": "Rome", "words": ["Rome"], "tags": ["B-LOC"]}\n', {}, [SENTENCES[2]]),
     ],
 )
@@ -58,6 +72,27 @@ def test_parquet(tmp_path, of_words):
     rows = pyarrow.table(words) if of_words else pyarrow.Table.from_pylist(LISTS)
     pyarrow.parquet.write_table(rows, tmp_path / "a.parquet")
     assert _pairs(tmp_path / "a.parquet") == (SINGLE if of_words else SENTENCES)
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])
+def test_numbers_of_classes_have_the_names_that_the_file_has(tmp_path, name):
+    kind = {"feature": {"names": ["O", "B-LOC"], "_type": "ClassLabel"}, "_type": "Sequence"}
+    schema = pyarrow.schema(
+        [("tokens", pyarrow.list_(pyarrow.string())), ("ner_tags", pyarrow.list_(pyarrow.int64()))],
+        metadata={"huggingface": json.dumps({"info": {"features": {"ner_tags": kind, "tokens": {}}}})},
+    )
+    rows = [{"tokens": ["Paris", "is"], "ner_tags": [1, 0]}, {"tokens": ["Rome"], "ner_tags": [1]}]
+    table = pyarrow.Table.from_pylist(rows, schema)
+    if name == "a.parquet":
+        pyarrow.parquet.write_table(table, tmp_path / name)
+    else:
+        with pyarrow.ipc.new_file(str(tmp_path / name), schema) as writer:
+            writer.write_table(table)
+    assert _pairs(tmp_path / name) == SINGLE
+    if name == "a.parquet":
+        pyarrow.parquet.write_table(table.replace_schema_metadata({"huggingface": "[}"}), tmp_path / name)
+        with pytest.raises(InputError, match=r"a.parquet:1: the tag 1 is the number of a class, .* with --tag-names"):
+            _pairs(tmp_path / name)
 
 
 def test_rows_without_tags_are_all_answered(tmp_path):

@@ -171,7 +171,7 @@ def test_plain_tags_are_scored_by_word_whatever_they_look_like(sentence: str) ->
         ),
         ("Ann/PER-B Lee/PER-I in/O", "iob2", "read as IOB2: 'PER-B' is the letter B of a 'PER'; if they mark no chunks, say"),
         ("Ann/b_per Lee/i_per in/o", "iob2", "read as IOB2: 'b_per' is the letter B of a 'per'"),
-        ("Ann/B-PER Lee/I-PER ##e/X", "plain", "tags such as 'B-PER' are taken as they are, for 'X' is no tag of chunks"),
+        ("Ann/B-PER Lee/I-PER ##e/Z", "plain", "tags such as 'B-PER' are taken as they are, for 'Z' is no tag of chunks"),
         (
             "Ann/PER Lee/PER in/O",
             "plain",
@@ -228,6 +228,27 @@ def test_a_tag_of_no_scheme_is_named_with_its_sentence() -> None:
     with pytest.raises(InputError, match=r"^a\.txt:3: the tag 'PER' stands beside tags of chunks .*say --scheme plain$"):
         Tag().fitted(examples)
     assert Tag(scheme="plain").fitted(examples).labels == ("O", "ABC", "PER", "B-PER")
+
+
+@pytest.mark.parametrize("tags", ["Ann/B-PER ##e/X", "Ann/PER-B ##e/X in/O", "[CLS]/[CLS] Ann/B-PER [SEP]/[SEP]"])
+def test_tags_of_pieces_of_words_are_refused_by_what_they_are(tags: str) -> None:
+    with pytest.raises(InputError, match=r"^a\.txt:2: the tag '(X|\[CLS\])' is of no word but of a piece .* as BERT-NER"):
+        Tag().fitted(tagged("Bob/B-PER in/O" if "B-" in tags else "Bob/PER-B in/O", tags))
+    Tag(scheme="plain").fitted(tagged(tags))
+
+
+@pytest.mark.parametrize("tags", ["run/X in/ADP", "Ann/X in/O"])
+def test_x_is_a_tag_like_others_where_none_is_of_a_chunk(tags: str) -> None:
+    assert "X" in Tag().fitted(tagged(tags)).labels
+
+
+@pytest.mark.parametrize("decoder", ["linear", "crf"])
+def test_tags_are_written_with_the_letters_that_were_read(decoder: Any) -> None:
+    gold = tagged("北/B-LOC 京/M-LOC 市/M-LOC 人/O", "李/B-PER")
+    task = Tag(decoder=decoder).fitted(gold)
+    assert task.labels == ("O", "B-LOC", "M-LOC", "B-PER", "M-PER")
+    assert [task.tags_of(example) for example in gold] == [list(example.tags or ()) for example in gold]
+    assert task.score(gold, [answered(one, *task.tags_of(one)) for one in gold])["f1"] == 1.0
 
 
 def test_a_scheme_that_does_not_fit_is_refused() -> None:

@@ -2,17 +2,19 @@
 
 import itertools
 import json
+import logging
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from bertsmith.errors import InputError, UsageError
 from bertsmith.sources.streams import extension, input_name, read_input, read_lines
-from bertsmith.tasks.files.tagged import TagColumns, TaggedSentence
-from bertsmith.tasks.files.tagged_tables import TAGS, WORDS, read_tagged_table
+from bertsmith.tasks.files.tagged import TAGS, WORDS, TagColumns, TaggedSentence, name_of_class
+from bertsmith.tasks.files.tagged_tables import read_tagged_table
 from bertsmith.text.words import is_chinese
 
+_log = logging.getLogger("bertsmith")
 _FORMAT_OF_SUFFIX = {".conllu": "conllu", ".jsonl": "json", ".json": "json", ".csv": "csv"}
 _FORMAT_OF_SUFFIX |= {".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow"}
 _TABLES = ("json", "csv", "tsv", "parquet", "arrow")
@@ -21,6 +23,8 @@ _BLANKS = " \t"
 # As many as CoNLL-2003 has: where there are more between blanks, they are the words of a text.
 _MOST_COLUMNS = 4
 _LINES_LOOKED_AT = 1000
+# What columns of tags are called where no other is named.
+_OTHER_TAGS = ("pos", "pos_tag", "pos_tags", "upos", "chunk")
 _SENTENCE_ENDS = "。！？；…"
 # What comments say of the sentence behind them, where they have as many parts as the rows have columns. A word may begin with
 # a number sign too, as #source does.
@@ -51,7 +55,7 @@ def read_tagged(
         sentences = read_tagged_table(path, columns, labelled=labelled, format=format)
     elif format in _ROWS:
         lines = enumerate((line.removesuffix("\n") for line in read_lines(read_input(path), name)), start=1)
-        sentences = _sentences(_ROWS[format](lines, name, columns, labelled), name, labelled)
+        sentences = _sentences(_ROWS[format](lines, name, columns, labelled), name, columns, labelled)
     else:
         formats = ", ".join((*_ROWS, *_TABLES))
         raise UsageError(f"unknown format {format!r}; choose one of {formats}; text for plain text without tags")
@@ -111,7 +115,7 @@ class _Row(NamedTuple):
     tag: str | None
 
 
-def _sentences(rows: Iterable[_Row | None], name: str, labelled: bool) -> Iterator[TaggedSentence]:
+def _sentences(rows: Iterable[_Row | None], name: str, columns: TagColumns, labelled: bool) -> Iterator[TaggedSentence]:
     """Gather the rows between breaks, which are None."""
     pending: list[_Row] = []
     for row in itertools.chain(rows, [None]):
@@ -119,9 +123,14 @@ def _sentences(rows: Iterable[_Row | None], name: str, labelled: bool) -> Iterat
             pending.append(row)
         elif pending:
             words = tuple(row.word for row in pending)
-            tags = tuple(row.tag for row in pending if row.tag is not None) if labelled else None
+            tags = tuple(_tag(row, columns.tag_names, name) for row in pending) if labelled else None
             yield TaggedSentence(words, tags, f"{name}:{pending[0].line}")
             pending = []
+
+
+def _tag(row: _Row, classes: Sequence[str], name: str) -> str:
+    tag = row.tag or ""
+    return name_of_class(int(tag), classes, f"{name}:{row.line}") if classes and tag.isdecimal() else tag
 
 
 def _places(columns: TagColumns, word: int, tag: int, labelled: bool, n_columns: int, source: str) -> tuple[int, int | None]:
@@ -154,7 +163,11 @@ def _rows_of_columns(lines: Lines, name: str, columns: TagColumns, labelled: boo
             n_columns = len(separator.split(first_row))
             if not labelled and columns.word_column is None and "\t" not in first_row:
                 _refuse_text(first_row, n_columns, source)
-            word_place, tag_place = _places(columns, 1, n_columns, labelled, n_columns, source)
+            named = _named_columns(separator.split(first_row))
+            word_place, tag_place = _places(columns, *(named or (1, n_columns)), labelled, n_columns, source)
+            if named:
+                _log.warning("%s: %r names the columns, and is no word; take that line out if it is one", source, first_row)
+                continue
         fields = separator.split(text)
         if not fields[0]:
             # The row is indented, or its word is itself a blank.
@@ -165,6 +178,15 @@ def _rows_of_columns(lines: Lines, name: str, columns: TagColumns, labelled: boo
                 f"and {first_row!r:.60}; correct the one that is wrong, or say --format text if this is text without tags"
             )
         yield _Row(number, fields[word_place], None if tag_place is None else fields[tag_place])
+
+
+def _named_columns(first_row: Sequence[str]) -> tuple[int, int] | None:
+    """Return the columns of words and of tags, from 1, where the first row names them, as ``token pos ner_tag`` does."""
+    names = [name.lower() for name in first_row]
+    word, tag = (
+        next((names.index(name) + 1 for name in known if name in names), 0) for known in (WORDS, (*TAGS, *_OTHER_TAGS))
+    )
+    return (word, tag) if word and tag else None
 
 
 def _without_comments(lines: Lines) -> Iterator[tuple[int, str]]:

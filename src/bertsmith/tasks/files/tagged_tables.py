@@ -1,6 +1,7 @@
 """Tagged sentences in tables, JSON, CSV, TSV, Parquet and Arrow: a row a sentence with lists, or a row a word."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,10 @@ from typing import Any
 from bertsmith.errors import InputError
 from bertsmith.sources.tables import Record, Table, open_table, unknown_column
 from bertsmith.sources.written_lists import written_list
-from bertsmith.tasks.files.tagged import TagColumns, TaggedSentence
+from bertsmith.tasks.files.tagged import TAGS, WORDS, TagColumns, TaggedSentence, name_of_class
 
-# What is found where the flags' defaults stand.
-WORDS = ("words", "tokens", "word", "token")
-TAGS = ("tags", "ner_tags", "labels", "tag", "label", "ner")
+# Columns of whole sentences, which are taken for the words where no other column is.
+_TEXTS = ("sentence", "text")
 _ROWS_LOOKED_AT = 50
 SENTENCES = ("sentence", "sentence_id", "sentence #", "sent_id")
 
@@ -36,17 +36,16 @@ def read_tagged_table(
     table = open_table(path, format)
     if table.is_empty:
         return
-    words = _found(table, columns.words_key, WORDS, "--words-key")
-    tags = _found(table, columns.tags_key, TAGS, "--tags-key") if labelled else None
-    sentence = _sentence_column(table, columns)
-    records = table.with_columns(words, tags, sentence)
+    words = _found(table, columns.words_key, (*WORDS, *_TEXTS), "--words-key")
+    tags = _TagColumn(_found(table, columns.tags_key, TAGS, "--tags-key"), columns.tag_names) if labelled else None
+    sentence = _sentence_column(table, columns, words)
+    records = table.with_columns(words, tags and tags.name, sentence)
     head = list(islice(records, _ROWS_LOOKED_AT))
     records = chain(head, records)
-    is_text = table.format in ("csv", "tsv")
-    if all(_is_of_a_word(record, words, tags, sentence) for record in head):
-        yield from _of_words(records, words, tags, sentence, is_text=is_text)
+    if words.lower() not in _TEXTS and all(_is_of_a_word(record, words, tags and tags.name, sentence) for record in head):
+        yield from _of_words(records, words, tags, sentence, is_text=table.format in ("csv", "tsv"))
     else:
-        yield from _of_sentences(records, words, tags, is_text=is_text)
+        yield from _of_sentences(records, words, tags)
 
 
 def _is_of_a_word(record: Record, words: str, tags: str | None, sentence: str | None) -> bool:
@@ -73,22 +72,20 @@ def _found(table: Table, key: str, known: Sequence[str], flag: str) -> str:
     return found
 
 
-def _sentence_column(table: Table, columns: TagColumns) -> str | None:
+def _sentence_column(table: Table, columns: TagColumns, words: str) -> str | None:
     if columns.sentence_key:
         table.check_columns(**{"sentence-key": columns.sentence_key})
         return columns.sentence_key
-    return next((column for column in table.columns if column.lower() in SENTENCES), None)
+    return next((column for column in table.columns if column.lower() in SENTENCES and column != words), None)
 
 
 # A row a sentence.
 
 
-def _of_sentences(
-    records: Iterator[Record], words_column: str, tags_column: str | None, *, is_text: bool
-) -> Iterator[TaggedSentence]:
+def _of_sentences(records: Iterator[Record], words_column: str, tags_column: "_TagColumn | None") -> Iterator[TaggedSentence]:
     for record in records:
-        words = _strings(record, words_column, is_text)
-        tags = None if tags_column is None else _strings(record, tags_column, is_text)
+        words = tuple(record.as_text(word, words_column) for word in _list(record, words_column, str.split))
+        tags = tags_column and tuple(tags_column.tag(tag, record) for tag in _list(record, tags_column.name, _split_tags))
         if tags is not None and len(tags) != len(words):
             raise InputError(f"{record.source} has {len(words)} words and {len(tags)} tags; give each word one tag")
         if tags is not None and not all(tags):
@@ -97,30 +94,37 @@ def _of_sentences(
             yield TaggedSentence(words, tags, record.source)
 
 
-def _strings(record: Record, column: str, is_text: bool) -> tuple[str, ...]:
-    """Return a list; of a table in which everything is text, one that is written as text, or the parts between blanks."""
+def _list(record: Record, column: str, split: Callable[[str], list[str]]) -> list[Any]:
+    """Return a list, one that is written as text, or the parts of a text."""
     if column not in record.values:
         raise unknown_column(record.source, column, record.values, "add it, or take the row out")
     value = record.values[column]
     if isinstance(value, str):
         written = written_list(value)
-        if written is not None or is_text:
-            value = value.split() if written is None else written
+        value = split(value) if written is None else written
     if not isinstance(value, list):
         raise InputError(f"{record.source}: the column {column!r} holds {value!r:.60} where a list of texts is expected")
-    return tuple(record.as_text(one, column) for one in value)
+    return value
+
+
+def _split_tags(text: str) -> list[str]:
+    """Return what stands between blanks or, where each but the last ends with one, between commas."""
+    parts = text.split()
+    if parts == [","] or not all(part.endswith(",") and part != "," for part in parts[:-1]):
+        return parts
+    return [part for part in "".join(parts).split(",") if part]
 
 
 # A row a word.
 
 
 def _of_words(
-    records: Iterator[Record], words: str, tags: str | None, sentence: str | None, *, is_text: bool
+    records: Iterator[Record], words: str, tags: "_TagColumn | None", sentence: str | None, *, is_text: bool
 ) -> Iterator[TaggedSentence]:
     n_sentences, rows = 0, []
     for _, of_one in groupby(_numbered(records, words, sentence, is_text=is_text), key=lambda pair: pair[0]):
         rows = [record for _, record in of_one]
-        found = None if tags is None else tuple(_tag(record, words, tags) for record in rows)
+        found = tags and tuple(_tag_of_a_word(record, words, tags) for record in rows)
         yield TaggedSentence(tuple(record.text(words) for record in rows), found, rows[0].source)
         n_sentences += 1
     if sentence is None and n_sentences == 1 and len(rows) > 1:
@@ -146,11 +150,26 @@ def _numbered(records: Iterator[Record], words: str, sentence: str | None, *, is
         yield number, record
 
 
-def _tag(record: Record, words: str, tags: str) -> str:
-    tag = record.text(tags).strip()
+def _tag_of_a_word(record: Record, words: str, tags: "_TagColumn") -> str:
+    tag = tags.tag(record.values[tags.name] if tags.name in record.values else record.text(tags.name), record).strip()
     if not tag:
         raise _no_tag(record, repr(record.text(words)))
     return tag
+
+
+@dataclass(frozen=True, slots=True)
+class _TagColumn:
+    """The column of the tags, and what classes are called whose numbers stand in it."""
+
+    name: str
+    classes: tuple[str, ...]
+
+    def tag(self, value: Any, record: Record) -> str:
+        """Return the tag that a value is; :class:`InputError` if it is none."""
+        is_number = type(value) is int or (isinstance(value, str) and value.removeprefix("-").isdecimal())
+        if not is_number or (isinstance(value, str) and not self.classes):
+            return record.as_text(value, self.name)
+        return name_of_class(int(value), self.classes, record.source)
 
 
 def _no_tag(record: Record, word: str) -> InputError:

@@ -40,6 +40,7 @@ from bertsmith.tasks.tag_schemes import (
     all_labels,
     chunk_letters,
     chunks,
+    foreign_tag,
     is_legal,
     legal_moves,
     rewrite,
@@ -172,11 +173,10 @@ class Tag(Task[TagExample, Tagged]):
         if self.scheme == "plain":
             return "plain"
         tags = tuple(dict.fromkeys(tag for example in examples for tag in known_tags(example)))
-        try:
-            found = scheme_of(known_tags(example) for example in examples)
-        except InputError as error:
-            foreign = (example.source for example in examples if not all(map(USUAL.split, known_tags(example))))
-            raise InputError(f"{next(foreign)}: {error}; if tags mark no chunks, say --scheme plain") from None
+        if foreign := foreign_tag(tags):
+            source = next(example.source for example in examples if foreign[0] in known_tags(example))
+            raise InputError(f"{source}: {foreign[1]}; if tags mark no chunks, say --scheme plain")
+        found = scheme_of(known_tags(example) for example in examples)
         if self.scheme is not None and found not in _READ_AS[self.scheme]:
             raise UsageError(f"--scheme {self.scheme} is not that of the training file, whose tags are {found}; leave it out")
         scheme = self.scheme or ("iob2" if found == "iob1" else found)
