@@ -28,8 +28,9 @@ from bertsmith.files import atomic_file, write_json
 from bertsmith.inference.features import FeaturePipeline, Layers
 from bertsmith.progress import SILENT
 from bertsmith.sources.example_tables import read_table
+from bertsmith.sources.file_patterns import find_files
 from bertsmith.text.occurrences import EvenSample, Occurrence, WordFinder, occurrences
-from bertsmith.text.readers import ReaderConfig, find_files, read_documents
+from bertsmith.text.readers import ReaderConfig, read_documents
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.words.senses import find_senses
 from bertsmith.words.word_vectors import word_vectors

@@ -19,8 +19,9 @@ import numpy as np
 import transformers
 
 from bertsmith.progress import TerminalProgress
+from bertsmith.sources.file_patterns import find_files
 from bertsmith.text.memo import MemoizedTokenizer
-from bertsmith.text.readers import ReaderConfig, find_files, read_documents
+from bertsmith.text.readers import ReaderConfig, read_documents
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.text.vocabulary import VocabularyConfig, train_vocabulary
 

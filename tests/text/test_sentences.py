@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertsmith.text.readers import ReaderConfig, find_files, read_documents
+from bertsmith.sources.file_patterns import find_files
+from bertsmith.text.readers import ReaderConfig, read_documents
 from bertsmith.text.sentences import split_sentences
 
 

@@ -11,7 +11,8 @@ import pytest
 import tokenizers
 
 from bertsmith.errors import ArtifactError, InputError
-from bertsmith.text.readers import ReaderConfig, find_files, read_documents
+from bertsmith.sources.file_patterns import find_files
+from bertsmith.text.readers import ReaderConfig, read_documents
 from bertsmith.text.tokenizer import Tokenizer
 
 TINY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "un", "##aff", "##able", "h", "##e", ",", "中", "e", "é"]

@@ -92,7 +92,8 @@ def _inputs(config: BenchConfig) -> dict[str, tuple[int, ...]]:
 
 def _lengths_of_file(config: BenchConfig, file: Path, longest: int) -> tuple[int, ...]:
     """Return the lengths of texts from all over the file, as the model reads them."""
-    from bertsmith.text.readers import ReaderConfig, find_files, read_documents
+    from bertsmith.sources.file_patterns import find_files
+    from bertsmith.text.readers import ReaderConfig, read_documents
     from bertsmith.text.tokenizer import Tokenizer
 
     reader = ReaderConfig(documents="line", field=config.field)

@@ -14,7 +14,8 @@ from bertsmith.config import Config, JsonFlag, Positional
 from bertsmith.errors import InputError, UsageError
 from bertsmith.files import atomic_file
 from bertsmith.progress import TerminalProgress
-from bertsmith.text.readers import ReaderConfig, find_files, read_documents
+from bertsmith.sources.file_patterns import find_files
+from bertsmith.text.readers import ReaderConfig, read_documents
 
 if TYPE_CHECKING:
     from bertsmith.inference.features import FeaturePipeline

@@ -28,7 +28,8 @@ from bertsmith.errors import DamagedError, InputError
 from bertsmith.progress import SILENT, Progress
 from bertsmith.signals import interruptible
 from bertsmith.sources.digests import described, is_finished
-from bertsmith.text.readers import Document, ReaderConfig, find_files, read_documents
+from bertsmith.sources.file_patterns import find_files
+from bertsmith.text.readers import Document, ReaderConfig, read_documents
 from bertsmith.text.tokenizer import Tokenizer
 
 _SHARD_CHARACTERS = 2_000_000

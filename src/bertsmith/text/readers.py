@@ -1,8 +1,6 @@
 """Files of text as documents: plain text, JSON, CSV, TSV, Parquet and Arrow, each also compressed."""
 
-import glob
 import logging
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,15 +10,13 @@ from typing import Literal
 from bertsmith.config import Config
 from bertsmith.errors import InputError
 from bertsmith.progress import SILENT_TASK, ProgressTask
-from bertsmith.sources.streams import COMPRESSIONS, UTF8, Decoding, extension, known_extension, read_text
+from bertsmith.sources.file_patterns import FORMATS, READ_AS, RENAME
+from bertsmith.sources.streams import UTF8, Decoding, known_extension, read_text
 from bertsmith.sources.tables import Layout, Record, open_table
 
-FORMATS = (".txt", ".jsonl", ".csv", ".tsv", ".parquet", ".arrow", ".feather")
 WHOLE_FORMATS = (*FORMATS, ".md")
-_NAMED = ".json"  # read where the pattern names it; in folders, such files are mostly of settings
 LONGEST_DOCUMENT = 1_000_000
 _SEPARATORS = {"blank": re.compile(r"\n(?:[^\S\n]*\n)+"), "line": re.compile(r"\n"), "file": re.compile(r"(?!)")}
-_RENAME = "rename the file, or convert it to one of these"
 _REMEDY = "convert it to UTF-8, or use --errors replace to read such bytes as U+FFFD"
 # Of a row, what matters is the text.
 _TABLES = (Layout("of texts", re.compile(r"(?s).*"), uneven="read"),)
@@ -52,45 +48,6 @@ class Document:
         return f"{self.path}:{self.line}"
 
 
-def find_files(patterns: Sequence[str]) -> list[Path]:
-    """Return the files that ``patterns`` (files, folders, globs) name, sorted, each once.
-
-    Of folders, searched recursively, only files with a known extension are taken.
-
-    Raises:
-        InputError: nothing named, or a pattern that is missing, matches nothing, or has an unknown extension.
-    """
-    if not patterns:
-        raise InputError("no input files given")
-    found: dict[str, Path] = {}
-    for pattern in patterns:
-        for path in _expand(pattern):
-            if not os.access(path, os.R_OK):
-                raise InputError(f"cannot read {path}: permission denied")
-            found.setdefault(str(path.resolve()), path)
-    return sorted(found.values())
-
-
-def _expand(pattern: str) -> list[Path]:
-    """Return the files that one pattern names, at least one."""
-    path = Path(pattern)
-    # Path.glob refuses absolute patterns.
-    matches = [path] if path.exists() else [Path(match) for match in glob.glob(pattern, recursive=True)]  # noqa: PTH207
-    if not matches:
-        what = "matches no file" if glob.has_magic(pattern) else "does not exist"
-        raise InputError(f"{pattern} {what}")
-    files: list[Path] = []
-    for match in matches:
-        if match.is_dir():
-            files += [one for one in match.rglob("*") if one.is_file() and extension(one) in FORMATS and one.name[0] != "."]
-        elif extension(match) in FORMATS or _NAMED in pattern or not glob.has_magic(pattern):
-            known_extension(match, (*FORMATS, _NAMED), _RENAME)
-            files.append(match)
-    if not files:
-        raise InputError(f"{pattern} holds no file that is read here: {' '.join(FORMATS)}, each also {' '.join(COMPRESSIONS)}")
-    return files
-
-
 def read_documents(files: Sequence[Path], config: ReaderConfig, progress: ProgressTask = SILENT_TASK) -> Iterator[Document]:
     """Yield the documents of the files in order, in bounded memory; blank ones are left out.
 
@@ -120,7 +77,7 @@ def read_whole(path: Path, field: str) -> Iterator[Document]:
     Raises:
         InputError: a file that cannot be read as what its extension says, or whose extension is none of ``WHOLE_FORMATS``.
     """
-    if known_extension(path, (*WHOLE_FORMATS, _NAMED), _RENAME) in (".txt", ".md"):
+    if known_extension(path, (*READ_AS, ".md"), RENAME) in (".txt", ".md"):
         yield Document("".join(read_text(path)), path, 1)
     else:
         for record in _records(path, field, UTF8, SILENT_TASK):
@@ -163,7 +120,7 @@ class _Parts:
 
 def _read(path: Path, config: ReaderConfig, progress: ProgressTask, parts: _Parts) -> Iterator[Document]:
     decoding, field = Decoding(config.errors, _REMEDY), config.field
-    if known_extension(path, (*FORMATS, _NAMED), _RENAME) == ".txt":
+    if known_extension(path, READ_AS, RENAME) == ".txt":
         yield from _from_text(read_text(path, decoding, progress), path, config, parts)
         return
     for record in _records(path, field, decoding, progress):

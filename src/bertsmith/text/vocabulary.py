@@ -24,8 +24,9 @@ from bertsmith.errors import InputError, UsageError
 from bertsmith.files import atomic_directory, write_manifest
 from bertsmith.progress import SILENT, Progress
 from bertsmith.sources.digests import described, is_finished
+from bertsmith.sources.file_patterns import find_files
 from bertsmith.text.chunks import DELETED_BREAKS, UNSPACED
-from bertsmith.text.readers import ReaderConfig, find_files, read_documents
+from bertsmith.text.readers import ReaderConfig, read_documents
 from bertsmith.text.specification import MAX_WORD_LENGTH, SpecialTokens
 from bertsmith.text.tokenizer import Tokenizer
 

@@ -28,10 +28,11 @@ from bertsmith.inference.features import FeaturePipeline, Layers
 from bertsmith.model.bert import Heads
 from bertsmith.progress import SILENT, Progress
 from bertsmith.sources.digests import described, is_finished
+from bertsmith.sources.file_patterns import find_files
 from bertsmith.sources.streams import read_input, read_lines
 from bertsmith.tasks.scoring.scores import regression_scores
 from bertsmith.text.occurrences import EvenSample, Occurrence, WordFinder, occurrences
-from bertsmith.text.readers import ReaderConfig, find_files, read_documents
+from bertsmith.text.readers import ReaderConfig, read_documents
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.words.word_vectors import word_vectors
 
