@@ -21,7 +21,8 @@ from bertsmith.tasks.kinds.embed import Embed
 from bertsmith.tasks.kinds.multilabel import Multilabel
 from bertsmith.tasks.kinds.rank import Rank
 from bertsmith.tasks.kinds.regress import Regress
-from bertsmith.tasks.kinds.tag import Scheme, Tag
+from bertsmith.tasks.kinds.tag import Tag
+from bertsmith.tasks.tag_examples import LearntScheme
 from bertsmith.tasks.tag_schemes import scheme_of
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
@@ -130,7 +131,7 @@ def _task_of_heads(path: Path, model: Bert, kind: type[Task] | None) -> Task:
     raise ArtifactError(f"{path} holds a model without the head of a known task; fine-tune it first: bertsmith finetune")
 
 
-def _scheme_of(labels: tuple[str, ...]) -> Scheme:
+def _scheme_of(labels: tuple[str, ...]) -> LearntScheme:
     try:
         found = scheme_of([[label] for label in labels])
     except InputError:  # beside the tags of chunks there are others, such as X for what is no word

@@ -1,7 +1,16 @@
-"""Answers as spans of what was read."""
+"""Answers as spans of what was read, of characters and of tokens.
 
-from collections.abc import Iterable, Iterator
+Dimensions: W windows, M rows that are right.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bertsmith.batches.windows import Window
+from bertsmith.tasks.files.questions import Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +58,43 @@ def distinct(spans: Iterable[Span]) -> Iterator[Span]:
 
 def _overlap(one: Span, other: Span) -> bool:
     return one.paragraph == other.paragraph and one.start < other.end and other.start < one.end
+
+
+# Tokens.
+
+
+@dataclass(frozen=True, slots=True)
+class SpanTarget:
+    """What a window is of: a paragraph's number, the character spans of its tokens, the rows of the answer's ends."""
+
+    paragraph: int | None
+    offsets: npt.NDArray[np.int64]
+    first: int
+    last: int
+
+
+def tokens_of_answer(example: Question, offsets: npt.NDArray[np.int64]) -> tuple[int, int] | None:
+    """Return the first and the last token of the first answer to a question; None where there is none."""
+    if not example.trainable:
+        return None
+    answer = example.trainable[0]
+    first = int(np.searchsorted(offsets[:, 1], answer.start, side="right"))
+    last = int(np.searchsorted(offsets[:, 0], answer.start + len(answer.text), side="left")) - 1
+    return (first, last) if first <= last else None
+
+
+def rows_of(window: Window, span: tuple[int, int] | None) -> tuple[int, int]:
+    """Return the rows of a span in the window; those of ``[CLS]`` where it is not wholly in it."""
+    if span is None or span[0] < window.start or span[1] >= window.stop:
+        return 0, 0
+    first, last = window.rows(np.array(span)).tolist()
+    return first, last
+
+
+def right_rows(windows: Sequence[Window], targets: Sequence[SpanTarget]) -> npt.NDArray[np.int64]:
+    """Return (M, 2): the rows of the answer's ends in the windows that hold it, or of every ``[CLS]``."""
+    offsets = np.cumsum([0, *(len(window.token_ids) for window in windows)])[:-1]
+    rows_W2 = np.array([(target.first, target.last) for target in targets])
+    holds_W = rows_W2[:, 0] > 0
+    right_M2: npt.NDArray[np.int64] = (rows_W2 + offsets[:, None])[holds_W if holds_W.any() else slice(None)]
+    return right_M2

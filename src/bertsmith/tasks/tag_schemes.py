@@ -79,6 +79,12 @@ def spelling_of(tags: Collection[str]) -> Spelling | None:
     return lower if all(lower.write(*parts) == tag for tag in tags if (parts := lower.split(tag))) else found
 
 
+@cache
+def spelling_under(tags: tuple[str, ...], scheme: Scheme | None) -> Spelling:
+    """Return how tags are spelled that are of a scheme, or are to be read as those of one."""
+    return TYPES_ALONE if scheme == "io" else spelling_of(tags) or USUAL
+
+
 def _are_of(spelling: Spelling, tags: Iterable[str]) -> bool:
     """Say whether all are tags of the spelling, and one of them has a type."""
     split = {spelling.split(tag) or ("", "") for tag in tags}

@@ -37,12 +37,13 @@ def read_tagged_table(
     if table.is_empty:
         return
     words = _found(table, columns.words_key, (*WORDS, *_TEXTS), "--words-key")
-    tags = _TagColumn(_found(table, columns.tags_key, TAGS, "--tags-key"), columns.tag_names) if labelled else None
+    tags_name = _found(table, columns.tags_key, TAGS, "--tags-key") if labelled else None
+    tags = None if tags_name is None else _TagColumn(tags_name, columns.tag_names)
     sentence = _sentence_column(table, columns, words)
-    records = table.with_columns(words, tags and tags.name, sentence)
+    records = table.with_columns(words, tags_name, sentence)
     head = list(islice(records, _ROWS_LOOKED_AT))
     records = chain(head, records)
-    if words.lower() not in _TEXTS and all(_is_of_a_word(record, words, tags and tags.name, sentence) for record in head):
+    if words.lower() not in _TEXTS and all(_is_of_a_word(record, words, tags_name, sentence) for record in head):
         yield from _of_words(records, words, tags, sentence, is_text=table.format in ("csv", "tsv"))
     else:
         yield from _of_sentences(records, words, tags)
@@ -85,7 +86,7 @@ def _sentence_column(table: Table, columns: TagColumns, words: str) -> str | Non
 def _of_sentences(records: Iterator[Record], words_column: str, tags_column: "_TagColumn | None") -> Iterator[TaggedSentence]:
     for record in records:
         words = tuple(record.as_text(word, words_column) for word in _list(record, words_column, str.split))
-        tags = tags_column and tuple(tags_column.tag(tag, record) for tag in _list(record, tags_column.name, _split_tags))
+        tags = None if tags_column is None else tags_column.all_of(record)
         if tags is not None and len(tags) != len(words):
             raise InputError(f"{record.source} has {len(words)} words and {len(tags)} tags; give each word one tag")
         if tags is not None and not all(tags):
@@ -124,7 +125,7 @@ def _of_words(
     n_sentences, rows = 0, []
     for _, of_one in groupby(_numbered(records, words, sentence, is_text=is_text), key=lambda pair: pair[0]):
         rows = [record for _, record in of_one]
-        found = tags and tuple(_tag_of_a_word(record, words, tags) for record in rows)
+        found = None if tags is None else tuple(_tag_of_a_word(record, words, tags) for record in rows)
         yield TaggedSentence(tuple(record.text(words) for record in rows), found, rows[0].source)
         n_sentences += 1
     if sentence is None and n_sentences == 1 and len(rows) > 1:
@@ -163,6 +164,10 @@ class _TagColumn:
 
     name: str
     classes: tuple[str, ...]
+
+    def all_of(self, record: Record) -> tuple[str, ...]:
+        """Return the tags of a row that is a sentence."""
+        return tuple(self.tag(value, record) for value in _list(record, self.name, _split_tags))
 
     def tag(self, value: Any, record: Record) -> str:
         """Return the tag that a value is; :class:`InputError` if it is none."""

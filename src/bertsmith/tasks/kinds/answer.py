@@ -10,13 +10,11 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 import pydantic
 import torch
 from torch import Tensor, nn
@@ -31,7 +29,7 @@ from bertsmith.tasks.files.questions import Candidates, Question, read_questions
 from bertsmith.tasks.scoring.answer_scores import best_threshold, chinese_exact_match, chinese_f1, exact_match, f1, is_chinese
 from bertsmith.tasks.scoring.scores import check_predictions
 from bertsmith.tasks.shown import SpanAnswer, Stretch
-from bertsmith.tasks.spans import Answered, Span, distinct
+from bertsmith.tasks.spans import Answered, Span, SpanTarget, distinct, right_rows, rows_of, tokens_of_answer
 from bertsmith.tasks.task import (
     Explains,
     Floats,
@@ -149,17 +147,17 @@ class Answer(Task[Question, Answered]):
         cls, sep, end = Part([tokenizer.cls_id]), Part([tokenizer.sep_id]), Part([tokenizer.sep_id], segment=1)
         found: list[list[Sample]] = []
         for example, question, own in zip(examples, self._questions(examples, tokenizer), passages, strict=True):
-            span = _tokens_of_answer(example, encoded[example.context][1]) if labelled else None
+            span = tokens_of_answer(example, encoded[example.context][1]) if labelled else None
             if labelled and example.answers and span is None:
                 found.append([])  # what stands elsewhere than it is said to is no question without an answer
                 continue
-            parts: list[tuple[Window, _Target]] = []
+            parts: list[tuple[Window, SpanTarget]] = []
             for number, text in own:
                 token_ids, offsets = encoded[text]
                 gold = span if text == example.context else None
                 before = [cls, Part(question), sep]
                 windows = make_windows(before, Part(token_ids, segment=1), [end], self.max_length, self.stride)
-                parts += [(window, _Target(number, offsets, *_rows(window, gold))) for window in windows]
+                parts += [(window, SpanTarget(number, offsets, *rows_of(window, gold))) for window in windows]
             if labelled and self.paragraphs > 1:
                 found.append([Sample(*zip(*parts, strict=True))])
             else:
@@ -191,7 +189,8 @@ class Answer(Task[Question, Answered]):
         """
         log_probabilities_T2 = self.log_probabilities(logits, batch)
         offsets = np.cumsum([0, *(sample.n_tokens for sample in batch.samples)])
-        rows = [offset + _right_rows(sample) for offset, sample in zip(offsets, batch.samples, strict=False)]
+        pairs = zip(offsets, batch.samples, strict=False)
+        rows = [offset + right_rows(sample.windows, sample.target) for offset, sample in pairs]
         right_M2 = log_probabilities_T2.gather(0, torch.from_numpy(np.concatenate(rows)).to(logits.device))
         return -torch.stack([own.logsumexp(0) for own in torch.split(right_M2, [len(own) for own in rows])]).sum() / 2
 
@@ -352,16 +351,6 @@ _CERTAIN = 1e9
 _Place = tuple[int | None, int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """What a window is of: a paragraph's number, the character spans of its tokens, the rows of the answer's ends."""
-
-    paragraph: int | None
-    offsets: npt.NDArray[np.int64]
-    first: int
-    last: int
-
-
 def _described(example: Question, found: Answered) -> str:
     """Return the question, its passage, and the one that the answer was found in where that is another, to be read."""
     passages = [example.context]
@@ -376,15 +365,6 @@ def _scored(examples: Sequence[Question], predictions: Sequence[Answered]) -> li
     return list({pair[0].id or f"{number}": pair for number, pair in enumerate(pairs)}.values())
 
 
-def _right_rows(sample: Sample) -> npt.NDArray[np.int64]:
-    """Return (M, 2): the rows of the answer's ends in the windows of a sample that hold it, or of every ``[CLS]``."""
-    offsets = np.cumsum([0, *(len(window.token_ids) for window in sample.windows)])[:-1]
-    rows_W2 = np.array([(target.first, target.last) for target in sample.target])
-    holds_W = rows_W2[:, 0] > 0
-    right_M2: npt.NDArray[np.int64] = (rows_W2 + offsets[:, None])[holds_W if holds_W.any() else slice(None)]
-    return right_M2
-
-
 def _without_article(question: Question, remedy: str) -> UsageError:
     return UsageError(
         f"{question.source}: several paragraphs are to be read, and only SQuAD's JSON says which belong to one article; "
@@ -394,21 +374,3 @@ def _without_article(question: Question, remedy: str) -> UsageError:
 
 def _passage(example: Question, paragraph: int | None) -> str:
     return example.context if paragraph is None else example.article[paragraph - 1]
-
-
-def _tokens_of_answer(example: Question, offsets: npt.NDArray[np.int64]) -> tuple[int, int] | None:
-    """Return the first and the last token of the first answer; None where there is none."""
-    if not example.trainable:
-        return None
-    answer = example.trainable[0]
-    first = int(np.searchsorted(offsets[:, 1], answer.start, side="right"))
-    last = int(np.searchsorted(offsets[:, 0], answer.start + len(answer.text), side="left")) - 1
-    return (first, last) if first <= last else None
-
-
-def _rows(window: Window, span: tuple[int, int] | None) -> tuple[int, int]:
-    """Return the rows of a span in the window; those of ``[CLS]`` where it is not wholly in it."""
-    if span is None or span[0] < window.start or span[1] >= window.stop:
-        return 0, 0
-    first, last = window.rows(np.array(span)).tolist()
-    return first, last

@@ -8,7 +8,6 @@ Dimensions: T tokens, M words, C classes, n examples.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -30,22 +29,17 @@ from bertsmith.tasks.files.tagged import TagColumns, TaggedSentence
 from bertsmith.tasks.kinds.classify import check_labels
 from bertsmith.tasks.scoring.scores import check_predictions, chunk_counts, precision_recall_f1
 from bertsmith.tasks.shown import Entity, TaggedWord, TagsAnswer
+from bertsmith.tasks.tag_examples import LearntScheme, as_columns, different, entity_of, known_tags, of_words, scheme_to_learn
 from bertsmith.tasks.tag_examples import TagExample as TagExample
-from bertsmith.tasks.tag_examples import different, known_tags, of_words, say_how_read
 from bertsmith.tasks.tag_schemes import (
-    TYPES_ALONE,
-    USUAL,
     Chunk,
     Spelling,
     all_labels,
     chunk_letters,
     chunks,
-    foreign_tag,
-    is_legal,
     legal_moves,
     rewrite,
-    scheme_of,
-    spelling_of,
+    spelling_under,
 )
 from bertsmith.tasks.task import (
     Explains,
@@ -63,10 +57,6 @@ from bertsmith.tasks.task import (
 )
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.text.words import word_spans
-
-Scheme = Literal["plain", "io", "iob2", "bioes"]
-# The schemes of files that can be learnt as each; all are written anew from the chunks.
-_READ_AS = {"io": ("plain",), "iob2": ("iob1", "iob2", "bioes"), "bioes": ("bioes",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +83,7 @@ class Tag(Task[TagExample, Tagged]):
     """Share of each target given to all labels alike; without a CRF only."""
     labels: tuple[str, ...] = ()
     """The tags, in order; those of the training file unless given."""
-    scheme: Scheme | None = None
+    scheme: LearntScheme | None = None
     """How tags make up entities: found in the training file unless given; IOB1 is read and turned into IOB2, and io, types
     without B- and I-, must be asked for."""
     units: Literal["words", "characters"] | None = None
@@ -155,7 +145,7 @@ class Tag(Task[TagExample, Tagged]):
 
     def fitted(self, examples: Sequence[TagExample]) -> Self:
         """Return the task with the scheme, the units and the labels that the examples have."""
-        scheme = self._scheme_of(examples)
+        scheme = scheme_to_learn(examples, self.scheme)
         words = [word for example in examples for word in example.words]
         is_single = sum(len(word) == 1 for word in words) > 0.98 * len(words)
         fitted = self.model_copy(update={"scheme": scheme, "units": self.units or ("characters" if is_single else "words")})
@@ -163,31 +153,10 @@ class Tag(Task[TagExample, Tagged]):
             fitted.check(examples)
         else:
             tags = {tag for example in examples for tag in known_tags(example)}
-            fitted = fitted.model_copy(update={"labels": all_labels(tags, scheme, _spelling(tuple(tags), scheme))})
+            fitted = fitted.model_copy(update={"labels": all_labels(tags, scheme, spelling_under(tuple(tags), scheme))})
         if len(fitted.labels) < 2:
             raise InputError(f"all words of the training examples have the tag {fitted.labels[0]!r}; two are needed")
         return fitted
-
-    def _scheme_of(self, examples: Sequence[TagExample]) -> Scheme:
-        """Return the scheme to learn, which is not always the one in which the examples are tagged."""
-        if self.scheme == "plain":
-            return "plain"
-        tags = tuple(dict.fromkeys(tag for example in examples for tag in known_tags(example)))
-        if foreign := foreign_tag(tags):
-            source = next(example.source for example in examples if foreign[0] in known_tags(example))
-            raise InputError(f"{source}: {foreign[1]}; if tags mark no chunks, say --scheme plain")
-        found = scheme_of(known_tags(example) for example in examples)
-        if self.scheme is not None and found not in _READ_AS[self.scheme]:
-            raise UsageError(f"--scheme {self.scheme} is not that of the training file, whose tags are {found}; leave it out")
-        scheme = self.scheme or ("iob2" if found == "iob1" else found)
-        spelling = _spelling(tags, scheme)
-        say_how_read(tags, scheme, spelling)
-        illegal = [example.source for example in examples if not is_legal(known_tags(example), found, spelling)]
-        if illegal:
-            log.warning(
-                "%d sentence(s) break the rules of %s, first %s; read as conlleval reads", len(illegal), found, illegal[0]
-            )
-        return scheme
 
     def check(self, examples: Sequence[TagExample]) -> None:
         """Refuse tags that the task does not have."""
@@ -213,7 +182,7 @@ class Tag(Task[TagExample, Tagged]):
 
     @property
     def _spelling(self) -> Spelling:
-        return _spelling(self.labels, self.scheme)
+        return spelling_under(self.labels, self.scheme)
 
     def _chunks(self, tags: Sequence[str]) -> list[Chunk]:
         """Return the chunks that tags of the task make up; none of plain ones."""
@@ -296,7 +265,7 @@ class Tag(Task[TagExample, Tagged]):
 
     def _tagged(self, example: TagExample, labels: Sequence[int], probabilities: Sequence[float]) -> Tagged:
         tags = tuple(self.labels[label] for label in labels)
-        entities = [_entity(example, chunk, probabilities) for chunk in self._chunks(tags)]
+        entities = [entity_of(example, chunk, probabilities) for chunk in self._chunks(tags)]
         return Tagged(example.words, tags, tuple(probabilities), tuple(entities))
 
     def _types(self) -> list[str]:
@@ -373,16 +342,7 @@ class Tag(Task[TagExample, Tagged]):
 
     def submission(self) -> Submission[TagExample, Tagged]:
         """Return CoNLL's form: a word and its tag a line, a blank line behind each sentence."""
-
-        def lines(example: TagExample, found: Tagged) -> str:
-            odd = next((word for word in example.words if not word or set(word) & set(" \t\r\n")), None)
-            if odd is not None:
-                what = "has a blank" if odd else "is empty"
-                raise InputError(f"{example.source}: the word {odd!r} {what}, and no column holds it; leave --submission out")
-            pairs = zip(example.words, found.tags, strict=True)
-            return "".join(f"{word} {tag}\n" for word, tag in pairs) + "\n"
-
-        return Submission(lines)
+        return Submission(lambda example, found: as_columns(example, found.tags))
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,17 +372,6 @@ def _decide(logits_MC: Tensor, lengths: Sequence[int], head: nn.Module) -> tuple
     labels = [label for path in head.crf.viterbi(logits_MC, lengths) for label in path]
     marginals_MC = head.crf.marginals(logits_MC, lengths)
     return labels, marginals_MC[torch.arange(len(labels)), torch.tensor(labels)].tolist()
-
-
-@cache
-def _spelling(tags: tuple[str, ...], scheme: Scheme | None) -> Spelling:
-    return TYPES_ALONE if scheme == "io" else spelling_of(tags) or USUAL
-
-
-def _entity(example: TagExample, chunk: Chunk, probabilities: Sequence[float]) -> Entity:
-    start, end = example.offsets[chunk.start][0], example.offsets[chunk.stop - 1][1]
-    probability = sum(probabilities[chunk.start : chunk.stop]) / (chunk.stop - chunk.start)
-    return Entity(chunk.type, example.text[start:end], start, end, probability)
 
 
 def _both(gold: Sequence[str], found: Tagged) -> Iterator[tuple[str, str]]:
