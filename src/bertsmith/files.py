@@ -85,7 +85,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
             yield temporary
             _settle(temporary, place)
             temporary.replace(path)
-            _flush(path.parent)
+            flush(path.parent)
 
 
 @contextmanager
@@ -105,9 +105,9 @@ def publish_directory(temporary: Path, path: Path) -> None:
     """Flush every file below ``temporary`` to the disk, then rename the directory to ``path``."""
     for file in sorted(temporary.rglob("*")):
         _settle(file, temporary)
-    _flush(temporary)
+    flush(temporary)
     temporary.replace(path)
-    _flush(path.parent)
+    flush(path.parent)
 
 
 @contextmanager
@@ -191,10 +191,11 @@ def _settle(path: Path, directory: Path) -> None:
     """Flush a file to the disk, with the mode that the process gives to new files, which ``directory`` shows."""
     if path.is_file():
         path.chmod(directory.stat().st_mode & 0o666)
-    _flush(path)
+    flush(path)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Flush a file, or the names in a directory, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -290,14 +291,15 @@ def write_manifest(
     """
     found = [file for file in sorted(directory.rglob("*")) if file.is_file() and file.name not in (MANIFEST, ".lock")]
     files = {str(file.relative_to(directory)): _entry(file, advance) for file in found}
-    _write_sealed(directory / MANIFEST, {"kind": kind, "format": 1, **facts, "files": files})
+    write_sealed(directory / MANIFEST, {"kind": kind, "format": 1, **facts, "files": files})
 
 
 def _entry(file: Path, advance: Callable[[float], None] | None = None) -> dict[str, Any]:
     return {"bytes": file.stat().st_size, "sha256": sha256(file, advance)}
 
 
-def _write_sealed(path: Path, values: Mapping[str, Any]) -> None:
+def write_sealed(path: Path, values: Mapping[str, Any]) -> None:
+    """Write ``values`` as :func:`write_json` does, with a seal: the SHA-256 of all the rest."""
     write_json(path, {**values, "seal": _seal(values)})
 
 
@@ -318,9 +320,11 @@ def read_sealed(path: Path) -> dict[str, Any]:
 
 
 def write_digests(directory: Path, names: Iterable[str]) -> None:
-    """Write size and SHA-256 of those of the named files that are there into ``directory/digests.json``."""
+    """Write size and SHA-256 of those of the named files that are there, flushed, into ``directory/digests.json``."""
     there_are = [name for name in names if (directory / name).exists()]
-    _write_sealed(directory / DIGESTS, {"files": {name: _entry(directory / name) for name in there_are}})
+    for name in there_are:
+        flush(directory / name)
+    write_sealed(directory / DIGESTS, {"files": {name: _entry(directory / name) for name in there_are}})
 
 
 def check_digests(directory: Path) -> None:

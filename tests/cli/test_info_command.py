@@ -48,16 +48,21 @@ def test_a_model_with_a_head_of_another_tool(run_command: Any, toy_directory: Pa
     assert err.count("\n") == 1 and "BertForJointScoring" in err and "the encoder alone" in err
 
 
-def test_a_run_its_checkpoint_and_its_model(run_command: Any, toy_run: Callable[..., PretrainConfig], at: Any) -> None:
+def test_a_run_its_checkpoint_and_its_model(
+    run_command: Any, toy_run: Callable[..., PretrainConfig], at: Any, crash_at: Any, crash: type[BaseException]
+) -> None:
     config = toy_run(steps=6)
 
     def look() -> None:
         facts = facts_of(run_command, config.out)
         assert (facts["kind"], facts["state"], facts["checkpoints"]) == ("run", "unfinished", ["step-4"])
 
-    pretrain(config, at(5, look))
+    with pytest.raises(crash):
+        pretrain(config, crash_at(3))
     with (config.out / "metrics.jsonl").open("a") as file:
         file.write('{"kind": "tra')  # as a kill would leave it
+    assert facts_of(run_command, config.out)["last_step"]["step"] == 3
+    pretrain(config, at(5, look))
     facts = facts_of(run_command, config.out)
     assert (facts["state"], facts["last_step"]["step"], facts["last_held_out"]["step"]) == ("finished", 6, 6)
     checkpoint = facts_of(run_command, config.out / "checkpoints" / "step-4")

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from bertsmith.cli.info_command import describe
+from bertsmith.comparing.feature_comparison import CompareFeaturesConfig, compare_features
 from bertsmith.corpus import build
 from bertsmith.corpus.build import CorpusConfig, build_corpus
 from bertsmith.corpus.store import Corpus
@@ -18,15 +20,16 @@ from bertsmith.files import MANIFEST, read_manifest, verify_manifest
 from bertsmith.finetuning import run as finetuning
 from bertsmith.finetuning.grid import config_of
 from bertsmith.finetuning.run import finetune
-from bertsmith.inference.pipelines import VectorPipeline, pipeline
+from bertsmith.inference.pipelines import FillPipeline, VectorPipeline, pipeline
 from bertsmith.pretraining.run import pretrain
 from bertsmith.retrieval.search import TextIndex, build_index, digest
 from bertsmith.tasks.kinds.classify import Classify
 from bertsmith.text.vocabulary import VocabularyConfig, build_vocabulary
+from bertsmith.words.word_similarity import CompareWordsConfig, compare_words
 
 DAMAGES_OF_A_FILE = 20 if os.environ.get("BERTSMITH_ALL_FAULTS") else 4
 # Nothing reads them.
-UNREAD = (".lock", "report.html")
+UNREAD = (".lock", "report.html", "dev-predictions.jsonl", "table.md")
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,11 @@ def damaged(content: bytes, draw: random.Random) -> bytes:
 
 
 def check_every_file(left: Left, tmp_path: Path) -> None:
-    """Damage one file after the other, take the next step, and expect an error of bertsmith's or the same result."""
+    """Damage one file after the other and take the next step: it names the file, or its directory, or gives the same result."""
     kept = tmp_path / "kept"
     shutil.copytree(left.directory, kept)
     expected = left.next_step()
-    silent = []
+    silent, unnamed = [], []
     for file in sorted(path.relative_to(kept) for path in kept.rglob("*") if path.is_file() and path.name not in UNREAD):
         for seed in range(DAMAGES_OF_A_FILE):
             shutil.rmtree(left.directory, ignore_errors=True)
@@ -61,11 +64,14 @@ def check_every_file(left: Left, tmp_path: Path) -> None:
             (left.directory / file).write_bytes(changed)
             try:
                 found = left.next_step()
-            except BertsmithError:
+            except BertsmithError as error:
+                if str((left.directory / file).parent) not in str(error):
+                    unnamed.append(f"{file}, seed {seed}: {error}")
                 continue
             if changed != content and found != expected:
                 silent.append(f"{file}, seed {seed}")
     assert not silent
+    assert not unnamed
 
 
 def _bytes(directory: Path, *names: str) -> dict[str, bytes]:
@@ -168,6 +174,76 @@ def test_unfinished_grid(grid: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return _bytes(final, "model.safetensors"), (grid.out / "dev-predictions.jsonl").read_bytes()
 
     check_every_file(Left(grid.out, resume), tmp_path)
+
+
+def test_grid_stopped_amid_a_trial(grid: Any, crash_at: Any, crash: type[BaseException], records: Any, tmp_path: Path) -> None:
+    grid = grid.model_copy(update={"record": grid.record.model_copy(update={"save_every": 1}), "patience": 2})
+    second = grid.out / "trials" / grid.trials()[1].name
+    with pytest.raises(crash):
+        finetune(grid, crash_at(5))
+    assert second.is_dir()
+
+    def resume() -> Any:
+        final = finetune(grid)
+        return _bytes(final, "model.safetensors"), records(second), (grid.out / "dev-predictions.jsonl").read_bytes()
+
+    check_every_file(Left(grid.out, resume), tmp_path)
+
+
+def test_finished_finetuning(grid: Any, tmp_path: Path) -> None:
+    finetune(grid)
+
+    def use() -> Any:
+        return describe(grid.out), pipeline(finetune(grid))(["the cat sees a song"])
+
+    check_every_file(Left(grid.out, use), tmp_path)
+
+
+def test_finished_pretraining(toy_run: Any, tmp_path: Path) -> None:
+    config = toy_run(steps=3, record={"save_every": 2, "evaluate_every": 2})
+    pretrain(config)
+
+    def use() -> Any:
+        run, fill = describe(config.out), FillPipeline.load(pretrain(config))
+        return run, [describe(config.out / "checkpoints" / name) for name in run["checkpoints"]], fill(["the [MASK] sees"])
+
+    check_every_file(Left(config.out, use), tmp_path)
+
+
+@pytest.fixture
+def comparison(toy_directory: Path, toy_data: Any, tmp_path: Path) -> Any:
+    files = toy_data("tag", tmp_path / "tags", 12, 4)
+    values = {
+        **{name: files[name] for name in ("train", "dev")},
+        "model": str(toy_directory / "model"),
+        "out": str(tmp_path / "comparison"),
+        "variants": ["last", "fine-tuned"],
+        "seeds": 1,
+        "finetune_epochs": [1],
+        "task": {"max_length": 32},
+        "tagger": {"width": 8, "epochs": 1},
+        "machine": {"device": "cpu", "precision": "float32"},
+    }
+    return CompareFeaturesConfig.from_values(values, "test")
+
+
+def test_unfinished_comparison_of_features(comparison: Any, tmp_path: Path) -> None:
+    """The features are there, and the scores of one training: those of the next are made from the former."""
+    config = comparison.model_copy(update={"variants": ("last",), "seeds": 2})
+    compare_features(comparison.model_copy(update={"variants": ("last",)}))
+    check_every_file(Left(config.out, lambda: compare_features(config)), tmp_path)
+
+
+def test_finished_comparison_of_features(comparison: Any, tmp_path: Path) -> None:
+    compare_features(comparison)
+    check_every_file(Left(comparison.out, lambda: (describe(comparison.out), compare_features(comparison))), tmp_path)
+
+
+def test_comparison_of_words(toy_directory: Path, tmp_path: Path) -> None:
+    (tmp_path / "pairs.txt").write_text("cat\tdog\t7\nking\tsong\t1\nmoon\triver\t3\n")
+    config = CompareWordsConfig(model=toy_directory / "model", pairs=(tmp_path / "pairs.txt",), out=tmp_path / "words")
+    compare_words(config)
+    check_every_file(Left(config.out, lambda: (describe(config.out), compare_words(config))), tmp_path)
 
 
 def test_model_of_a_task(grid: Any, tmp_path: Path) -> None:

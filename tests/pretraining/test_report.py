@@ -106,10 +106,10 @@ def run(tmp_path: Path) -> Path:
     return run
 
 
-def report(run: Path, *records: dict[str, Any], tail: str = "") -> Page:
+def report(run: Path, *records: dict[str, Any], tail: str = "", is_finished: bool = False) -> Page:
     lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     (run / "metrics.jsonl").write_text(lines + tail, encoding="utf-8")
-    write_report(run)
+    write_report(run, is_finished)
     return Page((run / "report.html").read_text(encoding="utf-8"))
 
 
@@ -130,8 +130,8 @@ def test_headline_gives_the_last_state_and_held_out_figures(run: Path) -> None:
 
 
 def test_a_finished_run_says_so(run: Path) -> None:
-    (run / "final").mkdir()
-    assert "Finished after step 400; held-out figures from step 400." in report(run, train(400), held_out(400)).text("p")
+    page = report(run, train(400), held_out(400), is_finished=True)
+    assert "Finished after step 400; held-out figures from step 400." in page.text("p")
 
 
 def test_all_curves_are_drawn_with_the_chance_line(run: Path) -> None:

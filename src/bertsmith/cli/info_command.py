@@ -50,6 +50,7 @@ def describe(path: Path) -> dict[str, Any]:
 
         return {"kind": kind, "tasks": {name: _describe_model(directory) for name, directory in task_directories(path).items()}}
     if (path / "config.toml").exists() and (path / "environment.json").exists():
+        files.check_digests(path)
         settings = read_toml(path / "config.toml")
         if "variants" in settings:
             return {"kind": "comparison", "variants": _variants(path / "table.json")}
@@ -63,7 +64,7 @@ def _variants(table: Path) -> dict[str, Any]:
     """Return what a comparison found of each variant; nothing before the first is finished."""
     if not table.exists():
         return {}
-    found = files.read_json(table).get("variants")
+    found = files.read_sealed(table).get("variants")
     if not isinstance(found, list) or not all(isinstance(one, dict) and isinstance(one.get("variant"), str) for one in found):
         raise DamagedError(
             f"{table} is not what bertsmith compare writes; run the same comparison again to have it written anew"
@@ -107,11 +108,13 @@ def _describe_run(path: Path) -> dict[str, Any]:
 
 
 def _describe_finetuning(path: Path) -> dict[str, Any]:
-    results = {file.parent.name: files.read_json(file) for file in sorted(path.glob("trials/*/result.json"))}
+    from bertsmith.finetuning.results import RESULT, read_result
+
+    results = {file.parent.name: read_result(file.parent) for file in sorted(path.glob(f"trials/*/{RESULT}"))}
     return {
         "kind": "fine-tuning run",
         "state": "finished" if (path / "final").exists() else "unfinished",
-        "trials": {name: {"dev": result.get("dev"), "test": result.get("test") or "none"} for name, result in results.items()},
+        "trials": {name: {"dev": result.dev, "test": result.test or "none"} for name, result in results.items()},
         "environment": files.read_json(path / "environment.json"),
     }
 

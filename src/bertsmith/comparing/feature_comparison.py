@@ -16,7 +16,7 @@ from bertsmith.artifacts.directory import verify_directory
 from bertsmith.comparing.feature_based import BiLstm, TaggedVectors, score_tagger, train_tagger
 from bertsmith.comparing.feature_cache import cached_vectors
 from bertsmith.errors import DamagedError
-from bertsmith.files import atomic_file, read_json, write_json
+from bertsmith.files import atomic_file, read_sealed, write_sealed
 from bertsmith.finetuning.grid import ALONE, Counts, FinetuneConfig, Numbers, config_of
 from bertsmith.finetuning.labelled import LabelledData, digests, read_data
 from bertsmith.finetuning.objectives import check_model
@@ -171,7 +171,7 @@ class _Run:
         path = self._config.out / "results" / variant / f"seed-{seed}.json"
         if not path.exists():
             found = self._finetuned(seed) if layers is None else self._feature_based(layers, variant == "scalar-mix", seed)
-            write_json(path, {"variant": variant, "seed": seed, **found})
+            write_sealed(path, {"variant": variant, "seed": seed, **found})
             metric = self._data.task.main_metric
             log.info("%s, seed %d: %s %.4f", variant, seed, score_name(metric), found["dev"][metric])
         return _read_scores(path, self._data.task.main_metric)
@@ -204,7 +204,7 @@ class _Run:
 def _read_scores(path: Path, metric: str) -> Scores:
     remedy = f"remove {path} and run the same command again"
     try:
-        values = read_json(path)
+        values = read_sealed(path)
     except DamagedError as error:
         raise DamagedError(f"{error}; {remedy}") from None
     scores: Scores = {split: values[split] for split in ("dev", "test") if split in values}
@@ -250,4 +250,4 @@ def comparison_record(rows: Sequence[VariantRow], metric: str) -> dict[str, Any]
 def _write_table(out: Path, metric: str, rows: Sequence[VariantRow]) -> None:
     with atomic_file(out / "table.md") as temporary:
         temporary.write_text(comparison_table(rows, metric) + "\n", encoding="utf-8")
-    write_json(out / "table.json", comparison_record(rows, metric))
+    write_sealed(out / "table.json", comparison_record(rows, metric))

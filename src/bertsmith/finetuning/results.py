@@ -10,7 +10,7 @@ from statistics import mean, stdev
 from typing import NamedTuple, Self
 
 from bertsmith.errors import DamagedError
-from bertsmith.files import read_json
+from bertsmith.files import check_digests, read_json
 from bertsmith.finetuning.grid import Trial
 from bertsmith.training.run_report import MetricsRecord, is_finite, read_records
 
@@ -125,10 +125,11 @@ def read_result(path: Path) -> Result:
     """Read the ``result.json`` in the directory of a finished trial.
 
     Raises:
-        DamagedError: it is damaged or lacks something.
+        DamagedError: it, or the metrics beside it, is damaged, or it lacks something.
     """
     remedy = f"remove {path} and run the same command again, to have this trial run again"
     try:
+        check_digests(path)
         result = read_json(path / RESULT)
     except DamagedError as error:
         raise DamagedError(f"{error}; {remedy}") from None

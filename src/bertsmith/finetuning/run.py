@@ -14,7 +14,7 @@ from bertsmith.artifacts.card import CardHeader, Evaluation, Origin, finetuned_c
 from bertsmith.artifacts.directory import save_model, verify_directory
 from bertsmith.artifacts.languages import language_of
 from bertsmith.errors import ArtifactError, DamagedError, DivergedError, InputError, UsageError
-from bertsmith.files import atomic_file, check_digests, write_digests, write_json
+from bertsmith.files import DIGESTS, atomic_file, write_digests, write_json
 from bertsmith.finetuning.grid import ALONE, GridConfig, LabelledFiles, Trial
 from bertsmith.finetuning.hints import hints
 from bertsmith.finetuning.labelled import LabelledData, digests, facts, read_data, source_name
@@ -161,18 +161,16 @@ def _run_trial(experiment: Experiment, trial: Trial, path: Path, earlier: Sequen
         run.save_models(path / "model", tasks)
     values = dataclasses.asdict(Result(trial, dev, experiment.scores(test) if test else None, state.step, state.elapsed))
     write_json(path / RESULT, {"setting": trial.setting, **values})
-    write_digests(path, (RESULT, directory.metrics.name))
     return predictions
 
 
 def _finished(path: Path, metric: str) -> Result:
-    try:
-        check_digests(path)
-    except DamagedError as error:
-        raise DamagedError(f"{error}; remove {path} to run this trial again") from None
+    """Return the result of a trial that has one; from now on its files must not change."""
     result = read_result(path)
     if metric not in result.dev:
         raise DamagedError(f"{path / RESULT} lacks the {metric} on the dev set; remove {path} to run this trial again")
+    if not (path / DIGESTS).exists():
+        write_digests(path, (RESULT, RunDirectory(path).metrics.name))
     return result
 
 

@@ -208,8 +208,10 @@ class Loop:
         if state.step % self.config.record.evaluate_every:
             self._measure(state)
         if self.ranks.is_first:
+            write_report(self.directory.path, is_finished=True)
+            self.directory.finish()
+            # The last of all, since a run that has it is finished.
             save_model(self.trainer.master, self.tokenizer, self.directory.final, self._card(state))
-            write_report(self.directory.path)
         self.ranks.wait()
         return self.directory.final
 

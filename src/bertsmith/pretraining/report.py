@@ -31,7 +31,7 @@ td.right small, p strong { color: var(--right); }
 """
 
 
-def write_report(run: Path) -> None:
+def write_report(run: Path, is_finished: bool = False) -> None:
     """Write ``run/report.html`` from the run's ``config.toml``, ``environment.json`` and ``metrics.jsonl``, atomically.
 
     Raises:
@@ -39,16 +39,15 @@ def write_report(run: Path) -> None:
         StorageError: the page cannot be written.
     """
     metrics = read_records(run / "metrics.jsonl", ["held_out", "blanks"])
-    write_run_page(run, _headline(run, metrics) + _curves(metrics) + _blanks(metrics["blanks"]), _STYLE)
+    write_run_page(run, _headline(run, metrics, is_finished) + _curves(metrics) + _blanks(metrics["blanks"]), _STYLE)
 
 
-def _headline(run: Path, metrics: Metrics) -> str:
+def _headline(run: Path, metrics: Metrics, is_finished: bool) -> str:
     records = [*metrics["train"][-1:], *metrics["held_out"][-1:]]
     if not records:
         return headline(run, "Pre-training has begun; nothing is measured yet", [])
     last = max(records, key=lambda record: float(record["step"]))
-    finished = (run / "final").exists()
-    state = f"Finished after step {last['step']:,}" if finished else f"Step {last['step']:,} so far, not finished"
+    state = f"Finished after step {last['step']:,}" if is_finished else f"Step {last['step']:,} so far, not finished"
     measured = metrics["held_out"][-1] if metrics["held_out"] else {}
     held_out = f"; held-out figures from step {measured['step']:,}" if measured else "; no held-out figures yet"
     figures = [

@@ -16,6 +16,7 @@ from bertsmith.files import (
     atomic_file,
     check_digests,
     exclusive,
+    flush,
     read_json,
     remove_leftovers,
     storage_errors,
@@ -70,7 +71,13 @@ class RunDirectory:
                     what = name.removesuffix("_sha256")
                     raise MismatchError(f"the {what} is not the one that {self.path} was begun on; choose another --out")
             _say_what_changed(before, environment)
-            return
+        else:
+            self._set_up(config, environment)
+        # Of a finished run they stay. Others may have lost them, or have those of an end that the system cut short.
+        if not self.final.exists():
+            write_digests(self.path, (self.config.name, self.environment.name))
+
+    def _set_up(self, config: RunConfig, environment: Mapping[str, Any]) -> None:
         # A run killed at its very beginning has a lock and perhaps an environment, but no configuration yet.
         own = {".lock", self.environment.name, DIGESTS, *(entry.name for entry in self.path.glob(".*.partial"))}
         foreign = sorted({entry.name for entry in self.path.iterdir()} - own)
@@ -79,7 +86,6 @@ class RunDirectory:
         write_json(self.environment, environment)
         with atomic_file(self.config) as temporary:
             temporary.write_text(config.to_toml(), encoding="utf-8")
-        write_digests(self.path, (self.config.name, self.environment.name))
 
     def _refuse_changes(self, begun: RunConfig, config: RunConfig) -> None:
         found = differences(begun.model_dump(mode="json"), config.model_dump(mode="json"))
@@ -97,8 +103,14 @@ class RunDirectory:
                 f"resume it with those it had, or begin a new run {remedy}"
             )
 
+    def finish(self) -> None:
+        """Write down the digests of what will not change any more: the metrics too."""
+        write_digests(self.path, (self.config.name, self.environment.name, self.metrics.name))
+
     def metrics_so_far(self) -> dict[str, Any]:
-        """Return size and SHA-256 of ``metrics.jsonl`` as it is now, as checkpoints hold them."""
+        """Return size and SHA-256 of ``metrics.jsonl`` as it is now, as checkpoints hold them; what they tell of is flushed."""
+        if self.metrics.exists():
+            flush(self.metrics)
         content = self.metrics.read_bytes() if self.metrics.exists() else b""
         return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 

@@ -23,7 +23,7 @@ from bertsmith.charts.curves import Series, curve_svg
 from bertsmith.config import Config
 from bertsmith.engine.engine import make_engine
 from bertsmith.errors import InputError
-from bertsmith.files import atomic_directory, write_manifest
+from bertsmith.files import atomic_directory, read_manifest, verify_manifest, write_manifest
 from bertsmith.inference.features import FeaturePipeline, Layers
 from bertsmith.model.bert import Heads
 from bertsmith.progress import SILENT, Progress
@@ -85,6 +85,7 @@ def compare_words(config: CompareWordsConfig, progress: Progress = SILENT) -> li
 
     Raises:
         ArtifactError: ``config.out`` holds something that was made of something else; or as ``load_model``.
+        DamagedError: ``config.out`` was made of the same, and is damaged.
         InputError: a file cannot be read, or of its pairs fewer than three are in the text.
     """
     made_of = {
@@ -93,6 +94,7 @@ def compare_words(config: CompareWordsConfig, progress: Progress = SILENT) -> li
         "sources": described([*config.pairs, *find_files(config.text)] if config.text else config.pairs),
     }
     if is_finished(config.out, _KIND, made_of):
+        verify_manifest(config.out, read_manifest(config.out, _KIND))
         return [Correlations(**one) for one in json.loads((config.out / "scores.json").read_text(encoding="utf-8"))]
     files = [read_pairs(path) for path in config.pairs]
     if len({pairs.path.stem for pairs in files}) < len(files):
