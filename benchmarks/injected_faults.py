@@ -2,8 +2,8 @@
 
     python benchmarks/injected_faults.py
 
-Runs tests/faults/test_injected_faults.py and test_flipped_bits.py over all calls and many bits, of which the suite tries a few;
-it takes some ten minutes. Leaves with exit code 1 where one fails.
+Runs tests/faults/test_injected_faults.py and test_flipped_bits.py over all calls, each with every error, and over many bits, of
+which the suite tries a few; it takes hours. Prints how many calls each verb makes. Leaves with exit code 1 where one fails.
 """
 
 import os
