@@ -176,7 +176,7 @@ def test_a_refused_call(
         assert "Traceback" not in err, where
         assert len(errors) == (left != 0), where
         state = contents(out)
-        assert left != 0 or (found == said and not differences(state, expected)), where
+        assert left != 0 or (found == said and expected.items() <= state.items()), where
         visible = {name: content for name, content in state.items() if ".partial" not in name}
         assert verb in RESUMABLE or visible in ({}, expected), where
         if state in went_on_from:

@@ -76,8 +76,8 @@ def _finetune(config: GridConfig, device: torch.device, progress: Progress) -> P
     with directory.begun(config, {**environment(device, experiment.dtype), **digests(config)}, Ranks()):
         if directory.final.exists():
             log.warning("%s is finished already; begin a new run with another --out", directory.path)
-            for unneeded in directory.path.glob("trials/*/model"):  # of an end that the system cut short
-                shutil.rmtree(unneeded, ignore_errors=True)
+            for trial in directory.path.glob("trials/*"):  # of an end that the system cut short
+                _remove_work(trial, has_model=False)
             return directory.final
         results, predictions = _run_trials(experiment, directory, progress)
         return _finish(experiment, directory, results, predictions)
@@ -178,9 +178,14 @@ def _tidy(trials: Path, results: Sequence[Result], metric: str) -> None:
     """Remove what finished trials need no more: all but the model of the best of them."""
     best = best_of(results, metric)
     for result in results:
-        path = trials / result.trial.name
-        for unneeded in ("best", "checkpoints", *(() if result is best else ("model",))):
-            shutil.rmtree(path / unneeded, ignore_errors=True)
+        _remove_work(trials / result.trial.name, has_model=result is best)
+
+
+def _remove_work(trial: Path, has_model: bool) -> None:
+    for unneeded in ("best", "checkpoints", *(() if has_model else ("model",))):
+        # What the system does not remove is an error, so that the same command is run again and removes it.
+        if (trial / unneeded).exists():
+            shutil.rmtree(trial / unneeded)
 
 
 def best_of(results: Sequence[Result], metric: str) -> Result:
