@@ -1,21 +1,19 @@
-"""The other side of finetuning.py: what a careful user of transformers writes, as a process that trains, scores and prints.
+"""What a careful user of transformers writes to fine-tune, as a process that trains, scores and prints.
 
-Takes one argument, the settings as JSON, and prints the training seconds and the dev scores as JSON.
+Takes one argument, the settings as JSON, and prints for each seed the steps and the dev scores as JSON.
 """
 
 import json
-import re
 import statistics
-import string
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from finetuning import EPSILON, MAX_NORM, WARMUP, WEIGHT_DECAY, WINDOW_STEP, Task
+from finetuning import EPSILON, MAX_NORM, WARMUP, WEIGHT_DECAY, Task
 
 MAX_ANSWER, N_BEST = 30, 20
 
@@ -25,7 +23,7 @@ def main() -> None:
     settings = json.loads(sys.argv[1])
     paths = {split: Path(settings[split]) for split in ("train", "dev")}
     task = Task(**settings["task"])
-    print(json.dumps(_train(task, paths, Path(settings["model"]), settings["seed"], settings["bf16"])))
+    print(json.dumps([_train(task, paths, Path(settings["model"]), seed, settings["bf16"]) for seed in settings["seeds"]]))
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,6 @@ def _train(task: Task, paths: dict[str, Path], model: Path, seed: int, bf16: boo
             max_grad_norm=MAX_NORM,
             seed=seed,
             bf16=bf16,
-            train_sampling_strategy="group_by_length",
             use_cpu=True,
             dataloader_pin_memory=False,
             save_strategy="no",
@@ -71,11 +68,10 @@ def _train(task: Task, paths: dict[str, Path], model: Path, seed: int, bf16: boo
             disable_tqdm=True,
         )
         trainer = Trainer(problem.model, settings, problem.collator, problem.train, processing_class=tokenizer)
-        training_seconds = trainer.train().metrics["train_runtime"]
-        # Grouped by length, predictions would come in another order than the examples.
-        trainer.args.train_sampling_strategy = "sequential"
+        steps = trainer.train().global_step
         predictions = trainer.predict([features for features, _ in dev]).predictions
-    return {"training_seconds": training_seconds, "scores": problem.scores(predictions, [gold for _, gold in dev])}
+    scores = problem.scores(predictions, [gold for _, gold in dev])
+    return {"steps": steps, "scores": scores}
 
 
 def _of_texts(task: Task, paths: dict[str, Path], model: Path, tokenizer: Any) -> Problem:
@@ -86,20 +82,25 @@ def _of_texts(task: Task, paths: dict[str, Path], model: Path, tokenizer: Any) -
     *text_columns, label_column = task.columns
     parts = {}
     for split, path in paths.items():
-        rows = [line.split("\t") for line in path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")]
-        rows = rows[1:] if task.kind == "headed" else rows
+        lines = path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
+        rows = [json.loads(line) if path.suffix == ".json" else line.split("\t") for line in lines[task.kind == "headed" :]]
+        # A row on which the annotators did not agree is no example.
+        rows = [row for row in rows if row[label_column] != "-"]
         texts = [[row[column] for row in rows] for column in text_columns]
         token_ids = tokenizer(*texts, truncation=True, max_length=task.max_length)
-        labels = [float(row[label_column]) if task.verb == "regress" else int(row[label_column]) for row in rows]
+        values = [row[label_column] for row in rows]
+        if split == "train":
+            names = sorted(set(values))
+        labels = list(map(float, values)) if task.verb == "regress" else [names.index(value) for value in values]
         parts[split] = [({name: values[n] for name, values in token_ids.items()}, label) for n, label in enumerate(labels)]
-    kind = {"problem_type": "regression", "num_labels": 1} if task.verb == "regress" else {"num_labels": 2}
+    kind = {"problem_type": "regression", "num_labels": 1} if task.verb == "regress" else {"num_labels": len(names)}
 
     def scores(logits: Any, golds: list[Any]) -> dict[str, float]:
         if task.verb == "regress":
             return {"spearman": float(spearmanr(logits[:, 0], golds).statistic)}
         found = logits.argmax(-1)
         measures = {"accuracy": accuracy_score, "f1": f1_score, "mcc": matthews_corrcoef}
-        return {name: float(measure(golds, found)) for name, measure in measures.items()}
+        return {name: float(measures[name](golds, found)) for name in task.metrics}
 
     return Problem(
         AutoModelForSequenceClassification.from_pretrained(model, **kind),
@@ -117,23 +118,24 @@ def _of_words(task: Task, paths: dict[str, Path], model: Path, tokenizer: Any) -
     train, dev = (list(_tagged(path, *task.columns)) for path in (paths["train"], paths["dev"]))
     labels = sorted({tag for _, tags in train for tag in tags})
 
-    def features(words: list[str]) -> tuple[dict[str, Any], list[int]]:
-        """Return the sequence and the places of the words' first WordPieces."""
+    def features(words: list[str]) -> tuple[dict[str, Any], dict[int, int]]:
+        """Return the sequence and the words' numbers by the places of their first WordPieces."""
         found = tokenizer(words, is_split_into_words=True, truncation=True, max_length=task.max_length)
         numbers = found.word_ids()
-        firsts = [n for n, word in enumerate(numbers) if word is not None and word != numbers[n - 1]]
+        firsts = {n: word for n, word in enumerate(numbers) if word is not None and word != numbers[n - 1]}
         return dict(found), firsts
 
     examples = []
     for words, tags in train:
         sequence, firsts = features(words)
-        targets = dict(zip(firsts, map(labels.index, tags), strict=False))
-        examples.append({**sequence, "labels": [targets.get(n, -100) for n in range(len(sequence["input_ids"]))]})
+        targets = [labels.index(tags[firsts[n]]) if n in firsts else -100 for n in range(len(sequence["input_ids"]))]
+        examples.append({**sequence, "labels": targets})
 
     def scores(logits: Any, golds: list[Any]) -> dict[str, float]:
-        found = [[labels[n] for n in row[firsts].argmax(-1)] for row, (firsts, _) in zip(logits, golds, strict=True)]
-        # Words that were cut off count as outside of entities.
-        found = [row + ["O"] * (len(tags) - len(row)) for row, (_, tags) in zip(found, golds, strict=True)]
+        found = [["O"] * len(tags) for _, tags in golds]  # as words that were cut off, or have no WordPiece, stay
+        for own, row, (firsts, _) in zip(found, logits, golds, strict=True):
+            for place, word in firsts.items():
+                own[word] = labels[row[place].argmax()]
         right = [
             one == other for row, (_, tags) in zip(found, golds, strict=True) for one, other in zip(row, tags, strict=True)
         ]
@@ -166,24 +168,25 @@ def _of_questions(task: Task, paths: dict[str, Path], model: Path, tokenizer: An
         for article in json.loads(path.read_text(encoding="utf-8"))["data"]:
             for paragraph in article["paragraphs"]:
                 for question in paragraph["qas"]:
-                    for window, spans in _windows(tokenizer, question["question"], paragraph["context"], task.max_length):
+                    for window, spans in _windows(tokenizer, question["question"], paragraph["context"], task):
                         if split == "train":
                             examples.append({**window, **_answer_rows(spans, question["answers"][0])})
                         else:
                             pairs.append((window, (question, paragraph["context"], spans)))
     network = AutoModelForQuestionAnswering.from_pretrained(model)
-    return Problem(network, DataCollatorWithPadding(tokenizer), examples, pairs, _answer_scores)
+    scores = partial(_answer_scores, task.language)
+    return Problem(network, DataCollatorWithPadding(tokenizer), examples, pairs, scores)
 
 
-def _windows(tokenizer: Any, question: str, context: str, max_length: int) -> Iterator[tuple[dict[str, Any], list[Any]]]:
+def _windows(tokenizer: Any, question: str, context: str, task: Task) -> Iterator[tuple[dict[str, Any], list[Any]]]:
     """Yield the windows of a context and for each of their tokens its characters in the context, None outside of it."""
-    room = max_length - len(tokenizer(question)["input_ids"]) - 1
+    room = task.max_length - len(tokenizer(question)["input_ids"]) - 1
     found = tokenizer(
         *(question, context),
         truncation="only_second",
-        max_length=max_length,
+        max_length=task.max_length,
         # What neighbours share; so each begins a step after the one before.
-        stride=room - WINDOW_STEP,
+        stride=room - task.stride,
         return_overflowing_tokens=True,
         return_offsets_mapping=True,
     )
@@ -200,8 +203,10 @@ def _answer_rows(spans: list[Any], answer: dict[str, Any]) -> dict[str, int]:
     return {"start_positions": rows[0], "end_positions": rows[-1]} if is_inside else {"start_positions": 0, "end_positions": 0}
 
 
-def _answer_scores(logits: Any, golds: list[Any]) -> dict[str, float]:
-    """Return SQuAD's scores of the best spans over all windows of each question."""
+def _answer_scores(language: str, logits: Any, golds: list[Any]) -> dict[str, float]:
+    """Return the scores, by bertsmith's scorers, of the best spans over all windows of each question."""
+    from bertsmith.tasks.scoring.answer_scores import chinese_exact_match, chinese_f1, exact_match, f1
+
     best: dict[str, tuple[float, str]] = {}
     questions = {}
     for starts, ends, (question, context, spans) in zip(*logits, golds, strict=True):
@@ -212,24 +217,12 @@ def _answer_scores(logits: Any, golds: list[Any]) -> dict[str, float]:
                 if spans[first] and spans[last] and first <= last < first + MAX_ANSWER:
                     found = float(starts[first] + ends[last]), context[spans[first][0] : spans[last][1]]
                     best[question["id"]] = max(best.get(question["id"], found), found)
-    scored = [_squad(best.get(name, (0.0, ""))[1], question["answers"]) for name, question in questions.items()]
+    measures = (chinese_f1, chinese_exact_match) if language == "zh" else (f1, exact_match)
+    answers = {name: [answer["text"] for answer in question["answers"]] for name, question in questions.items()}
     return {
-        name: statistics.mean(values) for name, values in zip(("exact_match", "f1"), zip(*scored, strict=True), strict=True)
+        name: statistics.mean(measure(best.get(key, (0.0, ""))[1], golds) for key, golds in answers.items())
+        for name, measure in zip(("f1", "exact_match"), measures, strict=True)
     }
-
-
-def _squad(found: str, answers: list[dict[str, Any]]) -> tuple[float, float]:
-    """Return exact match and F1 over words with the best of the answers, as SQuAD v1.1 compares them."""
-
-    def words(text: str) -> list[str]:
-        letters = "".join(letter for letter in text.lower() if letter not in string.punctuation)
-        return re.sub(r"\b(a|an|the)\b", " ", letters).split()
-
-    scores = []
-    for gold in (words(answer["text"]) for answer in answers):
-        shared = (Counter(words(found)) & Counter(gold)).total()
-        scores.append((float(words(found) == gold), 2 * shared / max(1, len(words(found)) + len(gold))))
-    return max(score for score, _ in scores), max(score for _, score in scores)
 
 
 if __name__ == "__main__":

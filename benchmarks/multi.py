@@ -112,7 +112,9 @@ def _run(files: Mapping[str, Mapping[str, Path]], system: str, seed: int, argume
         run = Path(directory) / "run"
         (Path(directory) / "tasks.toml").write_text(tomli_w.dumps(settings), encoding="utf-8")
         flags = ["--model", arguments.model, "--out", run, "--temperature", _systems(arguments).get(system, 1.0)]
-        seconds, _ = timed([sys.executable, "-m", "bertsmith", "finetune", "multi", Path(directory) / "tasks.toml", *flags])
+        seconds = timed(
+            [sys.executable, "-m", "bertsmith", "finetune", "multi", Path(directory) / "tasks.toml", *flags]
+        ).seconds
         (path,) = run.glob("trials/*/result.json")
         result = json.loads(path.read_text(encoding="utf-8"))
         memory = {way: _memory(run / "final", list(files), way) for way in _WAYS} if len(files) > 1 else {}
@@ -123,7 +125,7 @@ def _run(files: Mapping[str, Mapping[str, Path]], system: str, seed: int, argume
 
 def _memory(directory: Path, names: Sequence[str], way: str) -> float:
     """Return the megabytes that the models take when they are opened in one of the ways."""
-    return float(timed([sys.executable, "-c", _MEMORY.replace("{pipes}", _WAYS[way]), directory, *names])[1])
+    return float(timed([sys.executable, "-c", _MEMORY.replace("{pipes}", _WAYS[way]), directory, *names]).output)
 
 
 def _rows(results: Results, arguments: argparse.Namespace) -> dict[str, dict[str, str]]:
