@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import torch
 from bertsmith import machine
 from bertsmith.errors import UsageError
 from bertsmith.machine import (
+    can_keep_pages,
     choose_device,
     choose_dtype,
     cores,
@@ -148,3 +150,57 @@ print(faults() - before)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 10 * (16 << 20) / 4096 / 4
+
+
+_MEGABYTES = """
+def megabytes():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) / 1024
+"""
+
+
+@pytest.mark.skipif(not can_keep_pages(), reason="another allocator than glibc's")
+def test_pages_between_what_is_in_use_are_returned() -> None:
+    script = f"""
+import torch
+from bertsmith.machine import keep_pages, return_pages
+{_MEGABYTES}
+keep_pages()
+tensors = [torch.ones(1 << 18) for _ in range(200)]
+tensors[::2] = [None] * 100
+before = megabytes()
+return_pages()
+print(before - megabytes())
+assert all(tensor.eq(1).all() for tensor in tensors[1::2])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert float(done.stdout) > 80  # of 100 that are free
+
+
+@pytest.mark.skipif(not has_bf16(CPU) or not can_keep_pages(), reason="half-precision products in software take no kernels")
+def test_matrices_of_ever_new_shapes_take_no_more_memory() -> None:
+    script = f"""
+import torch
+from bertsmith.machine import keep_few_kernels
+{_MEGABYTES}
+keep_few_kernels()
+weight = torch.ones(256, 256, dtype=torch.bfloat16)
+def multiply(lengths):
+    for length in lengths:
+        torch.ones(length, 256, dtype=torch.bfloat16) @ weight
+multiply(range(100, 150))
+before = megabytes()
+multiply(range(150, 350))
+print(megabytes() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 30  # the kernels of 200 shapes take more than a hundred
+
+
+def test_the_environment_says_how_many_kernels_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "500")
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "")  # so that it is put back
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY")
+    machine.keep_few_kernels()
+    assert os.environ["LRU_CACHE_CAPACITY"] == "500"
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "16"

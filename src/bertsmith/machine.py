@@ -56,6 +56,27 @@ def keep_pages() -> None:
     libc.mallopt(_M_TOP_PAD, 64 << 20)
 
 
+def return_pages() -> None:
+    """Give the memory that is free in the C allocator back to the system, also between what is in use.
+
+    For between two phases of a process that keeps its pages: what one has freed is in pieces that the next may not fit into.
+    Does nothing where the C library is not glibc.
+    """
+    if can_keep_pages():
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def keep_few_kernels() -> None:
+    """Make oneDNN, which multiplies half-precision matrices on a CPU, keep the code of few shapes of matrices.
+
+    It compiles code for each shape, 3 MB or more, and keeps that of 1,024 shapes, and PyTorch of 1,024 as well; but every batch
+    without padding has a shape of its own, which seldom comes again. What a training step uses in several layers is fewer than
+    16. It holds for the whole process, if set before its first such product; the environment's own values stay.
+    """
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, "16")
+
+
 def can_keep_pages() -> bool:
     """Say whether :func:`keep_pages` has something to do it with."""
     return platform.libc_ver()[0] == "glibc"

@@ -25,7 +25,7 @@ from bertsmith.finetuning.results import RESULT, Result, read_histories, read_re
 from bertsmith.finetuning.task_order import shares
 from bertsmith.finetuning.trial import TrialRun
 from bertsmith.finetuning.trial_loss import make_loss
-from bertsmith.machine import choose_device, choose_dtype, environment, keep_pages
+from bertsmith.machine import choose_device, choose_dtype, environment, keep_few_kernels, keep_pages, return_pages
 from bertsmith.model.bert import Bert
 from bertsmith.progress import SILENT, Progress
 from bertsmith.signals import interruptible
@@ -63,6 +63,7 @@ def finetune(config: GridConfig, progress: Progress = SILENT) -> Path:
     if Ranks.from_environment().world > 1:
         raise UsageError("finetune runs in one process; start it without torchrun")
     keep_pages()
+    keep_few_kernels()
     device = choose_device(config.machine.device, 0)
     with interruptible("stopped; the same command resumes from the last checkpoint there is"):
         return _finetune(config, device, progress)
@@ -120,6 +121,7 @@ def _run_trials(experiment: Experiment, directory: RunDirectory, progress: Progr
     best_predictions = diverged = None
     metric = experiment.main_metric
     for trial in experiment.config.trials():
+        return_pages()
         path = directory.path / "trials" / trial.name
         predictions = None
         if not (path / RESULT).exists():
@@ -197,6 +199,7 @@ def _finish(
     experiment: Experiment, directory: RunDirectory, results: Sequence[Result], predictions: Predictions | None
 ) -> Path:
     """Write the best model of each task with its card, its predictions on the dev examples, and the report."""
+    return_pages()
     config, metric = experiment.config, experiment.main_metric
     best = best_of(results, metric)
     path = directory.path / "trials" / best.trial.name / "model"

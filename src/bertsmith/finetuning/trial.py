@@ -16,6 +16,7 @@ from bertsmith.finetuning.objectives import Experiment, head_of, model_of, rate_
 from bertsmith.finetuning.task_order import TaskOrder
 from bertsmith.finetuning.trial_loss import StepBatch
 from bertsmith.finetuning.used_embedding import train_used_rows
+from bertsmith.machine import return_pages
 from bertsmith.model.bert import Bert
 from bertsmith.progress import Progress
 from bertsmith.signals import collected
@@ -99,6 +100,8 @@ class TrialRun:
                 data = self.experiment.data[batch.task]
                 samples = [data.samples[index] for index in batch.samples]
                 loss, norm, rate = self._step(state.step, batch.task, samples)
+                if state.step == saved:
+                    return_pages()  # what is left of the beginning is in pieces, between which the optimiser's state now lies
                 tokens += sum(sample.n_tokens for sample in samples)
                 state = replace(state, step=state.step + 1, elapsed=time.monotonic() - started)
                 shown.advance(1)
@@ -197,6 +200,7 @@ class TrialRun:
 
     def _write(self, model: Bert, path: Path, task: Task | None = None) -> None:
         """Write a model directory, in place of one that may be there."""
+        return_pages()  # a copy of the embedding is made, as large as what steps have left in small pieces
         shutil.rmtree(path, ignore_errors=True)
         save_model(model, self.experiment.tokenizer, path, "", None if task is None else task_values(task))
 

@@ -49,7 +49,10 @@ class UsedEmbedding(nn.Module):
         optimiser.register_step_post_hook(decay)
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:  # noqa: ARG002
-        destination[f"{prefix}weight"] = torch.cat([self.weight.detach(), self.others])[self.get_buffer("rows")]
+        is_used_V = self.get_buffer("rows") < len(self.weight)
+        whole_VD = self.weight.new_empty(len(is_used_V), self.weight.shape[1])
+        whole_VD[is_used_V], whole_VD[~is_used_V] = self.weight.detach(), self.others.detach()
+        destination[f"{prefix}weight"] = whole_VD
 
     @torch.no_grad()
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:

@@ -15,7 +15,7 @@ from bertsmith.batches.order import split_documents
 from bertsmith.corpus.store import Corpus
 from bertsmith.errors import ArtifactError, MismatchError
 from bertsmith.hub import hint
-from bertsmith.machine import choose_device, choose_dtype, environment, keep_pages, matrix_product_rate
+from bertsmith.machine import choose_device, choose_dtype, environment, keep_few_kernels, keep_pages, matrix_product_rate
 from bertsmith.model.bert import MASKED_TOKEN, PRETRAINING, Bert, Heads, initialise, set_dropout, uninitialised
 from bertsmith.model.model_config import PRESETS, preset
 from bertsmith.pretraining.fixed_shape import FixedShape
@@ -49,6 +49,7 @@ def pretrain(config: PretrainConfig, progress: Progress = SILENT) -> Path:
     ranks = Ranks.from_environment()
     config.check(ranks.world)
     keep_pages()
+    keep_few_kernels()
     device = choose_device(config.machine.device, ranks.local_rank)
     ranks.join(device)
     try:
