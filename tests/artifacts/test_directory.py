@@ -3,6 +3,8 @@
 import json
 import logging
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,6 +70,12 @@ def test_what_is_saved_is_loaded(tmp_path, random_model, tiny_tokenizer, caplog,
     assert not caplog.records
     assert (tmp_path / "model" / "README.md").read_text() == "# A card\n"
     assert json.loads((tmp_path / "model" / "tokenizer_config.json").read_text())["model_max_length"] == 32
+
+
+def test_what_takes_long_to_import_is_not_needed_to_open_a_model(saved):
+    script = "import sys, bertsmith; bertsmith.load(sys.argv[1]); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script, str(saved)], capture_output=True, text=True, check=True)
+    assert not {"sympy", "torch._dynamo"} & set(done.stdout.split())
 
 
 def test_the_public_functions_take_paths_as_text(tmp_path, random_model, tiny_tokenizer):

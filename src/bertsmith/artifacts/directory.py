@@ -30,7 +30,7 @@ from bertsmith.files import (
     write_manifest,
 )
 from bertsmith.hub import hint
-from bertsmith.model.bert import Bert, Heads, initialise_heads
+from bertsmith.model.bert import Bert, Heads, allocate, initialise_heads
 from bertsmith.model.heads.pooling import SentenceVectors
 from bertsmith.model.model_config import ModelConfig
 from bertsmith.notices import say_once
@@ -78,8 +78,7 @@ def build_model(
     with torch.device("meta"):
         model = Bert(config, heads or _own_heads(named_heads, tensors))
     parts, new = _match(model, tensors, weights, heads if may_be_new else None)
-    model.to_empty(device="cpu")
-    model.tie_decoder()
+    allocate(model)
     if new:
         initialise_heads(model, seed)
     _untie_if_told(model, tensors)

@@ -175,9 +175,21 @@ def uninitialised(config: ModelConfig, heads: Heads) -> Bert:
     """Return a model on the CPU whose weights hold no values yet."""
     with torch.device("meta"):
         model = Bert(config, heads)
-    model.to_empty(device="cpu")
-    model.tie_decoder()
+    allocate(model)
     return model
+
+
+def allocate(model: Bert) -> None:
+    """Give a model that was built without memory, on the device "meta", memory on the CPU that holds no values yet.
+
+    :meth:`torch.nn.Module.to_empty` does it by way of symbolic algebra: a third of a second and 30 MB for its imports.
+    """
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            setattr(module, name, nn.Parameter(torch.empty(parameter.shape, dtype=parameter.dtype), parameter.requires_grad))
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            setattr(module, name, torch.empty(buffer.shape, dtype=buffer.dtype))
+    model.tie_decoder()
 
 
 def with_task(model: Bert, described: TaskHead, head: ScoringHead) -> Bert:
