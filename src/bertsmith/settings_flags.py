@@ -52,7 +52,7 @@ class Option:
     @property
     def is_list(self) -> bool:
         """Whether it takes several values."""
-        return get_origin(self.field.annotation) in (tuple, list)
+        return get_origin(_some_kind(self.field.annotation)) in (tuple, list)
 
     @property
     def takes(self) -> str:
@@ -171,7 +171,13 @@ def _is_flag(argument: str) -> bool:
 
 
 def _kind(option: Option) -> Any:
-    return get_args(option.field.annotation)[0] if option.is_list else option.field.annotation
+    return get_args(_some_kind(option.field.annotation))[0] if option.is_list else option.field.annotation
+
+
+def _some_kind(kind: Any) -> Any:
+    """Return what a value is of where there is one: X for ``X | None``."""
+    given = [one for one in get_args(kind) if one is not NoneType] if get_origin(kind) in (Union, UnionType) else []
+    return given[0] if len(given) == 1 else kind
 
 
 def _shown(kind: Any) -> str:

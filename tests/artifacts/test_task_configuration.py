@@ -25,6 +25,8 @@ TASKS: dict[str, tuple[TaskHead, str]] = {
     "classes": (SequenceScores(("a", "b")), SEQUENCES),
     "labels": (SequenceScores(("a", "b", "c"), "multi_label_classification"), SEQUENCES),
     "number": (SequenceScores(("score",), "regression"), SEQUENCES),
+    "pooled": (SequenceScores(("a", "b", "c"), pooling="max"), "BertModel"),
+    "pooled number": (SequenceScores(("score",), "regression", "attention"), "BertModel"),
     "tags": (TokenScores(TAGS), TOKENS),
     "crf": (TokenScores(TAGS, "crf", MOVES), TOKENS),
     "bilstm-crf": (TokenScores(TAGS, "bilstm-crf", MOVES), "BertModel"),
@@ -239,3 +241,7 @@ def test_unknown_architectures(tmp_path, architectures):
 def test_heads_without_labels_do_not_look_at_them(tmp_path):
     for architecture, head in (("BertForQuestionAnswering", SpanScores()), ("BertForMultipleChoice", ChoiceScores())):
         assert _read(tmp_path, architecture, id2label={"7": "x"}, problem_type="none") == head
+
+
+def test_an_unknown_pooling_of_sequences(tmp_path):
+    assert _refused(tmp_path, "BertModel", sequence_pooling="last").startswith("sequence_pooling = 'last'; the known ones are")

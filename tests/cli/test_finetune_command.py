@@ -60,7 +60,7 @@ def test_from_a_file_to_a_model(finetune: Finetune, tmp_path: Path, run_command:
     suffix, content = USUAL[task]
     code, out, err = finetune(task, content, None)
     assert (code, out) == (0, f"{tmp_path / 'run' / 'final'}\n"), err
-    assert "| lr-5e-05-epochs-1-batch-32 |" in err and "These scores were computed in " in err
+    assert "| lr-0.0005-epochs-1-batch-32 |" in err and "These scores were computed in " in err
     code, out, err = run_command("predict", tmp_path / "run" / "final", tmp_path / f"dev.{suffix}")
     assert code == 0 and [json.loads(line) for line in out.splitlines()], err
 

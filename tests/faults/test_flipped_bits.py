@@ -18,7 +18,7 @@ from bertsmith.corpus.store import Corpus
 from bertsmith.errors import BertsmithError, Interrupted
 from bertsmith.files import MANIFEST, read_manifest, verify_manifest
 from bertsmith.finetuning import run as finetuning
-from bertsmith.finetuning.grid import config_of
+from bertsmith.finetuning.grid import Usual, config_of
 from bertsmith.finetuning.run import finetune
 from bertsmith.inference.pipelines import FillPipeline, VectorPipeline, pipeline
 from bertsmith.pretraining.run import pretrain
@@ -178,7 +178,7 @@ def test_unfinished_grid(grid: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_grid_stopped_amid_a_trial(grid: Any, crash_at: Any, crash: type[BaseException], records: Any, tmp_path: Path) -> None:
     grid = grid.model_copy(update={"record": grid.record.model_copy(update={"save_every": 1}), "patience": 2})
-    second = grid.out / "trials" / grid.trials()[1].name
+    second = grid.out / "trials" / grid.trials(Usual(32, (1000,)))[1].name
     with pytest.raises(crash):
         finetune(grid, crash_at(5))
     assert second.is_dir()

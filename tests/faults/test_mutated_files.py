@@ -346,7 +346,7 @@ def _run(directory: Path) -> None:
 
 
 def _read_run(directory: Path) -> None:
-    hints({}, read_histories(directory))
+    hints({}, read_histories(directory), "accuracy")
     for history in read_histories(directory):
         series("loss", history.train, "step", "loss")
         history.scores("dev")

@@ -8,11 +8,12 @@ import pytest
 
 from bertsmith.cli.flags import parse
 from bertsmith.errors import ConfigError, UsageError
-from bertsmith.finetuning.grid import Trial, config_of
+from bertsmith.finetuning.grid import Trial, Usual, config_of
 from bertsmith.tasks.kinds.classify import Classify
 from bertsmith.tasks.kinds.tag import Tag
 from bertsmith.tasks.saved import TASKS
 
+USUAL = Usual(768, (1_000_000,))
 REQUIRED = ["--model", "bert", "--train", "train.tsv", "--out", "run"]
 
 
@@ -21,12 +22,33 @@ def config(*flags: str, kind: Any = Classify) -> Any:
 
 
 def test_one_trial_unless_told_otherwise() -> None:
-    assert config().trials() == [Trial(5e-5, 3.0, 32, 0)]
+    assert config().trials(USUAL) == [Trial(5e-5, 3.0, 32, 0)]
+
+
+@pytest.mark.parametrize(
+    ("width", "sizes", "learning_rate", "epochs"),
+    [
+        (768, (3200,), 5e-5, 3.0),
+        (384, (3200,), 1e-4, 3.0),
+        (1024, (3200,), 3.8e-5, 3.0),
+        (128, (8,), 3e-4, 100.0),
+        (768, (330, 33), 5e-5, 8.0),
+    ],
+)
+def test_what_is_usual_fits_the_width_and_the_number_of_samples(
+    width: int, sizes: tuple[int, ...], learning_rate: float, epochs: float
+) -> None:
+    assert config().trials(Usual(width, sizes)) == [Trial(learning_rate, epochs, 32, 0)]
+
+
+def test_each_batch_size_has_passes_of_its_own() -> None:
+    found = config("--batch-size", "8,32").trials(Usual(768, (320,)))
+    assert [(trial.batch_size, trial.epochs) for trial in found] == [(8, 3.0), (32, 10.0)]
 
 
 def test_a_grid_has_every_combination_once_in_order() -> None:
     wanted = config("--lr", "5e-5,3e-5,5e-5", "--epochs", "4,2.5", "--batch-size", "32,16,16", "--seeds", "2", "--seed", "7")
-    assert wanted.trials() == [
+    assert wanted.trials(USUAL) == [
         Trial(lr, epochs, batch_size, seed)
         for lr in (3e-5, 5e-5)
         for epochs in (2.5, 4.0)
@@ -36,7 +58,7 @@ def test_a_grid_has_every_combination_once_in_order() -> None:
 
 
 def test_five_seeds_of_two_rates() -> None:
-    trials = config("--lr", "5e-5,3e-5", "--seeds", "5").trials()
+    trials = config("--lr", "5e-5,3e-5", "--seeds", "5").trials(USUAL)
     assert [(trial.learning_rate, trial.seed) for trial in trials] == [(lr, seed) for lr in (3e-5, 5e-5) for seed in range(5)]
     assert len({trial.name for trial in trials}) == 10
     assert {trial.setting for trial in trials} == {"lr-3e-05-epochs-3-batch-32", "lr-5e-05-epochs-3-batch-32"}

@@ -10,7 +10,7 @@ FALLING, LEVEL, SHORT = [4.0, 3.0, 3.0, 2.0, 2.0, 1.0, 1.0, 1.0], [0.7, 0.6, 0.7
 
 
 def _history(losses: list[float]) -> History:
-    return History("lr-1", [{"step": step, "loss": loss} for step, loss in enumerate(losses)], [], None)
+    return History("lr-1", [{"step": step, "loss": loss} for step, loss in enumerate(losses)], [], [], None)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def _history(losses: list[float]) -> History:
     ],
 )
 def test_a_loss_that_never_fell(trials: list[list[float]], expected: list[str]) -> None:
-    found = hints({"": Review()}, [_history(losses) for losses in trials])
+    found = hints({"": Review()}, [_history(losses) for losses in trials], "accuracy")
     assert [hint.partition(": try")[0] for hint in found] == expected
 
 
@@ -48,9 +48,24 @@ def test_a_loss_that_never_fell(trials: list[list[float]], expected: list[str]) 
     ],
 )
 def test_labels_that_are_never_predicted(used: dict[str, tuple[int, int]], expected: list[str]) -> None:
-    assert [hint.partition("; try")[0] for hint in hints({"": Review(used=used)}, [])] == expected
+    assert [hint.partition("; try")[0] for hint in hints({"": Review(used=used)}, [], "accuracy")] == expected
 
 
 def test_of_several_tasks_the_name_stands_in_front() -> None:
-    (found,) = hints({"mood": Review(used={"no": (5, 8), "yes": (3, 0)}), "topic": Review()}, [])
+    (found,) = hints({"mood": Review(used={"no": (5, 8), "yes": (3, 0)}), "topic": Review()}, [], "accuracy")
     assert found.startswith("mood: the best model predicts 'no' for every dev example")
+
+
+@pytest.mark.parametrize(
+    ("score", "probe", "expected"),
+    [
+        (0.8, 0.9, "the best dev accuracy, 80.00%, is no better than that of the linear probe, 90.00%: try another --lr"),
+        (0.8, 0.8, "the best dev accuracy, 80.00%, is no better than that of the linear probe, 80.00%: try another --lr"),
+        (0.9, 0.8, None),
+    ],
+)
+def test_a_score_that_is_no_better_than_a_baseline_s(score: float, probe: float, expected: str | None) -> None:
+    baselines = [{"of": "linear probe", "step": 0, "accuracy": probe}]
+    found = hints({}, [History("lr-1", [], [{"step": 1, "accuracy": score}], baselines, None)], "accuracy")
+    assert len(found) == (expected is not None)
+    assert expected is None or found[0].startswith(expected)

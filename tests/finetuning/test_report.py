@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 
 from bertsmith.errors import ArtifactError
 from bertsmith.finetuning.grid import Trial
@@ -221,7 +222,8 @@ def test_a_review_shows_what_there_is(run: Path) -> None:
 
 
 def test_the_page_needs_nothing_but_itself_and_escapes_what_is_not_its_own(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "<b>&run", EVIL, json.dumps({EVIL: EVIL}))
+    configuration = tomli_w.dumps({"separator": EVIL})
+    run = make_run(tmp_path / "<b>&run", configuration, json.dumps({EVIL: EVIL}))
     add_trial(run, 5e-5, 0, {"accuracy": 0.5, EVIL: 0.7}, {EVIL: 0.6})
     (run / "trials" / EVIL.replace("/", "")).mkdir()
     (run / "trials" / EVIL.replace("/", "") / "metrics.jsonl").write_text('{"kind":"dev","step":1,"epoch":1,"accuracy":0.1}\n')
@@ -234,7 +236,7 @@ def test_the_page_needs_nothing_but_itself_and_escapes_what_is_not_its_own(tmp_p
     assert "@import" not in page.html
     assert "url(" not in page.html
     assert page.texts("h1") == ["<b>&run"]
-    assert page.texts("pre") == [EVIL]
+    assert page.texts("pre") == [configuration]
     assert page.texts("article") == [f"{EVIL}Expected{EVIL}Predicted{EVIL}"]
 
 

@@ -15,7 +15,7 @@ from bertsmith.errors import BusyError, Interrupted
 from bertsmith.files import exclusive
 from bertsmith.finetuning import run as finetune_module
 from bertsmith.finetuning import trial as trial_module
-from bertsmith.finetuning.grid import FinetuneConfig, config_of
+from bertsmith.finetuning.grid import FinetuneConfig, Usual, config_of
 from bertsmith.finetuning.run import finetune
 from bertsmith.progress import SILENT
 from bertsmith.tasks.kinds.classify import Classify
@@ -77,7 +77,7 @@ def whole(data: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Fin
 
 
 def trials(config: FinetuneConfig) -> list[Path]:
-    return [config.out / "trials" / trial.name for trial in config.trials()]
+    return [config.out / "trials" / trial.name for trial in config.trials(Usual(32, (1000,)))]
 
 
 def assert_same(found: FinetuneConfig, expected: FinetuneConfig, records: Records) -> None:
@@ -195,7 +195,7 @@ def test_crashed_while_the_best_weights_are_replaced(
 
     with monkeypatch.context() as patch, pytest.raises(crash):
         patch.setattr(trial_module.TrialRun, "_write", remove_and_stop)
-        scores = iter([0.0, 0.1, 0.2])  # the first is of the rehearsal
+        scores = iter([0.0, 0.0, 0.0, 0.1, 0.2])  # the first three are of the rehearsal and the baselines
         patch.setattr(Classify, "scores", lambda *_: {"accuracy": next(scores)})
         finetune(config)
     # The scores were made up, and the run begins anew to have those of the other.

@@ -15,12 +15,11 @@ from torch.nn import functional as F
 
 from bertsmith.artifacts.directory import load_model
 from bertsmith.errors import DivergedError, UsageError
-from bertsmith.finetuning.grid import ALONE, config_of
+from bertsmith.finetuning.grid import ALONE, Usual, config_of
 from bertsmith.finetuning.objectives import Experiment, TaskData, check_settings
 from bertsmith.finetuning.task_order import epoch_batches
 from bertsmith.finetuning.trial import TrialRun
 from bertsmith.finetuning.trial_loss import make_loss
-from bertsmith.finetuning.used_embedding import UsedEmbedding
 from bertsmith.model.bert import Bert, Heads, set_dropout
 from bertsmith.progress import SILENT
 from bertsmith.tasks.files.texts import TextExample
@@ -29,6 +28,7 @@ from bertsmith.tasks.kinds.regress import Regress
 from bertsmith.tasks.task import SampleBatch
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.run_directory import RunDirectory
+from bertsmith.training.used_embedding import UsedEmbedding
 
 CPU = torch.device("cpu")
 TOKEN_EMBEDDING = "encoder.embeddings.token.weight"
@@ -57,7 +57,7 @@ def experiment(toy_directory: Path, toy_tokenizer: Tokenizer, tmp_path: Path) ->
             "epochs": [1],
             "batch_size": [n],
             "task": {"max_length": 32},
-            "recipe": {"dropout": 0.0, "warmup": 0.0, "max_gradient_norm": 1e9},
+            "recipe": {"head_start": "random", "dropout": 0.0, "warmup": 0.0, "max_gradient_norm": 1e9},
             "record": {"log_every": 1},
         }
         for name, value in changes.items():
@@ -81,7 +81,7 @@ def run(experiment: MakeExperiment, tmp_path: Path) -> MakeRun:
     def make(**changes: Any) -> TrialRun:
         made = experiment(**changes)
         directory = RunDirectory(tmp_path / f"trial-{next(numbers)}")
-        return TrialRun(made, made.config.trials()[0], directory, directory.record, SILENT)
+        return TrialRun(made, made.config.trials(Usual(32, (1000,)))[0], directory, directory.record, SILENT)
 
     return make
 
@@ -318,7 +318,7 @@ def test_what_cannot_be_scored_fails_before_the_first_step(
 
 def test_early_stopping_keeps_the_best_weights(run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     trial = run(batch_size=[4], epochs=[10], patience=2)
-    scores, seen = iter([0.0, 0.5, 0.7, 0.6, 0.7, 0.9]), []  # the first is of the rehearsal
+    scores, seen = iter([0.0, 0.0, 0.0, 0.5, 0.7, 0.6, 0.7, 0.9]), []  # the first three are of the rehearsal and the baselines
 
     def score(*_: object) -> dict[str, float]:
         seen.append(weights(trial))
@@ -328,13 +328,13 @@ def test_early_stopping_keeps_the_best_weights(run: MakeRun, monkeypatch: pytest
     state = trial.run()
     assert (state.step, state.best_step, state.best_score, state.stale) == (8, 4, 0.7, 2)
     trial.load_best()
-    assert all(torch.equal(tensor, seen[2][name]) for name, tensor in weights(trial).items())
-    assert any(not torch.equal(tensor, seen[2][name]) for name, tensor in seen[4].items())
+    assert all(torch.equal(tensor, seen[4][name]) for name, tensor in weights(trial).items())
+    assert any(not torch.equal(tensor, seen[4][name]) for name, tensor in seen[6].items())
 
 
 def test_without_patience_the_last_weights_are_kept_and_none_written(run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     trial = run(batch_size=[4], epochs=[3])
-    scores = iter([0.0, 0.9, 0.1, 0.0])  # the first is of the rehearsal
+    scores = iter([0.0, 0.0, 0.0, 0.9, 0.1, 0.0])  # the first three are of the rehearsal and the baselines
     monkeypatch.setattr(Classify, "score", lambda *_: {"accuracy": next(scores)})
     assert trial.run().step == 6
     assert not trial.best.exists()

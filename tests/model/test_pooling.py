@@ -1,7 +1,10 @@
+from typing import Any
+
 import pytest
 import torch
 
-from bertsmith.model.heads.pooling import Pooling, pool
+from bertsmith.model.heads.pooling import AttentionPooling, Pooling, pool
+from bertsmith.model.model_config import ModelConfig
 
 REDUCTIONS = {"cls": lambda part: part[0], "mean": lambda part: part.mean(0), "max": lambda part: part.amax(0)}
 
@@ -21,3 +24,14 @@ def test_pools_in_float32_and_passes_gradients(pooling: Pooling) -> None:
     pooled_BD.sum().backward()
     assert pooled_BD.dtype == torch.float32
     assert hidden_TD.grad is not None and hidden_TD.grad.abs().sum() > 0
+
+
+def test_attention_pooling_is_a_weighted_mean_of_each_sequence(random_batch: Any, tiny_config: ModelConfig) -> None:
+    batch, generator = random_batch([3, 5], 31, 0), torch.Generator().manual_seed(1)
+    hidden_TD = torch.randn(8, tiny_config.width, generator=generator)
+    pooling = AttentionPooling(tiny_config)
+    weights = [pooling.score(part)[:, 0].exp() for part in hidden_TD.split([3, 5])]
+    expected = [
+        (part * weight[:, None]).sum(0) / weight.sum() for part, weight in zip(hidden_TD.split([3, 5]), weights, strict=True)
+    ]
+    torch.testing.assert_close(pooling(hidden_TD, batch), torch.stack(expected))

@@ -24,6 +24,9 @@ PER_SEQUENCE: dict[str, tuple[TaskHead, int]] = {
     "labels": (SequenceScores(("a", "b"), "multi_label_classification"), 2),
     "number": (SequenceScores(("score",), "regression"), 1),
     "choice": (ChoiceScores(), 1),
+    "mean": (SequenceScores(("a", "b"), pooling="mean"), 2),
+    "max": (SequenceScores(("a", "b"), pooling="max"), 2),
+    "attention": (SequenceScores(("a", "b"), pooling="attention"), 2),
 }
 PER_TOKEN: dict[str, tuple[TaskHead, int]] = {
     "tags": (TokenScores(LABELS), 3),
@@ -34,7 +37,7 @@ PER_TOKEN: dict[str, tuple[TaskHead, int]] = {
 TASKS = {name: task for name, (task, _) in {**PER_SEQUENCE, **PER_TOKEN}.items()}
 WITH_CRF = [TASKS["crf"], TASKS["bilstm-crf"]]
 each_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
-DIFFERENT = ["classes", "crf", "bilstm-crf", "span"]
+DIFFERENT = ["classes", "attention", "crf", "bilstm-crf", "span"]
 each_module = pytest.mark.parametrize("task", [TASKS[name] for name in DIFFERENT], ids=DIFFERENT)
 
 

@@ -45,6 +45,8 @@ EXAMPLES: list[Task] = [
     Choose(label_smoothing=0.2, max_length=32),
     Rank(loss_kind="listwise", negatives=3, highest_relevance=2.0, max_length=32),
     Embed(pooling="max", normalised=True, loss_kind="cosent", top_score=5.0, mine=2, max_length=16, metric="pearson"),
+    Classify(labels=("a", "b"), pooling="mean", max_length=32),
+    Regress(pooling="attention", max_length=32),
 ]
 each_task = pytest.mark.parametrize("task", EXAMPLES, ids=lambda task: f"{task.kind}-{getattr(task, 'decoder', '')}")
 
@@ -121,9 +123,9 @@ def test_settings_that_are_not_given_are_the_usual_ones(save):
 @pytest.mark.parametrize(
     ("head", "expected"),
     [
-        (SequenceScores(("a", "b")), Classify(labels=("a", "b"))),
-        (SequenceScores(("a", "b"), "multi_label_classification"), Multilabel(labels=("a", "b"))),
-        (SequenceScores(("LABEL_0",), "regression"), Regress()),
+        (SequenceScores(("a", "b")), Classify(labels=("a", "b"), pooling="cls")),
+        (SequenceScores(("a", "b"), "multi_label_classification"), Multilabel(labels=("a", "b"), pooling="cls")),
+        (SequenceScores(("LABEL_0",), "regression"), Regress(pooling="cls")),
         (TokenScores(TAGS), Tag(labels=TAGS, scheme="iob2", units="words")),
         (TokenScores(("O", "I-A", "I-B")), Tag(labels=("O", "I-A", "I-B"), scheme="iob2", units="words")),
         (TokenScores(("O", "S-A", "B-A", "E-A")), Tag(labels=("O", "S-A", "B-A", "E-A"), scheme="bioes", units="words")),

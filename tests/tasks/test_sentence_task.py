@@ -1,16 +1,26 @@
 """What tasks on texts and pairs share: nothing is cut in silence, and long texts are judged by the mean over windows."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
+from bertsmith.artifacts.directory import save_model
 from bertsmith.batches.windows import Window
 from bertsmith.errors import InputError
+from bertsmith.model.bert import Heads
+from bertsmith.model.heads.pooling import SentenceVectors
+from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.kinds.classify import Classify
 from bertsmith.tasks.kinds.regress import Regress
 from bertsmith.tasks.sentence_task import PairCutter
 from bertsmith.text.tokenizer import Tokenizer
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -134,3 +144,27 @@ def test_glue_submissions() -> None:
     assert form.before + form.line(example, found) == "index\tprediction\n7\tyes\n"
     (number,) = Regress().decode([example], [], [[np.array([[2.5]], np.float32)]], head=None)  # type: ignore[arg-type]
     assert Regress().submission().line(example, number) == "7\t2.500\n"
+
+
+@pytest.mark.parametrize(
+    ("asked", "pooled", "expected"),
+    [("auto", "max", "max"), ("auto", None, "auto"), ("cls", "max", "cls"), ("attention", None, "attention")],
+)
+def test_sequences_are_pooled_as_the_directory_to_start_from_says_unless_told_otherwise(
+    tmp_path: Path, random_model: Any, tiny_tokenizer: Tokenizer, asked: Any, pooled: Any, expected: str
+) -> None:
+    heads = Heads() if pooled is None else Heads(task=SentenceVectors(pooled))
+    save_model(random_model(heads), tiny_tokenizer, tmp_path / "model")
+    task, train = Classify(labels=("a", "b"), pooling=asked).prepared([], [], tmp_path / "model", tiny_tokenizer, CPU)
+    assert (task.pooling, train) == (expected, [])
+    assert task.head() == SequenceScores(("a", "b"), pooling="cls" if expected == "auto" else expected)
+
+
+def test_a_directory_with_unknown_modules_is_scored_by_its_first_token(
+    tmp_path: Path, random_model: Any, tiny_tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_model(random_model(Heads()), tiny_tokenizer, tmp_path / "model")
+    (tmp_path / "model" / "modules.json").write_text("[]")
+    task, _ = Classify().prepared([], [], tmp_path / "model", tiny_tokenizer, CPU)
+    assert task.pooling == "auto"
+    assert "sequences are scored by [CLS] (--pooling)" in caplog.text

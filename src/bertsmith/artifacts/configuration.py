@@ -3,6 +3,7 @@
 Only plain values are taken from it; no key can name code. What concerns neither the encoder nor its heads is passed over.
 """
 
+import dataclasses
 from pathlib import Path
 from typing import Any, get_args
 
@@ -33,6 +34,7 @@ _TASK_ARCHITECTURES = {
 }
 # The part of config.json that transformers does not know, of heads that it does not have.
 _TOKEN_DECODER = "token_decoder"
+_POOLING = "sequence_pooling"
 _MOST_LABELS = 1_000_000
 
 _NAMES = {
@@ -97,7 +99,7 @@ def read_shape(directory: Path) -> ModelConfig:
     if values.get("model_type", "bert") != "bert":
         raise ArtifactError(f"{path} describes a {values['model_type']!r} model; bertsmith reads BERT (model_type 'bert')")
     _refuse_others(path, values, _OF_ENCODER)
-    known = {*_NAMES.values(), *_OF_ENCODER, *_OF_HEADS, *_OF_LABELS, *_NEUTRAL, _TOKEN_DECODER}
+    known = {*_NAMES.values(), *_OF_ENCODER, *_OF_HEADS, *_OF_LABELS, *_NEUTRAL, _TOKEN_DECODER, _POOLING}
     if unknown := [key for key in values if key not in known]:
         say_once(f"{path}: bertsmith passes over what it does not know: {', '.join(map(repr, unknown))}")
     return _model_config(path, values)
@@ -141,6 +143,8 @@ def _heads(path: Path, values: dict[str, Any]) -> Heads | None:
     name = architectures[0] if isinstance(architectures, list) else None
     if _TOKEN_DECODER in values:
         return Heads(task=_token_scores(path, values))
+    if _POOLING in values:
+        return Heads(task=_pooled_scores(path, values))
     if isinstance(name, str) and name in ARCHITECTURES:
         return ARCHITECTURES[name]
     if not isinstance(name, str) or name not in _TASK_ARCHITECTURES:
@@ -154,9 +158,20 @@ def _task_head(path: Path, name: str, values: dict[str, Any]) -> TaskHead:
         return SpanScores()
     if name == "BertForMultipleChoice":
         return ChoiceScores()
-    labels = _labels(path, values)
     if name == "BertForTokenClassification":
-        return TokenScores(labels)
+        return TokenScores(_labels(path, values))
+    return _sequence_scores(path, values)
+
+
+def _pooled_scores(path: Path, values: dict[str, Any]) -> SequenceScores:
+    pooling, known = values[_POOLING], ("mean", "max", "attention")
+    if pooling not in known:
+        raise ArtifactError(f"{path}: {_POOLING} = {short(pooling)}; the known ones are {', '.join(known)}")
+    return dataclasses.replace(_sequence_scores(path, values), pooling=pooling)
+
+
+def _sequence_scores(path: Path, values: dict[str, Any]) -> SequenceScores:
+    labels = _labels(path, values)
     problem: Any = values.get("problem_type") or ("regression" if len(labels) == 1 else "single_label_classification")
     if problem not in get_args(Problem):
         raise ArtifactError(f"{path}: problem_type = {short(problem)}; the known ones are {', '.join(get_args(Problem))}")
@@ -232,6 +247,8 @@ def _architecture(heads: Heads) -> str:
         return "BertModel" if heads == Heads() else next(name for name, these in ARCHITECTURES.items() if these == heads)
     if isinstance(heads.task, TokenScores) and heads.task.decoder == "bilstm-crf":
         return "BertModel"
+    if isinstance(heads.task, SequenceScores) and heads.task.pooling != "cls":
+        return "BertModel"
     return next((name for name, kind in _TASK_ARCHITECTURES.items() if isinstance(heads.task, kind)), "BertModel")
 
 
@@ -242,6 +259,8 @@ def _task_values(head: TaskHead | None) -> dict[str, Any]:
         values["label2id"] = {label: number for number, label in enumerate(head.labels)}
     if isinstance(head, SequenceScores):
         values["problem_type"] = head.problem
+        if head.pooling != "cls":
+            values[_POOLING] = head.pooling
     if isinstance(head, TokenScores) and head.decoder != "linear":
         values[_TOKEN_DECODER] = {"kind": head.decoder, "moves": list(head.moves)}
     return values

@@ -1,10 +1,11 @@
 """The configuration of a fine-tuning run: a grid of trials, each one training from the same model."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from itertools import product
+from itertools import product, starmap
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import pydantic
 
@@ -15,16 +16,16 @@ from bertsmith.training.settings import CardSettings, Machine, Optimisation, Rec
 N = TypeVar("N", int, float)
 
 
-def _some(values: tuple[N, ...]) -> tuple[N, ...]:
-    if not values:
+def _some(values: tuple[N, ...] | None) -> tuple[N, ...] | None:
+    if values == ():
         raise ValueError("give at least one value to try")
     return values
 
 
 # Checked behind its values, not by their number: of a bad value pydantic would say as well that there are too few.
-_COMMAS = Flag(has_commas=True)
 _Some = pydantic.AfterValidator(_some)
-Numbers = Annotated[tuple[Annotated[float, pydantic.Field(gt=0)], ...], _Some, _COMMAS]
+_COMMAS = Flag(has_commas=True)
+Numbers = Annotated[tuple[Annotated[float, pydantic.Field(gt=0)], ...] | None, _Some, _COMMAS]
 Counts = Annotated[tuple[Annotated[int, pydantic.Field(gt=0)], ...], _Some, _COMMAS]
 
 
@@ -33,6 +34,9 @@ class Recipe(Optimisation):
 
     head_lr: float | None = pydantic.Field(default=None, gt=0)
     """Learning rate of the task's head; the encoder's unless given, for a CRF or a BiLSTM 1e-3."""
+    head_start: Literal["random", "probe"] = "probe"
+    """What the task's head starts from: weights drawn at random, or a linear probe, trained on the frozen model, where the
+    task has one."""
     layer_decay: float = pydantic.Field(default=1.0, gt=0, le=1)
     """Each layer learns at this share of the rate of the layer above it."""
     frozen_layers: int = pydantic.Field(default=0, ge=-1)
@@ -51,6 +55,8 @@ class Recipe(Optimisation):
             raise ValueError("--fgm changes the token embeddings, which --frozen-layers keeps as they are; leave one out")
         return self
 
+
+_FEWEST_EPOCHS, _FEWEST_STEPS, _HIGHEST_RATE = 3.0, 100, 5e-4
 
 ALONE = ""
 """The name of the task of a run that has but one."""
@@ -82,10 +88,10 @@ class GridConfig(RunConfig, ABC):
     """Model directory to start from."""
     out: Path
     """Directory of the run; the same command on it resumes."""
-    lr: Numbers = (5e-5,)
-    """Learning rates to try, with commas between them."""
-    epochs: Numbers = (3.0,)
-    """Numbers of passes over the training file to try."""
+    lr: Numbers = None
+    """Learning rates to try, with commas between them; by the model's width unless given: 5e-5 for 768, 1e-4 for 384."""
+    epochs: Numbers = None
+    """Numbers of passes over the training file to try; 3 unless given, and more on a small file: as many as make 100 steps."""
     batch_size: Counts = (32,)
     """Batch sizes to try, in sequences."""
     seeds: int = pydantic.Field(default=1, gt=0)
@@ -99,11 +105,13 @@ class GridConfig(RunConfig, ABC):
     record: RecordSettings = RecordSettings()
     card: CardSettings = CardSettings()
 
-    def trials(self) -> "list[Trial]":
-        """Return every combination of the settings to try with every seed."""
-        seeds = range(self.seed, self.seed + self.seeds)
-        settings = product(sorted(set(self.lr)), sorted(set(self.epochs)), sorted(set(self.batch_size)), seeds)
-        return [Trial(*setting) for setting in settings]
+    def trials(self, usual: "Usual") -> "list[Trial]":
+        """Return every combination of the settings to try with every seed; what is not given is as usual."""
+        seeds, batch_sizes = range(self.seed, self.seed + self.seeds), sorted(set(self.batch_size))
+        by_size = {size: self.epochs or (usual.epochs(size),) for size in batch_sizes}
+        passes = sorted({epochs for of_size in by_size.values() for epochs in of_size})
+        settings = product(sorted(set(self.lr or (usual.learning_rate,))), passes, batch_sizes, seeds)
+        return [trial for trial in starmap(Trial, settings) if trial.epochs in by_size[trial.batch_size]]
 
     @abstractmethod
     def by_task(self) -> "dict[str, tuple[LabelledFiles, Task]]":
@@ -119,6 +127,28 @@ class FinetuneConfig(GridConfig, LabelledFiles):
         """Return the one task."""
         task: Task = self.task  # type: ignore[attr-defined]
         return {ALONE: (self, task)}
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """What is tried where nothing is given: a rate for the model's width, and enough steps for the number of samples.
+
+    A wider model takes smaller steps, in inverse proportion; 5e-5 is the paper's middle for a width of 768 (appendix A.3). A
+    small file is passed over more often, since a hundred steps are needed to learn anything (Zhang et al. 2021, "Revisiting
+    few-sample BERT fine-tuning"). `benchmarks/small_data.py` has measured both.
+    """
+
+    width: int
+    sizes: tuple[int, ...]
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate, to two digits."""
+        return min(_HIGHEST_RATE, float(f"{5e-5 * 768 / self.width:.1e}"))
+
+    def epochs(self, batch_size: int) -> float:
+        """Return the passes over all samples, whole ones."""
+        return max(_FEWEST_EPOCHS, math.ceil(_FEWEST_STEPS / sum(-(-size // batch_size) for size in self.sizes)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from bertsmith.finetuning.results import History
+from bertsmith.finetuning.results import Column, History, Spread, baselines_of, best_history, score_name, spread_text
 from bertsmith.tasks.task import Review
 from bertsmith.training.run_report import is_finite
 
@@ -12,13 +12,18 @@ _FEWEST_RECORDS = 8
 _MOST_SHOWN = 8
 
 
-def hints(reviews: Mapping[str, Review], histories: Sequence[History]) -> list[str]:
-    """Return what is suspicious about a run: a loss that did not fall, one label for everything, labels never predicted.
+def hints(reviews: Mapping[str, Review], histories: Sequence[History], metric: str) -> list[str]:
+    """Return what is suspicious about a run: a loss that did not fall, a score that is no better than a baseline's, one label
+    for everything, labels never predicted.
 
     ``reviews`` are those of the best model's predictions on the dev examples, by the name of the task.
     """
     of_labels = ((name, hint) for name, review in reviews.items() for hint in _of_labels(review))
-    return [*_of_loss(histories), *(f"{name}: {hint}" if name else hint for name, hint in of_labels)]
+    return [
+        *_of_loss(histories),
+        *_of_baselines(histories, metric),
+        *(f"{name}: {hint}" if name else hint for name, hint in of_labels),
+    ]
 
 
 def _of_loss(histories: Sequence[History]) -> Iterator[str]:
@@ -37,6 +42,22 @@ def _of_loss(histories: Sequence[History]) -> Iterator[str]:
             f"the loss did not fall in {trials} (from {first:.3f} to {last:.3f}): try another --lr and more --epochs, "
             "and look whether the labels fit the texts"
         )
+
+
+def _of_baselines(histories: Sequence[History], metric: str) -> Iterator[str]:
+    best = best_history(histories, metric)
+    if best is None:
+        return
+    score = best.rank(metric)
+    for kind, spreads in baselines_of([best]).items():
+        baseline = spreads.get(Column("dev", metric))
+        if baseline is not None and baseline.mean >= score:
+            texts = [spread_text(metric, Spread(value, None)) for value in (score, baseline.mean)]
+            yield (
+                f"the best dev {score_name(metric)}, {texts[0]}, is no better than that of the {kind}, {texts[1]}: "
+                "try another --lr, more --epochs or more examples"
+            )
+            return
 
 
 def _of_labels(review: Review) -> Iterator[str]:

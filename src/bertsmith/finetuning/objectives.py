@@ -14,7 +14,7 @@ from bertsmith.artifacts.configuration import read_shape
 from bertsmith.artifacts.directory import build_model, verify_directory
 from bertsmith.artifacts.weights import find_weights, read_tensors
 from bertsmith.errors import MismatchError, UsageError
-from bertsmith.finetuning.grid import ALONE, GridConfig, Trial
+from bertsmith.finetuning.grid import ALONE, GridConfig, Trial, Usual
 from bertsmith.finetuning.labelled import LabelledData
 from bertsmith.finetuning.results import LESS_IS_BETTER
 from bertsmith.finetuning.trial_loss import Loss
@@ -60,6 +60,11 @@ class Experiment:
     def sizes(self) -> dict[str, int]:
         """Samples to train each task on."""
         return {name: len(data.samples) for name, data in self.data.items()}
+
+    @property
+    def trials(self) -> list[Trial]:
+        """The trials to run."""
+        return self.config.trials(Usual(read_shape(self.config.model).width, tuple(self.sizes.values())))
 
     @property
     def main_metric(self) -> str:
@@ -190,7 +195,7 @@ def _whose(name: str) -> str:
 
 def _rehearse(experiment: Experiment, name: str) -> None:
     """Let the untrained model say something, to see whether the task has the score and the probabilities that are wanted."""
-    data, model = experiment.data[name], starting_model(experiment, experiment.config.trials()[0])
+    data, model = experiment.data[name], starting_model(experiment, experiment.trials[0])
     task, head = data.task, head_of(model, name)
     if experiment.loss.needs_probabilities:
         batch = SampleBatch.collate(data.samples[:1])

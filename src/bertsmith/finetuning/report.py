@@ -1,6 +1,6 @@
 """The report of a fine-tuning run: one HTML file with its trials, their curves and what the best model gets wrong."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from bertsmith.finetuning.results import (
     History,
     Setting,
     Spread,
+    baselines_of,
     best_history,
     best_mean,
     columns_of,
@@ -46,6 +47,7 @@ _STYLE = """
 .grid tbody tr { border-top: 1px solid var(--border); }
 .grid th.group { text-align: left; padding-bottom: 0; font-weight: 600; color: var(--ink); }
 .grid .first { border-left: 1px solid var(--border); }
+.grid tr.baseline { color: var(--quiet); }
 .grid td.best { color: var(--right); font-weight: 600; }
 .grid small { font-size: 11px; font-weight: 400; color: var(--quiet); }
 .note { margin-top: 12px; }
@@ -82,7 +84,7 @@ def write_finetune_report(run: Path, metric: str, reviews: Mapping[str, Review] 
     histories = read_histories(run)
     settings, best = settings_of(histories), best_history(histories, metric)
     body = _headline(run, histories, settings, best, metric, is_finished=reviews is not None)
-    body += _trials(settings, best, metric) + _curves(histories, best, metric)
+    body += _trials(settings, baselines_of(histories), best, metric) + _curves(histories, best, metric)
     for task, review in (reviews or {}).items():
         whose = f" of {escape(task)}" if task else ""
         body += _dev_set(review, whose) + _mistakes(review.mistakes, whose)
@@ -97,7 +99,8 @@ def results_table(run: Path, metric: str, of: str = "") -> str:
     Raises:
         DamagedError: a trial's ``result.json`` is damaged.
     """
-    settings = settings_of(read_histories(run))
+    histories = read_histories(run)
+    settings = settings_of(histories)
     if not settings:
         return "No trial is finished yet."
     columns = columns_of(settings, metric, of)
@@ -105,6 +108,8 @@ def results_table(run: Path, metric: str, of: str = "") -> str:
     for setting in settings:
         scores = [spread_text(column.score, setting.spreads.get(column)) for column in columns]
         rows.append([setting.trial.setting, str(setting.n_seeds), *scores])
+    for kind, spreads in baselines_of(histories).items():
+        rows.append([kind, NO_SCORE, *(spread_text(column.score, spreads.get(column)) for column in columns)])
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     rows.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
     lines = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows)
@@ -146,7 +151,9 @@ def _best_figures(settings: Sequence[Setting], best: History | None, metric: str
     ]
 
 
-def _trials(settings: Sequence[Setting], best: History | None, metric: str) -> str:
+def _trials(
+    settings: Sequence[Setting], baselines: Mapping[str, Mapping[Column, Spread]], best: History | None, metric: str
+) -> str:
     if not settings:
         return ""
     columns = columns_of(settings, metric)
@@ -158,25 +165,36 @@ def _trials(settings: Sequence[Setting], best: History | None, metric: str) -> s
     )
     names = "".join(_cell("th", escape(score_name(column.score)), place in (0, n_dev)) for place, column in enumerate(columns))
     rows = "".join(_row(setting, settings, columns) for setting in settings)
+    rows += "".join(_baseline_row(kind, spreads, columns) for kind, spreads in baselines.items())
     table = (
         f'<div class="scroll" tabindex="0"><table class="grid"><thead><tr><th colspan="4"></th>{groups}</tr>'
         f"<tr><th>learning rate</th><th>epochs</th><th>batch size</th><th>seeds</th>{names}</tr></thead>"
         f"<tbody>{rows}</tbody></table></div>"
     )
-    return section("Trials", [f'<div class="card">{table}{_notes(settings, best, metric)}</div>'], "trials")
+    return section("Trials", [f'<div class="card">{table}{_notes(settings, best, metric, bool(baselines))}</div>'], "trials")
 
 
 def _row(setting: Setting, settings: Sequence[Setting], columns: Sequence[Column]) -> str:
     trial = setting.trial
     numbers = (f"{trial.learning_rate:g}", f"{trial.epochs:g}", f"{trial.batch_size:,}", f"{setting.n_seeds:,}")
+    bests = [
+        column
+        for column in columns
+        if len(settings) > 1 and column in setting.spreads and setting.spreads[column].mean == best_mean(settings, column)
+    ]
     cells = [f"<td>{number}</td>" for number in numbers]
+    return f"<tr>{''.join([*cells, *_score_cells(setting.spreads, columns, bests)])}</tr>"
+
+
+def _baseline_row(kind: str, spreads: Mapping[Column, Spread], columns: Sequence[Column]) -> str:
+    return f'<tr class="baseline"><td colspan="4">{escape(kind)}</td>{"".join(_score_cells(spreads, columns, ()))}</tr>'
+
+
+def _score_cells(spreads: Mapping[Column, Spread], columns: Sequence[Column], bests: Sequence[Column]) -> Iterator[str]:
     for place, column in enumerate(columns):
-        spread = setting.spreads.get(column)
-        is_best = len(settings) > 1 and spread is not None and spread.mean == best_mean(settings, column)
         is_first = place == 0 or column.split != columns[place - 1].split
-        mean, sign, deviation = spread_text(column.score, spread).partition(" ± ")
-        cells.append(_cell("td", f"{mean} <small>± {deviation}</small>" if sign else mean, is_first, is_best))
-    return f"<tr>{''.join(cells)}</tr>"
+        mean, sign, deviation = spread_text(column.score, spreads.get(column)).partition(" ± ")
+        yield _cell("td", f"{mean} <small>± {deviation}</small>" if sign else mean, is_first, column in bests)
 
 
 def _cell(tag: str, content: str, is_first: bool, is_best: bool = False) -> str:
@@ -184,13 +202,19 @@ def _cell(tag: str, content: str, is_first: bool, is_best: bool = False) -> str:
     return f'<{tag} class="{kinds}">{content}</{tag}>' if kinds else f"<{tag}>{content}</{tag}>"
 
 
-def _notes(settings: Sequence[Setting], best: History | None, metric: str) -> str:
+def _notes(settings: Sequence[Setting], best: History | None, metric: str, has_baselines: bool) -> str:
     notes = []
     if best:
         trial = best.trial
         numbers = f"learning rate {trial.learning_rate:g}, epochs {trial.epochs:g}, batch size {trial.batch_size:,}"
         chosen = f"<strong>{numbers}, seed {trial.seed}</strong>, by its dev {escape(score_name(metric))}"
         notes.append(f'<p class="note">Best trial: {chosen}.</p>')
+    notes.append(
+        '<p class="note">The linear probe is the head alone, trained on the frozen model to start from; the constant answer is '
+        "the best one for whoever has not seen the text.</p>"
+        if has_baselines
+        else ""
+    )
     means = "Scores are means ± standard deviations over seeds. " if any(one.n_seeds > 1 for one in settings) else ""
     bold = "The best of each column is bold." if len(settings) > 1 else ""
     return "".join(notes) + (f"<p>{means}{bold}</p>" if means or bold else "")

@@ -50,11 +50,15 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """One trial's directory: its name, its metrics, and its result once the trial is finished."""
+    """One trial's directory: its name, its metrics, and its result once the trial is finished.
+
+    Each of the ``baselines`` has the dev scores "of" something that was not fine-tuned.
+    """
 
     name: str
     train: list[MetricsRecord]
     dev: list[MetricsRecord]
+    baselines: list[MetricsRecord]
     result: Result | None
 
     @property
@@ -117,8 +121,14 @@ def read_histories(run: Path) -> list[History]:
 
 
 def _history(path: Path) -> History:
-    records = read_records(path / "metrics.jsonl", ["dev"])
-    return History(path.name, records["train"], records["dev"], read_result(path) if (path / RESULT).exists() else None)
+    records = read_records(path / "metrics.jsonl", ["dev", "baseline"])
+    return History(
+        path.name,
+        records["train"],
+        records["dev"],
+        records["baseline"],
+        read_result(path) if (path / RESULT).exists() else None,
+    )
 
 
 def read_result(path: Path) -> Result:
@@ -152,6 +162,19 @@ def settings_of(histories: Sequence[History]) -> list[Setting]:
     """Return the settings of the finished trials."""
     finished = [one for one in histories if one.result]
     return [Setting.of(list(group)) for _, group in groupby(finished, key=lambda one: one.trial.setting)]
+
+
+def baselines_of(histories: Sequence[History]) -> dict[str, dict[Column, Spread]]:
+    """Return the spread of the dev scores over the trials of each baseline, by what it is."""
+    by_kind: dict[str, dict[Column, list[float]]] = {}
+    for record in (record for history in histories for record in history.baselines):
+        for name, score in record.items():
+            if is_finite(score) and name not in ("step", "seconds"):
+                by_kind.setdefault(str(record.get("of")), {}).setdefault(Column("dev", name), []).append(score)
+    return {
+        kind: {column: Spread(mean(of), stdev(of) if len(set(of)) > 1 else None) for column, of in scores.items()}
+        for kind, scores in by_kind.items()
+    }
 
 
 def columns_of(settings: Sequence[Setting], metric: str, of: str = "") -> list[Column]:

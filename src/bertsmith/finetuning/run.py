@@ -13,6 +13,7 @@ import torch
 from bertsmith.artifacts.card import CardHeader, Evaluation, Origin, finetuned_card
 from bertsmith.artifacts.directory import save_model, verify_directory
 from bertsmith.artifacts.languages import language_of
+from bertsmith.engine.engine import Engine
 from bertsmith.errors import ArtifactError, DamagedError, DivergedError, InputError, UsageError
 from bertsmith.files import DIGESTS, atomic_file, write_digests, write_json
 from bertsmith.finetuning.grid import ALONE, GridConfig, LabelledFiles, Trial
@@ -23,7 +24,7 @@ from bertsmith.finetuning.objectives import Experiment, TaskData, check_settings
 from bertsmith.finetuning.report import results_table, write_finetune_report
 from bertsmith.finetuning.results import RESULT, Result, read_histories, read_result
 from bertsmith.finetuning.task_order import shares
-from bertsmith.finetuning.trial import TrialRun
+from bertsmith.finetuning.trial import TaskModel, TrialRun
 from bertsmith.finetuning.trial_loss import make_loss
 from bertsmith.machine import choose_device, choose_dtype, environment, keep_few_kernels, keep_pages, return_pages
 from bertsmith.model.bert import Bert
@@ -35,7 +36,6 @@ from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.training.loggers import recorder
 from bertsmith.training.parallel import Ranks
-from bertsmith.training.precision import apply_precision, task_logits
 from bertsmith.training.run_directory import RunDirectory
 
 Predictions = Mapping[str, list[Any]]
@@ -105,7 +105,7 @@ def _prepare(config: GridConfig, device: torch.device) -> Experiment:
 def _announce(experiment: Experiment) -> None:
     drawn, data = shares(experiment.sizes, experiment.temperature), experiment.data
     tasks = (str(own) if name == ALONE else f"{name}: {own}; {drawn[name]:.1%} of the steps" for name, own in data.items())
-    log.info("%s; %d trial(s)", "\n".join(tasks), len(experiment.config.trials()))
+    log.info("%s; %d trial(s)", "\n".join(tasks), len(experiment.trials))
 
 
 def _run_trials(experiment: Experiment, directory: RunDirectory, progress: Progress) -> tuple[list[Result], Predictions | None]:
@@ -120,7 +120,7 @@ def _run_trials(experiment: Experiment, directory: RunDirectory, progress: Progr
     results: list[Result] = []
     best_predictions = diverged = None
     metric = experiment.main_metric
-    for trial in experiment.config.trials():
+    for trial in experiment.trials:
         return_pages()
         path = directory.path / "trials" / trial.name
         predictions = None
@@ -136,7 +136,7 @@ def _run_trials(experiment: Experiment, directory: RunDirectory, progress: Progr
             best_predictions = predictions
         _tidy(path.parent, results, metric)
         write_finetune_report(directory.path, metric, None)
-        if len(experiment.config.trials()) > 1:
+        if len(experiment.trials) > 1:
             scores = "  ".join(f"{name} {value:.4f}" for name, value in results[-1].dev.items())
             log.info("%s: %s", trial.name, scores)
     if diverged is not None and not results:
@@ -152,16 +152,19 @@ def _run_trial(experiment: Experiment, trial: Trial, path: Path, earlier: Sequen
         state = run.run()
     if experiment.config.patience is not None:
         run.load_best()
-    predictions, data = run.dev_predictions(), experiment.data
-    tasks = {name: own.task.tuned(own.dev, predictions[name]) for name, own in data.items()}
-    dev = experiment.scores({name: task.score(data[name].dev, predictions[name]) for name, task in tasks.items()})
-    test = {
-        name: tasks[name].score(own.test, run.predict(name, own.test)) for name, own in data.items() if own.test is not None
-    }
-    metric = experiment.main_metric
-    if all(dev[metric] > result.dev[metric] for result in earlier):
-        run.save_models(path / "model", tasks)
-    values = dataclasses.asdict(Result(trial, dev, experiment.scores(test) if test else None, state.step, state.elapsed))
+    finished, data = run.finished(), experiment.data
+    predictions, models, dev, test = {}, {}, {}, {}
+    for name, (task, model) in finished.items():
+        own, predictor = data[name], make_predictor(task, model, experiment)
+        predictions[name] = [found for _, found in predictor.predict(own.dev)]
+        tuned = task.tuned(own.dev, predictions[name])
+        models[name], dev[name] = TaskModel(tuned, model), tuned.score(own.dev, predictions[name])
+        if own.test is not None:
+            test[name] = tuned.score(own.test, [found for _, found in predictor.predict(own.test)])
+    scores, metric = experiment.scores(dev), experiment.main_metric
+    if all(scores[metric] > result.dev[metric] for result in earlier):
+        run.save_models(path / "model", models)
+    values = dataclasses.asdict(Result(trial, scores, experiment.scores(test) if test else None, state.step, state.elapsed))
     write_json(path / RESULT, {"setting": trial.setting, **values})
     return predictions
 
@@ -210,8 +213,10 @@ def _finish(
     for name, (files, settings) in config.by_task().items():
         own = experiment.data[name]
         task, model = load_task_model(path / name, type(settings))
-        found = _predict(task, model, own.dev, experiment) if predictions is None else predictions[name]
-        found = [task.apply(prediction) for prediction in found]
+        if predictions is None:
+            found = [prediction for _, prediction in make_predictor(task, model, experiment).predict(own.dev)]
+        else:
+            found = [task.apply(prediction) for prediction in predictions[name]]
         _write_predictions(directory.path / f"dev-predictions{name and f'-{name}'}.jsonl", task, own.dev, found)
         reviews[name] = task.review(own.dev, found)
         header = _header(experiment, name, task, best, name or directory.path.resolve().name)
@@ -224,7 +229,7 @@ def _finish(
         )
         finished[name] = task, model, card
     write_finetune_report(directory.path, metric, reviews)
-    for hint in hints(reviews, read_histories(directory.path)):
+    for hint in hints(reviews, read_histories(directory.path), metric):
         log.warning("%s", hint)
     # The last of all, since a run that has it is finished.
     if ALONE in finished:
@@ -236,13 +241,11 @@ def _finish(
     return directory.final
 
 
-def _predict(task: Task, model: Bert, examples: Sequence[Any], experiment: Experiment) -> list[Any]:
-    """Return a model's predictions, made as those of a trial are."""
-    precision = apply_precision(model.to(experiment.device), experiment.device, experiment.dtype)
-    head = precision.compute.task
-    assert head is not None
-    predictor = Predictor(task, experiment.tokenizer, task_logits(precision, experiment.device), head)
-    return [prediction for _, prediction in predictor.predict(examples)]
+def make_predictor(task: Task, model: Bert, experiment: Experiment) -> Predictor:
+    """Return what predicts with a trained model exactly as its directory will in the precision of training."""
+    engine = Engine(model, experiment.device, "float32" if experiment.dtype == torch.float32 else "bf16")
+    assert engine.model.task is not None
+    return Predictor(task, experiment.tokenizer, engine.logits, engine.model.task, engine.token_budget)
 
 
 def _write_predictions(path: Path, task: Task, examples: Sequence[Any], predictions: Sequence[Any]) -> None:

@@ -1,5 +1,6 @@
 """One trial of fine-tuning: from a starting model to a trained one, measured on the way, resumable at any step."""
 
+import copy
 import math
 import shutil
 import time
@@ -7,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bertsmith.artifacts.directory import save_model
 from bertsmith.errors import DivergedError, Interrupted
@@ -15,12 +16,12 @@ from bertsmith.finetuning.grid import ALONE, Trial
 from bertsmith.finetuning.objectives import Experiment, head_of, model_of, rate_shares, starting_model, used_ids
 from bertsmith.finetuning.task_order import TaskOrder
 from bertsmith.finetuning.trial_loss import StepBatch
-from bertsmith.finetuning.used_embedding import train_used_rows
 from bertsmith.machine import return_pages
 from bertsmith.model.bert import Bert
 from bertsmith.progress import Progress
 from bertsmith.signals import collected
 from bertsmith.tasks.predictor import Predictor
+from bertsmith.tasks.probe import fit_probe
 from bertsmith.tasks.saved import task_values
 from bertsmith.tasks.task import Sample, Task
 from bertsmith.training.checkpoints import RunState, resume, save_checkpoint
@@ -30,8 +31,19 @@ from bertsmith.training.precision import task_logits
 from bertsmith.training.run_directory import RunDirectory
 from bertsmith.training.schedule import make_schedule
 from bertsmith.training.stepper import Stepper
+from bertsmith.training.used_embedding import train_used_rows
 
 _REHEARSED = 8
+_MOST_MEASUREMENTS = 10
+CONSTANT, PROBE = "constant answer", "linear probe"
+"""The baselines of a trial."""
+
+
+class TaskModel(NamedTuple):
+    """A task and the model for it."""
+
+    task: Task
+    model: Bert
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +66,6 @@ class TrialRun:
         self._config = experiment.config
         self._order = TaskOrder(experiment.sizes, trial.batch_size, trial.seed, trial.epochs, experiment.temperature)
         self.total_steps = self._order.total_steps
-        self._measured: dict[str, list[Any]] | None = None
         recipe = experiment.config.recipe
         self._schedule = make_schedule(recipe, trial.learning_rate)
         master = starting_model(experiment, trial)
@@ -88,7 +99,9 @@ class TrialRun:
         state = resume(self.directory, self.stepper, TrialState)
         saved = state.step
         if state.step == 0:
-            self._rehearse_scoring()
+            with suppress(DivergedError):  # where the model to start from is none, the first step says it better
+                self._rehearse_scoring()
+                self._score_baselines()
         config, started = self._config, time.monotonic() - state.elapsed
         task = self._progress.task(self.trial.name, self.total_steps, "steps")
         with collected() as signals, task as shown:
@@ -129,16 +142,41 @@ class TrialRun:
         for name, data in self.experiment.data.items():
             few = [*data.dev[:_REHEARSED], *(data.test or [])[:_REHEARSED]]
             predictions = self.predict(name, few)
-            with suppress(DivergedError):  # where the model to start from is none, the first step says it better
-                task = data.task.tuned(few, predictions)
-                applied = [task.apply(prediction) for prediction in predictions]
-                task.score(few, predictions)
-                task.review(few, applied)
-                for example, prediction in zip(few, applied, strict=True):
-                    task.record(example, prediction)
+            task = data.task.tuned(few, predictions)
+            applied = [task.apply(prediction) for prediction in predictions]
+            task.score(few, predictions)
+            task.review(few, applied)
+            for example, prediction in zip(few, applied, strict=True):
+                task.record(example, prediction)
+
+    def _score_baselines(self) -> None:
+        """Score what knows the training labels alone, and a linear probe, from which the head starts if that is asked for."""
+        constant, probed = {}, {}
+        for name, data in self.experiment.data.items():
+            if (guess := data.task.constant(data.train)) is not None:
+                constant[name] = [guess] * len(data.dev)
+            head = head_of(self.stepper.compute, name)
+            if data.task.has_probe and head.output_layer is not None:
+                start = copy.deepcopy(head.output_layer.state_dict())
+                fit_probe(data.task, head, data.samples, task_logits(self.stepper.precision, self.stepper.device))
+                probed[name] = self.predict(name, data.dev)
+                if self._config.recipe.head_start == "random":
+                    head.output_layer.load_state_dict(start)
+        for what, predictions in ((CONSTANT, constant), (PROBE, probed)):
+            if len(predictions) == len(self.experiment.data):
+                self._record("baseline", {"step": 0, "of": what, **self._scores(predictions)})
+
+    def _scores(self, predictions: Mapping[str, Sequence[Any]]) -> dict[str, float]:
+        """Return the scores of predictions on the dev examples, each task's under its best thresholds."""
+        by_task = {}
+        for name, found in predictions.items():
+            data = self.experiment.data[name]
+            by_task[name] = data.task.tuned(data.dev, found).score(data.dev, found)
+        return self.experiment.scores(by_task)
 
     def _evaluation_steps(self) -> int:
-        return self._config.record.evaluate_every or self._order.epoch_steps
+        passes = math.ceil(self.trial.epochs / _MOST_MEASUREMENTS)
+        return self._config.record.evaluate_every or passes * self._order.epoch_steps
 
     def _is_stale(self, state: TrialState) -> bool:
         return self._config.patience is not None and state.stale >= self._config.patience
@@ -160,12 +198,7 @@ class TrialRun:
 
     def _measure(self, state: TrialState) -> TrialState:
         """Score the dev examples; keep the weights where the trial may stop early and they are the best so far."""
-        self._measured = predictions = self._predict_dev()
-        by_task = {}
-        for name, data in self.experiment.data.items():
-            tuned = data.task.tuned(data.dev, predictions[name])
-            by_task[name] = tuned.score(data.dev, predictions[name])
-        scores = self.experiment.scores(by_task)
+        scores = self._scores({name: self.predict(name, data.dev) for name, data in self.experiment.data.items()})
         self._log("dev", state, scores)
         score = scores[self.experiment.main_metric]
         if score <= state.best_score:
@@ -180,23 +213,22 @@ class TrialRun:
         predictor = Predictor(self.experiment.data[name].task, self.experiment.tokenizer, forward, head)
         return [prediction for _, prediction in predictor.predict(examples)]
 
-    def _predict_dev(self) -> dict[str, list[Any]]:
-        return {name: self.predict(name, data.dev) for name, data in self.experiment.data.items()}
-
-    def dev_predictions(self) -> dict[str, list[Any]]:
-        """Return the predictions on each task's dev examples when the trial is over: the last measurement's, if it was now."""
-        return self._predict_dev() if self._measured is None else self._measured
-
     def load_best(self) -> None:
         """Go back to the best weights of a trial that may stop early."""
-        self._measured = None
         self.stepper.load(self.best)
 
-    def save_models(self, path: Path, tasks: Mapping[str, Task]) -> None:
+    def finished(self) -> dict[str, TaskModel]:
+        """Return each task with its model, as they are saved, when the trial is over."""
+        self.stepper.master.eval()
+        heads = {name: head_of(self.stepper.master, name) for name in self.experiment.data}
+        tasks = {name: data.task.finished(heads[name]) for name, data in self.experiment.data.items()}
+        return {name: TaskModel(task, model_of(self.stepper.master, name, task)) for name, task in tasks.items()}
+
+    def save_models(self, path: Path, models: Mapping[str, TaskModel]) -> None:
         """Write the model of each task into ``path`` by its name, in place of what may be there."""
         shutil.rmtree(path, ignore_errors=True)
-        for name, task in tasks.items():
-            self._write(model_of(self.stepper.master, name, task), path / name, task)
+        for name, (task, model) in models.items():
+            self._write(model, path / name, task)
 
     def _write(self, model: Bert, path: Path, task: Task | None = None) -> None:
         """Write a model directory, in place of one that may be there."""

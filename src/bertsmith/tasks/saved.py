@@ -112,12 +112,12 @@ def _task_of_heads(path: Path, model: Bert, kind: type[Task] | None) -> Task:
     match model.heads.task:
         case SequenceScores((_,)) if kind is Rank:
             return Rank(max_length=model.config.max_positions)
-        case SequenceScores(labels, "single_label_classification"):
-            return Classify(labels=labels)
-        case SequenceScores(labels, "multi_label_classification"):
-            return Multilabel(labels=labels)
-        case SequenceScores((_,), "regression"):
-            return Regress()
+        case SequenceScores(labels, "single_label_classification", pooling):
+            return Classify(labels=labels, pooling=pooling)
+        case SequenceScores(labels, "multi_label_classification", pooling):
+            return Multilabel(labels=labels, pooling=pooling)
+        case SequenceScores((_,), "regression", pooling):
+            return Regress(pooling=pooling)
         case SequenceScores(labels, "regression"):
             raise ArtifactError(
                 f"{path} is a model of {len(labels)} numbers a text; bertsmith has tasks of one, and bertsmith.load opens it"

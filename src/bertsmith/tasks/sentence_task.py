@@ -1,15 +1,20 @@
 """What tasks on a text or a pair of texts have in common: files, windows, and one row of logits an example."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, Literal, Self
 
 import numpy as np
+import torch
 from torch import nn
 
+from bertsmith.artifacts.sentence_modules import MODULES, read_sentence_modules
 from bertsmith.batches.windows import Part, Window, make_windows
-from bertsmith.errors import InputError
+from bertsmith.errors import ArtifactError, InputError
+from bertsmith.model.heads.sequence import Problem, SequenceScores
+from bertsmith.notices import say_once
 from bertsmith.tasks.files.labels import LabelReading, one_class
 from bertsmith.tasks.files.texts import Columns, TextExample, read_texts
 from bertsmith.tasks.task import Floats, Logits, Prediction, Sample, Submission, Task, log
@@ -20,6 +25,14 @@ class SentenceTask(Task[TextExample, Prediction], ABC, Generic[Prediction]):
     """A judgement on a text or a pair; that on a long text is the mean of those on its windows."""
 
     columns: Columns = Columns()
+    pooling: Literal["auto", "cls", "mean", "max", "attention"] = "auto"
+    """What the scores are of: the pooler on [CLS], as in the paper, or all tokens together; auto is what the directory to
+    start from says for sentence vectors, else cls."""
+
+    @property
+    def has_probe(self) -> bool:
+        """Yes: a linear layer on the pooled vectors is a usual way of judging texts."""
+        return True
 
     @property
     def read_label(self) -> LabelReading:
@@ -38,6 +51,29 @@ class SentenceTask(Task[TextExample, Prediction], ABC, Generic[Prediction]):
             case (str() as text, str() as pair):
                 return TextExample(text, pair, None, "", "")
         raise InputError(f"{self.kind} takes texts and pairs of texts, not {value!r:.80}")
+
+    def prepared(
+        self,
+        train: Sequence[TextExample],
+        dev: Sequence[TextExample],  # noqa: ARG002
+        model: Path,
+        tokenizer: Tokenizer,  # noqa: ARG002
+        device: torch.device,  # noqa: ARG002
+    ) -> tuple[Self, Sequence[TextExample]]:
+        """Return the task with the pooling of the directory to start from."""
+        if self.pooling != "auto" or not (model / MODULES).exists():
+            return self, train
+        try:
+            pooling = read_sentence_modules(model)[0].pooling
+        except ArtifactError as error:
+            say_once(f"{error}; sequences are scored by [CLS] (--pooling)")
+            return self, train
+        say_once(f"sequences are pooled as {MODULES} says, by {pooling} (--pooling)", logging.INFO)
+        return self.model_copy(update={"pooling": pooling}), train
+
+    def sequence_scores(self, labels: tuple[str, ...], problem: Problem = "single_label_classification") -> SequenceScores:
+        """Return the head of the task's pooling."""
+        return SequenceScores(labels, problem, "cls" if self.pooling == "auto" else self.pooling)
 
     @abstractmethod
     def target(self, example: TextExample) -> Any:

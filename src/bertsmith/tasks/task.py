@@ -170,6 +170,11 @@ class Task(Config, ABC, Generic[Example, Prediction]):
     """Score by which the best model is chosen; the task's usual one unless given."""
 
     @property
+    def has_probe(self) -> bool:
+        """Whether a linear probe, its head's output layer trained on frozen vectors, is a baseline for it."""
+        return False
+
+    @property
     def usual_head_rate(self) -> float | None:
         """The learning rate of the head where another than the encoder's is usual."""
         return None
@@ -278,6 +283,14 @@ class Task(Config, ABC, Generic[Example, Prediction]):
         ``logits[i][j]`` is what the head said of ``samples[i][j]``, a row a token or a row a sequence: (S, C) or (1, C), or
         (choices, C) of a sample of several sequences.
         """
+
+    def constant(self, examples: Sequence[Example]) -> Prediction | None:  # noqa: ARG002
+        """Return what is best said of every example by whoever has seen the training examples' labels alone, or None."""
+        return None
+
+    def finished(self, head: nn.Module) -> Self:  # noqa: ARG002
+        """Return the task as it is saved beside a trained head, out of which is taken what was for training alone."""
+        return self
 
     def tuned(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> Self:  # noqa: ARG002
         """Return the task with what it learns from predictions on held-out examples, such as thresholds."""

@@ -73,7 +73,8 @@ class MeasureSettings(Config):
     log_every: int = pydantic.Field(default=10, gt=0)
     """Steps between two lines of metrics."""
     evaluate_every: int | None = pydantic.Field(default=None, gt=0)
-    """Steps between two measurements on the dev file; each epoch's end unless given."""
+    """Steps between two measurements on the dev file; unless given, each epoch's end, or every second or further one's where
+    there would be more than ten."""
 
 
 class SaveSettings(Config):

@@ -10,6 +10,7 @@ from torch import nn
 
 from bertsmith.batches.windows import Window
 from bertsmith.errors import DivergedError, InputError, UsageError
+from bertsmith.model.bert import Heads
 from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.kinds.regress import Estimated, Regress
 from bertsmith.tasks.task import Sample, SampleBatch
@@ -25,7 +26,7 @@ def examples(*labels: Any) -> list[TextExample]:
 
 def test_numbers() -> None:
     task = Regress().fitted(examples("1.5", 2.0, "-3e1"))
-    assert [task.target(example) for example in examples("1.5", 2.0, "-3e1")] == [1.5, 2.0, -30.0]
+    assert [task.number(example) for example in examples("1.5", 2.0, "-3e1")] == [1.5, 2.0, -30.0]
     with pytest.raises(InputError, match=r"all 2 training examples have the number 1\.0; nothing can be learnt"):
         Regress().fitted(examples("1.0", "1"))
 
@@ -63,3 +64,32 @@ def test_predictions_scores_and_review() -> None:
 def test_a_model_that_says_nan_is_refused() -> None:
     with pytest.raises(DivergedError, match="NaN"):
         Regress().score(examples("1", "2"), [Estimated(1.0), Estimated(float("nan"))])
+
+
+def test_the_head_learns_numbers_of_mean_0_and_deviation_1_and_is_saved_to_say_the_numbers_themselves(
+    random_model: Any,
+) -> None:
+    gold = examples(10.0, 12.0, 20.0)
+    task = Regress().fitted(gold)
+    targets = np.array([task.target(example) for example in gold])
+    np.testing.assert_allclose((targets.mean(), targets.std()), (0, 1), atol=1e-12)
+    assert [task.predicted(np.array([target])).score for target in targets] == pytest.approx([10.0, 12.0, 20.0])
+    head = random_model(Heads(task=task.head())).task
+    hidden_BD = torch.randn(3, head.output_layer.in_features, generator=torch.Generator().manual_seed(0))
+    before = [task.predicted(row).score for row in head.output_layer(hidden_BD).detach().numpy()]
+    finished = task.finished(head)
+    assert finished == Regress()
+    after = [finished.predicted(row).score for row in head.output_layer(hidden_BD).detach().numpy()]
+    assert after == pytest.approx(before, rel=1e-5)
+    assert finished.target(gold[2]) == 20.0
+
+
+def test_what_is_predicted_stays_within_the_bounds() -> None:
+    task = Regress(bounds=(1.0, 5.0))
+    assert [task.predicted(np.array([value])).score for value in (0.5, 3.0, 7.0)] == [1.0, 3.0, 5.0]
+    with pytest.raises(UsageError, match="--bounds 5,1: the first must be less than the second"):
+        Regress(bounds=(5.0, 1.0)).fitted(examples(1, 2))
+
+
+def test_the_constant_answer_is_the_mean() -> None:
+    assert Regress().constant(examples(1, 2, 6)) == Estimated(3.0)

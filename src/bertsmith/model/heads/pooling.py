@@ -63,6 +63,35 @@ class VectorHead(ScoringHead):
         return F.normalize(pooled_BD) if self.vectors.normalised else pooled_BD
 
 
+class TokenPooling(nn.Module):
+    """One vector a sequence, by :func:`pool`."""
+
+    def __init__(self, pooling: Pooling) -> None:
+        super().__init__()
+        self.pooling: Pooling = pooling
+
+    def forward(self, hidden_TD: Float[Tensor, "T D"], batch: PackedBatch) -> Float[Tensor, "B D"]:
+        """Return the pooled vector of each sequence."""
+        return pool(hidden_TD, batch.cu_seqlens, self.pooling)
+
+
+class AttentionPooling(nn.Module):
+    """The mean over a sequence's tokens, each as much as a linear layer says (Lin et al. 2017, with one row of attention)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.score = nn.Linear(config.width, 1)
+
+    def forward(self, hidden_TD: Float[Tensor, "T D"], batch: PackedBatch) -> Float[Tensor, "B D"]:
+        """Return the pooled vector of each sequence."""
+        scores_T = self.score(hidden_TD)[:, 0]
+        lengths = batch.cu_seqlens.diff().tolist()
+        weights_T = torch.cat([of_sequence.softmax(0) for of_sequence in scores_T.split(lengths)])
+        owners_T = torch.repeat_interleave(batch.cu_seqlens.diff().long())
+        pooled_BD = torch.zeros(len(lengths), hidden_TD.shape[1], device=hidden_TD.device)
+        return pooled_BD.index_add(0, owners_T, hidden_TD * weights_T[:, None])
+
+
 class Pooler(nn.Module):
     """The ``[CLS]`` token through a dense layer and tanh, as the paper's next-sentence task uses it."""
 

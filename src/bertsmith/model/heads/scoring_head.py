@@ -20,6 +20,11 @@ class ScoringHead(nn.Module):
     reads: Literal["first tokens", "all tokens"]
     scores: Literal["sequences", "tokens"]
 
+    @property
+    def output_layer(self) -> nn.Linear | None:
+        """The linear layer whose outputs the scores are, or are decided from; None where there is none."""
+        return None
+
 
 @runtime_checkable
 class TaskHead(Protocol):

@@ -50,6 +50,11 @@ class SeveralHeads(ScoringHead):
         assert isinstance(head, ScoringHead)
         return head
 
+    @property
+    def output_layer(self) -> nn.Linear | None:
+        """That of the head in use."""
+        return self[self.used].output_layer
+
     def forward(self, hidden_TD: Float[Tensor, "T D"], batch: PackedBatch) -> Tensor:
         """Return the scores of the head in use, of sequences (B, C) or of tokens (T, C)."""
         scores: Tensor = self[self.used](hidden_TD, batch)

@@ -32,6 +32,11 @@ class SpanHead(ScoringHead):
         super().__init__()
         self.spans = nn.Linear(config.width, 2)
 
+    @property
+    def output_layer(self) -> nn.Linear:
+        """The layer that scores tokens as the first and as the last of the answer."""
+        return self.spans
+
     def forward(self, hidden_TD: Float[Tensor, "T D"], batch: PackedBatch) -> Float[Tensor, "T 2"]:  # noqa: ARG002
         """Return the scores of each token as the first and as the last of the answer."""
         scores_T2: Tensor = self.spans(hidden_TD)

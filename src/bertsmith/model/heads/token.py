@@ -60,6 +60,11 @@ class TokenHead(ScoringHead):
                 masks = torch.tensor(allowed), torch.tensor(starts), torch.tensor(ends)
             self.crf = ConditionalRandomField(*masks)
 
+    @property
+    def output_layer(self) -> nn.Linear:
+        """The layer that scores the labels."""
+        return self.classifier
+
     def forward(self, hidden_TD: Float[Tensor, "T D"], batch: PackedBatch) -> Float[Tensor, "T C"]:
         """Return the scores of each token's labels."""
         hidden_TD = self.dropout(hidden_TD)

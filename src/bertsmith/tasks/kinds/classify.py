@@ -17,7 +17,6 @@ from torch.nn import functional as F
 
 from bertsmith.errors import InputError, UsageError
 from bertsmith.model.heads.scoring_head import TaskHead
-from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.tasks.files.labels import known_name
 from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.scoring.scores import class_report, class_scores, confusion_matrix
@@ -91,7 +90,7 @@ class Classify(SentenceTask[Classified]):
 
     def head(self) -> TaskHead:
         """Return the head that scores the classes."""
-        return SequenceScores(self.labels)
+        return self.sequence_scores(self.labels)
 
     def target(self, example: TextExample) -> int:
         """Return the number of the label."""
@@ -114,6 +113,13 @@ class Classify(SentenceTask[Classified]):
         best = int(probabilities_C.argmax())
         by_label = dict(zip(self.labels, probabilities_C.tolist(), strict=True))
         return Classified(self.labels[best], float(probabilities_C[best]), by_label)
+
+    def constant(self, examples: Sequence[TextExample]) -> Classified:
+        """Return the class that most examples have."""
+        counts = Counter(self._of(example) for example in examples)
+        shares = {label: counts[label] / len(examples) for label in self.labels}
+        label = max(self.labels, key=lambda one: shares[one])
+        return Classified(label, shares[label], shares)
 
     def outcomes(self, examples: Sequence[TextExample], predictions: Sequence[Classified]) -> Floats:
         """Return the numbers of the right and of the predicted class."""

@@ -17,7 +17,6 @@ from torch.nn import functional as F
 
 from bertsmith.errors import InputError, UsageError
 from bertsmith.model.heads.scoring_head import TaskHead
-from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.tasks.files.labels import HOT, LabelReading, any_labels, are_multi_hot, hot_names, known_name
 from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.kinds.classify import check_labels, sort_labels
@@ -104,7 +103,7 @@ class Multilabel(SentenceTask[Labelled]):
 
     def head(self) -> TaskHead:
         """Return the head that scores each label by itself."""
-        return SequenceScores(self.labels, "multi_label_classification")
+        return self.sequence_scores(self.labels, "multi_label_classification")
 
     def target(self, example: TextExample) -> Floats:
         """Return (C,): 1 for the labels that it has."""
@@ -132,6 +131,11 @@ class Multilabel(SentenceTask[Labelled]):
         gold_nC, _, probabilities_nC = np.hsplit(self.outcomes(examples, predictions), 3)
         thresholds = tune_thresholds(gold_nC > 0, probabilities_nC)
         return self.model_copy(update={"thresholds": tuple(thresholds.tolist())})
+
+    def constant(self, examples: Sequence[TextExample]) -> Labelled:
+        """Return the share of the examples that has each label, and the labels that so are likelier than not."""
+        shares_C = np.mean([self.target(example) for example in examples], axis=0)
+        return self.apply(Labelled((), dict(zip(self.labels, shares_C.tolist(), strict=True))))
 
     @property
     def _thresholds(self) -> tuple[float, ...]:

@@ -6,16 +6,16 @@ Dimensions: B sequences, n examples.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bertsmith.errors import InputError
-from bertsmith.model.heads.scoring_head import TaskHead
-from bertsmith.model.heads.sequence import SequenceScores
+from bertsmith.config import Flag
+from bertsmith.errors import InputError, UsageError
+from bertsmith.model.heads.scoring_head import ScoringHead, TaskHead
 from bertsmith.tasks.files.labels import LabelReading, number
 from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.scoring.scores import constant_caveat, regression_scores
@@ -41,35 +41,61 @@ class Regress(SentenceTask[Estimated]):
     pipeline_tag: ClassVar[str] = "text-classification"
     usual_metric: ClassVar[str] = "spearman"
 
+    bounds: Annotated[tuple[float, float] | None, Flag(has_commas=True)] = None
+    """The least and the most that is predicted; without bounds unless given."""
+
+    # The head learns numbers of mean 0 and deviation 1: of others it would learn the mean alone for most of a short training.
+    _mean: float = 0.0
+    _deviation: float = 1.0
+
     @property
     def read_label(self) -> LabelReading:
         """Cells hold numbers."""
         return number
 
     def fitted(self, examples: Sequence[TextExample]) -> Self:
-        """Return the task unchanged; refuse examples that all have the same number."""
-        self.check(examples)
-        if len({self.target(example) for example in examples}) < 2:
+        """Return the task with the mean and the deviation of the numbers; refuse examples that all have the same."""
+        if self.bounds and not self.bounds[0] < self.bounds[1]:
+            raise UsageError(f"--bounds {self.bounds[0]:g},{self.bounds[1]:g}: the first must be less than the second")
+        numbers = np.array([self.number(example) for example in examples])
+        if np.ptp(numbers) == 0:
             raise InputError(
                 f"all {len(examples):,} training examples have the number {examples[0].label}; nothing can be learnt"
             )
-        return self
+        fitted = self.model_copy()
+        fitted._mean, fitted._deviation = float(numbers.mean()), float(numbers.std())
+        return fitted
 
     def check(self, examples: Sequence[TextExample]) -> None:
         """Refuse labels that are no numbers."""
         for example in examples:
-            self.target(example)
+            self.number(example)
 
     def caveat(self, examples: Sequence[TextExample]) -> str | None:
         """Return that there is but one number, if so."""
-        return constant_caveat({self.target(example) for example in examples})
+        return constant_caveat({self.number(example) for example in examples})
 
     def head(self) -> TaskHead:
         """Return the head with one score."""
-        return SequenceScores(("score",), "regression")
+        return self.sequence_scores(("score",), "regression")
 
     def target(self, example: TextExample) -> float:
-        """Return the number."""
+        """Return what the head learns to say of the example."""
+        return (self.number(example) - self._mean) / self._deviation
+
+    def finished(self, head: nn.Module) -> Self:
+        """Return the task whose head says the numbers themselves."""
+        assert isinstance(head, ScoringHead) and head.output_layer is not None
+        layer = head.output_layer
+        with torch.no_grad():
+            layer.weight.mul_(self._deviation)
+            layer.bias.mul_(self._deviation).add_(self._mean)
+        finished = self.model_copy()
+        finished._mean, finished._deviation = 0.0, 1.0
+        return finished
+
+    def number(self, example: TextExample) -> float:
+        """Return the number that is right."""
         try:
             value = float(example.label)
         except (TypeError, ValueError, OverflowError):
@@ -83,13 +109,18 @@ class Regress(SentenceTask[Estimated]):
         return F.mse_loss(logits[:, 0], batch.targets(torch.float32, logits.device), reduction="sum")
 
     def predicted(self, logits_C: Floats) -> Estimated:
-        """Return the number."""
-        return Estimated(float(logits_C[0]))
+        """Return the number, within the bounds."""
+        value = float(logits_C[0]) * self._deviation + self._mean
+        return Estimated(value if self.bounds is None else min(max(value, self.bounds[0]), self.bounds[1]))
+
+    def constant(self, examples: Sequence[TextExample]) -> Estimated:
+        """Return the mean."""
+        return Estimated(float(np.mean([self.number(example) for example in examples])))
 
     def outcomes(self, examples: Sequence[TextExample], predictions: Sequence[Estimated]) -> Floats:
         """Return (n, 2): the right number and the predicted one."""
         pairs = zip(examples, predictions, strict=True)
-        return np.array([(self.target(example), found.score) for example, found in pairs]).reshape(-1, 2)
+        return np.array([(self.number(example), found.score) for example, found in pairs]).reshape(-1, 2)
 
     def scores(self, outcomes: Floats) -> dict[str, float]:
         """Return Pearson's and Spearman's correlation and the mean squared error."""
@@ -105,7 +136,7 @@ class Regress(SentenceTask[Estimated]):
             mistakes=worst(
                 [
                     Mistake(
-                        described(example), f"{self.target(example):g}", str(found), abs(self.target(example) - found.score)
+                        described(example), f"{self.number(example):g}", str(found), abs(self.number(example) - found.score)
                     )
                     for example, found in zip(examples, predictions, strict=True)
                 ]

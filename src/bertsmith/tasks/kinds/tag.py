@@ -96,6 +96,11 @@ class Tag(Task[TagExample, Tagged]):
         return self
 
     @property
+    def has_probe(self) -> bool:
+        """Whether one linear layer decides the tags."""
+        return self.decoder == "linear"
+
+    @property
     def usual_head_rate(self) -> float | None:
         """A CRF or a BiLSTM starts from nothing and needs larger steps than a trained encoder."""
         return None if self.decoder == "linear" else 1e-3

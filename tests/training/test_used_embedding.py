@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from bertsmith.finetuning.used_embedding import UsedEmbedding, train_used_rows
 from bertsmith.model.bert import Heads
+from bertsmith.training.used_embedding import UsedEmbedding, train_used_rows
 
 V, D = 11, 3
 USED = torch.tensor([7, 2, 2, 0, 10])
