@@ -251,7 +251,9 @@ def test_memory_stays_bounded(tmp_path: Path, name: str) -> None:
 def test_format_overrides_the_extension(tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", "text,label\none,1\n")
     assert values(open_table(path, "csv")) == [{"text": "one", "label": "1"}]
-    with pytest.raises(UsageError, match=r"unknown format 'xml'; the formats are csv, tsv, jsonl, json, txt, parquet, arrow$"):
+    with pytest.raises(
+        UsageError, match=r"unknown format 'xml'; the formats are csv, tsv, jsonl, json, txt, xlsx, parquet, arrow$"
+    ):
         open_table(path, "xml")
 
 
@@ -409,7 +411,7 @@ REFUSED: list[tuple[str, str | bytes, str]] = [
     ("a.parquet", b"PAR1 is what this is not", " is not a Parquet file, or is damaged: "),
     ("a.arrow", b"ARROW1 is what this is not", " is not an Arrow file, or is damaged: "),
     # Extensions.
-    ("a.md", "text", " has no extension that says how to read it: known are .csv .tsv .jsonl .json .txt .parquet .arrow"),
+    ("a.md", "text", " has no extension that says how to read it: known are .csv .tsv .jsonl .json .txt .xlsx .parquet .arrow"),
     ("a.gz", "text", " has no extension that says how to read it: known are "),
 ]
 

@@ -74,7 +74,7 @@ def open_pipeline(config: ModelOnFile, model: Path) -> "TaskPipeline":
         if "candidates" not in type(pipe.task).model_fields:
             raise UsageError(f"--candidates means nothing to a model of the task {pipe.task.kind!r}")
         pipe.task = pipe.task.model_copy(update={"candidates": config.candidates})
-    changes = config.columns.model_dump(exclude_none=True)
+    changes = config.columns.model_dump(exclude_unset=True)
     if not changes:
         return pipe
     columns = getattr(pipe.task, "columns", None)

@@ -1,15 +1,19 @@
 """Tables of labelled or unlabelled examples: files of any kind, in the layouts of the usual benchmarks, and Hugging Face
 datasets."""
 
+import codecs
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pydantic
 
 from bertsmith.config import Config
 from bertsmith.errors import InputError
+from bertsmith.sources.headers import Heading
 from bertsmith.sources.hub_datasets import HUB_PREFIX, open_hub_dataset
+from bertsmith.sources.streams import Decoding
 from bertsmith.sources.tables import Layout, Table, open_table
 
 _RETRIEVED = r"\d+\t\d+\t(?!\d+\t\d+(?:\t|$))[^\t]+\t[^\t]*"  # a query or a passage may be a number, but not both
@@ -38,6 +42,10 @@ class TableConfig(Config):
 
     delimiter: str | None = None
     """What stands between the columns of CSV, a character or tab; found by itself where it is one of , ; | and tab."""
+    encoding: str | None = None
+    """Encoding of text, such as gb18030; UTF-8, or what a byte-order mark says, unless given."""
+    header: bool = True
+    """Take the first row for the names of the columns, unless it is plainly data; else they are numbers from 1."""
 
     @pydantic.field_validator("delimiter")
     @classmethod
@@ -46,12 +54,33 @@ class TableConfig(Config):
             raise ValueError("a delimiter is one character such as ; or the word tab")
         return value
 
+    @pydantic.field_validator("encoding")
+    @classmethod
+    def _is_known(cls, value: str | None) -> str | None:
+        try:
+            b" ".decode(value or "utf-8")
+        except LookupError:
+            raise ValueError("no such encoding is known; gb18030 (GBK), big5, shift_jis and utf-16 are") from None
+        return value
+
+    @property
+    def decoding(self) -> Decoding:
+        """How the bytes become text."""
+        encoding = self.encoding and codecs.lookup(self.encoding).name
+        return Decoding(
+            remedy="give its --encoding, or convert it to UTF-8", encoding=None if encoding == "utf-8" else encoding
+        )
+
+
+ColumnsT = TypeVar("ColumnsT", bound=TableConfig)
+
 
 def read_table(
     path: str | Path,
     format: str | None = None,  # noqa: A002
     layouts: Sequence[Layout] = (),
     config: TableConfig = TableConfig(),  # noqa: B008 (it never changes)
+    heading: Heading = Heading(),  # noqa: B008
 ) -> Table:
     """Open a table that has rows, as :func:`~bertsmith.sources.tables.open_table` does.
 
@@ -66,7 +95,37 @@ def read_table(
         table = open_hub_dataset(str(path))
     else:
         delimiter = _DELIMITER_NAMES.get(config.delimiter or "", config.delimiter)
-        table = open_table(path, format, (*layouts, *_LAYOUTS), delimiter=delimiter)
+        heading = heading if config.header else Heading(is_there=False)
+        table = open_table(path, format, (*layouts, *_LAYOUTS), delimiter=delimiter, decoding=config.decoding, heading=heading)
     if table.is_empty:
         raise InputError(f"{table.path} holds no rows; give a file with at least one example")
     return table
+
+
+def read_columns(
+    path: str | Path,
+    format: str | None,  # noqa: A002
+    config: ColumnsT,
+    known: Iterable[str],
+    layouts: Sequence[Layout] = (),
+    *,
+    labelled: bool,
+) -> tuple[Table, ColumnsT]:
+    """Open a table as :func:`read_table` does; return with it the settings, in which columns given by number have their names.
+
+    Raises:
+        InputError: as ``read_table``.
+        UsageError: as ``read_table``.
+    """
+    own = {name: value for name, value in config if name not in TableConfig.model_fields and isinstance(value, str)}
+    parts = {part.strip() for value in own.values() for part in (value, *value.split(","))}
+    named = {part for part in parts if not part.isdecimal()}
+    # Labelled, a file is a table, whatever it is called.
+    table = read_table(path, format, layouts, config, Heading(None, {*known, *named}, tabs=labelled or parts > named))
+
+    def name_of(part: str) -> str:
+        number = int(part) if part.strip().isdecimal() and part not in table.columns else 0
+        return table.columns[number - 1] if 0 < number <= len(table.columns) else part
+
+    changed = {name: ",".join(map(name_of, value.split(","))) for name, value in own.items() if value not in table.columns}
+    return table, config.model_copy(update=changed)

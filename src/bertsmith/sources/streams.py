@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 from bertsmith.errors import InputError
 from bertsmith.progress import SILENT_TASK, ProgressTask
+from bertsmith.sources.encodings import guessed_encoding
 
 COMPRESSIONS = (".gz", ".zst", ".xz")
 LONGEST_LINE = 1 << 28
@@ -31,17 +32,21 @@ _LONGEST_MARK = 4
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How bytes are read as text: as UTF-8, or as UTF-16 or UTF-32 where a byte-order mark says so."""
+    """How bytes are read as text: as UTF-8, or as UTF-16 or UTF-32 where a byte-order mark says so; or in another encoding."""
 
     errors: Literal["strict", "replace"] = "strict"
-    """What to do with bytes that are not UTF-8: stop, or read them as U+FFFD."""
+    """What to do with bytes that are not of the encoding: stop, or read them as U+FFFD."""
     remedy: str = "convert it to UTF-8"
     """What to do about them, for messages."""
+    encoding: str | None = None
+    """Any that Python knows; None for UTF-8 or what a byte-order mark says."""
 
     def error(self, place: str, whole: str, at: int, error: UnicodeDecodeError) -> InputError:
-        """Return the error for what is not UTF-8 from byte ``at`` of the ``whole``, such as "the line"."""
+        """Return the error for what is not of its encoding from byte ``at`` of the ``whole``, such as "the line"."""
         byte, encoding = error.object[error.start], error.encoding.upper()
-        return InputError(f"{place}: invalid {encoding} at byte {at} of {whole} ({byte:#04x}); {self.remedy}")
+        guess = guessed_encoding(error.object, error.start) if encoding == "UTF-8" else None
+        looks = f"; it looks like {guess}" if guess else ""
+        return InputError(f"{place}: invalid {encoding} at byte {at} of {whole} ({byte:#04x}){looks}; {self.remedy}")
 
 
 UTF8 = Decoding()
@@ -50,10 +55,11 @@ UTF8 = Decoding()
 class _TextDecoder:
     """Turns the blocks of bytes of one input into text: line ends as ``\\n``, the byte-order mark left out."""
 
-    def __init__(self, start: bytes, name: str, errors: str) -> None:
-        self.encoding = next((encoding for mark, encoding in _MARKS.items() if start.startswith(mark)), "utf-8")
+    def __init__(self, start: bytes, name: str, decoding: Decoding) -> None:
+        marked = (encoding for mark, encoding in _MARKS.items() if start.startswith(mark))
+        self.encoding = decoding.encoding or next(marked, "utf-8")
         codec = codecs.getincrementaldecoder("utf-8-sig" if self.encoding == "utf-8" else self.encoding)
-        self._codec = codec(errors)
+        self._codec = codec(decoding.errors)
         self._lines = io.IncrementalNewlineDecoder(self._codec, translate=True)
         self._name, self._offset = name, 0
 
@@ -194,7 +200,7 @@ def check_is_file(path: Path) -> None:
 def _standard_input(decoding: Decoding) -> Iterator[str]:
     name, decoder = input_name("-"), None
     for number, line in enumerate(sys.stdin.buffer, start=1):
-        decoder = decoder or _TextDecoder(line, name, decoding.errors)
+        decoder = decoder or _TextDecoder(line, name, decoding)
         try:
             yield decoder.decode(line, final=line[-1:] != b"\n")
         except UnicodeDecodeError as error:
@@ -250,7 +256,7 @@ def read_text(path: Path, decoding: Decoding = UTF8, progress: ProgressTask = SI
         block = file.read(_BLOCK_BYTES)
         while 0 < len(block) < _LONGEST_MARK and (more := file.read(_BLOCK_BYTES)):
             block += more
-        decoder, offset = _TextDecoder(block, str(path), decoding.errors), 0
+        decoder, offset = _TextDecoder(block, str(path), decoding), 0
         while True:
             n_pending = decoder.n_pending
             try:

@@ -1,4 +1,4 @@
-"""Tables row by row, in bounded memory: CSV, TSV, JSON, JSON lines, Parquet, Arrow, and plain text, a row a line."""
+"""Tables row by row, in bounded memory: CSV, TSV, JSON, JSON lines, Parquet, Arrow, and plain text, a row a line; Excel's."""
 
 import csv
 import difflib
@@ -8,14 +8,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
 from bertsmith.errors import InputError, UsageError
 from bertsmith.progress import SILENT_TASK, ProgressTask
 from bertsmith.sources.columnar import COLUMNAR, open_columnar
+from bertsmith.sources.headers import ROWS_LOOKED_AT, Heading
 from bertsmith.sources.json_objects import json_objects
+from bertsmith.sources.spreadsheets import read_spreadsheet
 from bertsmith.sources.streams import LONGEST_LINE, UTF8, Decoding, input_name, known_extension, read_input, read_lines
 
 _log = logging.getLogger("bertsmith")
@@ -57,6 +59,7 @@ class Table:
     """Rows under ``columns`` (of JSON, the keys of the first object; none of an empty file).
 
     ``path`` is what messages call the table, and ``read`` yields the rows, of Parquet and Arrow with the named columns alone.
+    Where no row names the columns, they are called by their numbers from 1, and ``sample`` has the first rows.
     """
 
     path: str
@@ -64,6 +67,7 @@ class Table:
     columns: tuple[str, ...]
     is_empty: bool
     read: Callable[[Sequence[str]], Iterator[Record]]
+    sample: Sequence[Sequence[str]] = ()
 
     @property
     def rows(self) -> Iterator[Record]:
@@ -121,19 +125,21 @@ def open_table(
     decoding: Decoding = UTF8,
     progress: ProgressTask = SILENT_TASK,
     delimiter: str | None = None,
+    heading: Heading = Heading(),  # noqa: B008 (it never changes)
 ) -> Table:
     """Open a table whose rows are read as they are asked for, in bounded memory.
 
     Args:
         path: a file, also compressed, or ``-`` for standard input (but of Parquet and Arrow).
-        format: one of csv, tsv (no quoting, as in GLUE), jsonl and json (lines, or one array of objects), parquet, arrow
+        format: one of csv, tsv (no quoting, as in GLUE), xlsx, jsonl and json (lines, or one array of objects), parquet, arrow
             (file or stream) and txt (one text a line, column ``text``, blank lines left out). By default, the extension says
-            it; standard input is txt.
+            it, and .txt with tabs between columns is tsv where the first row may be none of names; standard input is txt.
         layouts: kinds of CSV and TSV files to look out for; all others have a header and rows of its length.
         decoding: how bytes become text.
         progress: is told the bytes read of the file as it stands.
         delimiter: what stands between the fields of a CSV whose header has it. Otherwise a first line such as ``sep=;`` says
             it, or else it is the first of comma, semicolon, tab and ``|`` that the header has.
+        heading: whether the first row of CSV, TSV or xlsx names the columns.
 
     Raises:
         InputError: a file that is missing or of an unknown kind, here; what cannot be read, here or from the rows.
@@ -142,10 +148,15 @@ def open_table(
     name, kind = input_name(path), format or ("txt" if str(path) == "-" else None)
     if kind is None:
         kind = _FORMATS[known_extension(Path(path), _FORMATS, "rename the file or give its --format")]
+    dialect = _Dialect(layouts, delimiter, heading)
+    if kind == "txt" and format is None and str(path) != "-" and heading.is_there is not True:
+        return _from_text_with_tabs(read_input(path, decoding, progress), name, dialect)
     if kind in _READERS:
-        return _READERS[kind](read_input(path, decoding, progress), name, _Dialect(layouts, delimiter))
+        return _READERS[kind](read_input(path, decoding, progress), name, dialect)
+    if kind == "xlsx":
+        return _of_fields(read_spreadsheet(path, progress), name, "xlsx", dialect, "name each column in the first row")
     if kind not in COLUMNAR:
-        raise UsageError(f"unknown format {kind!r}; the formats are {', '.join((*_READERS, *COLUMNAR))}")
+        raise UsageError(f"unknown format {kind!r}; the formats are {', '.join((*_READERS, 'xlsx', *COLUMNAR))}")
     columns, n_rows, rows = open_columnar(path, kind, decoding, progress)
     return Table(
         name, kind, tuple(columns), not n_rows, lambda wanted: (Record(values, name, row) for row, values in rows(wanted))
@@ -161,6 +172,7 @@ class _Dialect:
 
     layouts: Sequence[Layout]
     delimiter: str | None
+    heading: Heading
 
 
 def table_of(records: Iterator[Record], path: str, format: str) -> Table:  # noqa: A002
@@ -176,13 +188,27 @@ def _from_text(pieces: Iterator[str], name: str, _: _Dialect) -> Table:
     return table_of(rows, name, "txt")
 
 
+def _from_text_with_tabs(pieces: Iterator[str], name: str, dialect: _Dialect) -> Table:
+    """Read text as TSV where its first line names known columns, or tabs surely part all of its lines alike."""
+    lines, heading = read_lines(pieces, name), dialect.heading
+    head = list(islice(lines, ROWS_LOOKED_AT))
+    rows = [line.rstrip("\n").split("\t") for line in head if not line.isspace()]
+    n_columns = len(rows[0]) if rows else 1
+    is_even = {*map(len, rows)} == {n_columns} and (heading.tabs or n_columns > 2)
+    if n_columns > 1 and (is_even or heading.has_known(rows[0])):
+        return _from_tsv(chain(head, lines), name, dialect)
+    if n_columns > 1:
+        _log.info("%s is read as plain text; say --format tsv if the tabs in its lines part columns", name)
+    return _from_text(chain(head, lines), name, dialect)
+
+
 def _from_json(pieces: Iterator[str], name: str, _: _Dialect) -> Table:
     return table_of((Record(values, name, line) for line, values in json_objects(pieces, name)), name, "json")
 
 
 # CSV and TSV.
 
-_HEADER = Layout("with a header", re.compile(""))
+_HEADER, _NO_HEADER = (Layout(name, re.compile("")) for name in ("with a header", "without a header"))
 _Row = tuple[int, list[str]]
 """The line on which a row begins, and its fields."""
 
@@ -203,7 +229,7 @@ def _from_csv(pieces: Iterator[str], name: str, dialect: _Dialect) -> Table:
     delimiter = next((one for one in tried if one and len(next(csv.reader([header], delimiter=one), [])) > 1), ",")
     rows = _csv_rows(csv.reader(chain([header], lines), delimiter=delimiter, strict=True), name, n_before)
     hint = f"is a quotation mark not closed, or a text with {delimiter!r} not quoted?"
-    return _of_fields(rows, name, "csv", dialect.layouts, hint)
+    return _of_fields(rows, name, "csv", dialect, hint)
 
 
 def _csv_rows(rows: Any, name: str, n_before: int) -> Iterator[_Row]:
@@ -221,13 +247,25 @@ def _csv_rows(rows: Any, name: str, n_before: int) -> Iterator[_Row]:
 def _from_tsv(pieces: Iterator[str], name: str, dialect: _Dialect) -> Table:
     lines = enumerate(read_lines(pieces, name), 1)
     rows = ((number, line.removesuffix("\n").split("\t")) for number, line in lines if line != "\n")
-    return _of_fields(rows, name, "tsv", dialect.layouts, "is there a tab or a line break in a text?")
+    return _of_fields(rows, name, "tsv", dialect, "is there a tab or a line break in a text?")
 
 
-def _of_fields(rows: Iterator[_Row], name: str, format: str, layouts: Sequence[Layout], hint: str) -> Table:  # noqa: A002
+def _of_fields(rows: Iterator[_Row], name: str, format: str, dialect: _Dialect, hint: str) -> Table:  # noqa: A002
     """Put rows under the header that is the first of them, or that their layout has; its names are without blanks around."""
     first = next(rows, (1, []))
-    layout = next((one for one in layouts if one.first_row.fullmatch("\t".join(first[1]))), _HEADER)
+    layout = next((one for one in dialect.layouts if one.first_row.fullmatch("\t".join(first[1]))), _HEADER)
+    heading = dialect.heading
+    if first[1] and (heading.is_there is False or (layout is _HEADER and heading.may_be_missing(first[1]))):
+        head = list(islice(rows, ROWS_LOOKED_AT))
+        rows = chain(head, rows)
+        sample = [row for _, row in (first, *head) if len(row) == len(first[1])]
+        if not heading.names_columns(*sample):
+            numbers = tuple(map(str, range(1, len(first[1]) + 1)))
+            if heading.is_there is None:
+                shown = ", ".join(f"{number} ({field!r:.40})" for number, field in zip(numbers, first[1], strict=True))
+                _log.info("%s: the first row is data and names no columns, so these are called %s", name, shown)
+            read = partial(_records, chain([first], rows), numbers, _NO_HEADER, name, hint)
+            return Table(name, format, numbers, False, read, sample)
     second = first if layout.columns else next(rows, None)
     columns = layout.columns or tuple(map(str.strip, first[1]))
     rows = chain([second], rows) if second else rows
@@ -247,7 +285,8 @@ def _records(
         elif layout.uneven == "left out":
             left_out.append(line)
         else:
-            raise InputError(f"{name}:{line} has {len(row)} fields where the header has {n_columns}: {row!r:.60}; {hint}")
+            first = "first row" if layout is _NO_HEADER else "header"
+            raise InputError(f"{name}:{line} has {len(row)} fields where the {first} has {n_columns}: {row!r:.60}; {hint}")
     if left_out:
         _log.warning("%s: left out %d broken rows of %s, the first %s:%d", name, len(left_out), layout.name, name, left_out[0])
 
@@ -259,4 +298,4 @@ _READERS: dict[str, Callable[[Iterator[str], str, _Dialect], Table]] = {
     "json": _from_json,
     "txt": _from_text,
 }
-_FORMATS = {f".{name}": name for name in (*_READERS, *COLUMNAR)} | {".feather": "arrow"}
+_FORMATS = {f".{name}": name for name in (*_READERS, "xlsx", *COLUMNAR)} | {".feather": "arrow"}

@@ -185,7 +185,7 @@ def test_standard_input_that_is_not_utf8(monkeypatch):
         ('{"words": ["a"], "tags": ["O"]}', "a.txt", {}, r"a.txt:1 is JSON.*--format json"),
         ('[{"words": ["a"], "tags": ["O"]}]', "a.txt", {}, r"a.txt:1 is JSON.*--format json"),
         ("a\0b O\n", "a.txt", {}, r"a.txt is not text"),
-        (b"\xff O\n", "a.txt", {}, r"a.txt:1: invalid UTF-8 at byte 0 of the line \(0xff\); convert it to UTF-8$"),
+        (b"\xff O\n", "a.txt", {}, r"a.txt:1: invalid UTF-8 at byte 0 of the line \(0xff\); give its --encoding, or convert"),
         ("1\tDo\tdo\n", "a.conllu", {}, r"a.conllu:1: there is no column 4, only 3"),
         ("1\tDo\tdo\t_\tVB\n", "a.conllu", {}, r"a.conllu:1: the tag of 'Do' is missing"),
         ("Do AUX\n", "a.conllu", {}, r"a.conllu:1: 'Do AUX' is no row of CoNLL-U.*--format columns"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bertsmith.errors import InputError
+from bertsmith.errors import ConfigError, InputError
 from bertsmith.tasks.files.texts import Columns, TextExample, read_texts
 
 
@@ -279,3 +279,62 @@ def test_real_scores_of_sts_b() -> None:
     examples = labelled(REAL / "glue/STS-B/test_with_gold.tsv")
     assert len(examples) == 1_379
     assert all(0 <= float(example.label) <= 5 and example.text and example.pair for example in examples)
+
+
+# Files of the field as they are.
+
+FIELD = [
+    ("lcqmc.tsv", "怎么去火车站\t火车站在哪里\t1\n手机没电了\t下雨了吗\t0\n"),
+    ("lcqmc.txt", "怎么去火车站\t火车站在哪里\t1\n手机没电了\t下雨了吗\t0\n"),
+    ("pairs.csv", "怎么去火车站,火车站在哪里,1\n手机没电了,下雨了吗,0\n"),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), FIELD)
+def test_the_first_row_of_a_file_without_names_is_an_example(
+    tmp_path: Path, name: str, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with caplog.at_level(logging.INFO):
+        first, _ = labelled(tmp_path / name)
+    assert (first.text, first.pair, first.label, first.source) == ("怎么去火车站", "火车站在哪里", "1", f"{tmp_path / name}:1")
+    assert "the first row is data" in caplog.text and "read as --text 1 --pair 2 --label 3" in caplog.text
+
+
+def test_columns_by_number(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text("7\tup\tgood\n8\tdown\tbad\n", encoding="utf-8")
+    examples = labelled(path, header=False, text="2", label="3")
+    assert [(example.text, example.label) for example in examples] == [("up", "good"), ("down", "bad")]
+    path.write_text("n\tbody\tmood\n7\tup\tgood\n", encoding="utf-8")
+    assert [(example.text, example.label) for example in labelled(path, text="2", label="3")] == [("up", "good")]
+
+
+def test_what_columns_hold_is_asked_where_it_is_not_clear(tmp_path: Path) -> None:
+    path = tsv(tmp_path / "a.tsv", ["up", "5", "1"], ["down", "7", "0"])
+    with pytest.raises(
+        InputError, match=r"what they hold is not clear: 1 \('up'\), 2 \('5'\), 3 \('1'\); say which with --text 1"
+    ):
+        labelled(path)
+
+
+def test_sick(tmp_path: Path) -> None:
+    names = ["pair_ID", "sentence_A", "sentence_B", "relatedness_score", "entailment_judgment"]
+    path = tsv(tmp_path / "SICK.txt", names, ["12", "A man runs", "A man walks", "3.5", "NEUTRAL"])
+    (example,) = labelled(path, label="entailment_judgment")
+    assert (example.id, example.text, example.pair, example.label) == ("12", "A man runs", "A man walks", "NEUTRAL")
+    with pytest.raises(InputError, match="'relatedness_score', 'entailment_judgment'; say which with --label"):
+        labelled(path)
+    (example,) = unlabelled(path)
+    assert example.pair == "A man walks"
+
+
+def test_encodings(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("text,label\n这家酒店的服务很好，下次还会再来,好\n".encode("gbk"))
+    with pytest.raises(InputError, match=r"a\.csv:2: invalid UTF-8 .*; it looks like gb18030; give its --encoding, or convert"):
+        labelled(path)
+    (example,) = labelled(path, encoding="GBK")
+    assert (example.text, example.label) == ("这家酒店的服务很好，下次还会再来", "好")
+    with pytest.raises(ConfigError, match="encoding = 'gbq': no such encoding is known"):
+        Columns(encoding="gbq")

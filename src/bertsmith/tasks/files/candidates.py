@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bertsmith.errors import InputError
-from bertsmith.sources.example_tables import TableConfig, read_table
+from bertsmith.sources.example_tables import TableConfig, read_columns
 from bertsmith.sources.tables import Layout, Record, Table, quoted
 from bertsmith.sources.written_lists import written_list
 
@@ -22,6 +22,7 @@ _LABELS = ("label", "labels", "relevance", "relevances", "score", "scores", "iss
 _POSITIVES, _NEGATIVES = ("positive", "positives", "pos", "正例"), ("negative", "negatives", "neg", "负例")
 _QUERY_IDS = ("qid", "queryid", "questionid")
 _CANDIDATE_IDS = ("pid", "docid", "candidateid", "passageid", "answerid", "sentenceid")
+_KNOWN = {*_QUERIES, *_CANDIDATES, *_LABELS, *_POSITIVES, *_NEGATIVES, *_QUERY_IDS, *_CANDIDATE_IDS}
 
 
 def _triples() -> re.Pattern[str]:
@@ -30,8 +31,7 @@ def _triples() -> re.Pattern[str]:
     No name has words with blanks between them, letters beyond ASCII or the end of a sentence. The first field is no id, and
     the third no label, which is a number behind a candidate that is none.
     """
-    names = (*_QUERIES, *_CANDIDATES, *_LABELS, *_POSITIVES, *_NEGATIVES, *_QUERY_IDS, *_CANDIDATE_IDS)
-    known = "|".join("_*".join(map(re.escape, name)) for name in names)
+    known = "|".join("_*".join(map(re.escape, name)) for name in sorted(_KNOWN))
     header = rf"(?:[^\t]*\t)*\s*(?:{known})\s*(?:\t|$)"
     label = r"[^\t]*\t[^\t]*[^\t\d.][^\t]*\t[\d.]+$"
     no_name = r"[\s\S]*(?:[^\t ] +[^\t ]|[^\x00-\x7f]|[.?!])"
@@ -85,7 +85,7 @@ def read_queries(
         UsageError: as ``read_table``.
     """
     named = columns.query or columns.candidate or columns.label
-    table = read_table(path, format, [] if named else [_TRIPLES], columns)
+    table, columns = read_columns(path, format, columns, _KNOWN, [] if named else [_TRIPLES], labelled=labelled)
     chosen = _choose(table, columns, labelled)
     parts = (_part(_with_lists(record, chosen), chosen) for record in table.with_columns(*astuple(chosen), "id"))
     groups = _gathered(parts) if labelled else _standing_together(parts)

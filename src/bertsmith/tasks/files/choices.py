@@ -9,7 +9,7 @@ from typing import Any
 import pydantic
 
 from bertsmith.errors import InputError
-from bertsmith.sources.example_tables import TableConfig, read_table
+from bertsmith.sources.example_tables import TableConfig, read_columns
 from bertsmith.sources.tables import Record, Table, quoted
 from bertsmith.sources.written_lists import written_list
 from bertsmith.tasks.files.labels import class_name
@@ -20,6 +20,7 @@ _QUESTIONS = ("question", "questions", "question_stem", "sent2")
 _LISTS = ("choices", "endings", "options")
 _LABELS = ("label", "answerKey", "answer", "answers")
 _IDS = ("id", "fold-ind", "ind", "idx")
+_KNOWN = {*_PROMPTS, *_QUESTIONS, *_LISTS, *_LABELS, *_IDS}
 _NUMBERED = re.compile(r"(ending|choice|option|answer|sol)_?(\d+|[A-H])|()([A-H])")
 # Benchmarks whose labels count from 1, known by a column: Social IQa and WinoGrande.
 _COUNTED_FROM_ONE = ("answerA", "option1")
@@ -69,7 +70,7 @@ def read_choices(
             label.
         UsageError: as ``read_table``.
     """
-    table = read_table(path, format, config=columns)
+    table, columns = read_columns(path, format, columns, _KNOWN, labelled=labelled)
     chosen = _choose(table, columns, labelled)
     rows = table.with_columns(chosen.prompt, chosen.question, *chosen.choices, chosen.label, *_IDS)
     return (example for number, record in enumerate(rows) for example in _examples(record, chosen, number))

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bertsmith.errors import InputError, UsageError
-from bertsmith.sources.streams import extension, input_name, read_input, read_lines
+from bertsmith.sources.streams import UTF8, Decoding, extension, input_name, read_input, read_lines
 from bertsmith.tasks.files.tagged import TAGS, WORDS, TagColumns, TaggedSentence, name_of_class
 from bertsmith.tasks.files.tagged_tables import read_tagged_table
 from bertsmith.text.words import is_chinese
 
 _log = logging.getLogger("bertsmith")
 _FORMAT_OF_SUFFIX = {".conllu": "conllu", ".jsonl": "json", ".json": "json", ".csv": "csv"}
-_FORMAT_OF_SUFFIX |= {".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow"}
-_TABLES = ("json", "csv", "tsv", "parquet", "arrow")
+_FORMAT_OF_SUFFIX |= {".xlsx": "xlsx", ".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow"}
+_TABLES = ("json", "csv", "tsv", "xlsx", "parquet", "arrow")
 # Only these separate columns: a word may well be another kind of white space.
 _BLANKS = " \t"
 # As many as CoNLL-2003 has: where there are more between blanks, they are the words of a text.
@@ -50,11 +50,12 @@ def read_tagged(
         UsageError: an unknown format.
     """
     name = input_name(path)
-    format = format or _format_of(path)  # noqa: A001
+    format = format or _format_of(path, columns.decoding)  # noqa: A001
     if format in _TABLES:
         sentences = read_tagged_table(path, columns, labelled=labelled, format=format)
     elif format in _ROWS:
-        lines = enumerate((line.removesuffix("\n") for line in read_lines(read_input(path), name)), start=1)
+        pieces = read_input(path, columns.decoding)
+        lines = enumerate((line.removesuffix("\n") for line in read_lines(pieces, name)), start=1)
         sentences = _sentences(_ROWS[format](lines, name, columns, labelled), name, columns, labelled)
     else:
         formats = ", ".join((*_ROWS, *_TABLES))
@@ -66,28 +67,32 @@ def read_tagged(
         raise InputError(f"{name} holds no sentence; give a file with one word a line, or its --format")
 
 
-def _format_of(path: str | Path) -> str:
+def _format_of(path: str | Path, decoding: Decoding) -> str:
     suffix = extension(Path(path)).lower()
     if suffix == ".tsv":
-        names = {name.strip().lower() for name in next(_first_lines(path), "").split("\t")}
+        names = {name.strip().lower() for name in next(_first_lines(path, decoding), "").split("\t")}
         return "tsv" if names & set(WORDS) and names & set(TAGS) else "columns"
     return _FORMAT_OF_SUFFIX.get(suffix, "columns")
 
 
-def _first_lines(path: str | Path) -> Iterator[str]:
+def _first_lines(path: str | Path, decoding: Decoding) -> Iterator[str]:
     """Yield the lines of a file that can be opened again later; none of a pipe or of standard input."""
     if Path(path).is_file():
-        yield from read_lines(read_input(path), input_name(path))
+        yield from read_lines(read_input(path, decoding), input_name(path))
 
 
-def looks_like_text(path: str | Path, known_tags: Collection[str], *, by_characters: bool = False) -> bool:
+def looks_like_text(
+    path: str | Path, known_tags: Collection[str], decoding: Decoding = UTF8, *, by_characters: bool = False
+) -> bool:
     """Say whether lines that might be rows of words are rather sentences.
 
     Of several columns: blank lines stand between all of them or none, and what stands last in them is none of the known tags.
     Of one column: most are written without blanks, as Chinese is, and end as sentences do, or are not the single characters
-    that words are ``by_characters``.
+    that words are ``by_characters``. What its extension calls a table or CoNLL-U is no text.
     """
-    text = "".join(itertools.islice(_first_lines(path), _LINES_LOOKED_AT)).strip()
+    if extension(Path(path)).lower() in _FORMAT_OF_SUFFIX:
+        return False
+    text = "".join(itertools.islice(_first_lines(path, decoding), _LINES_LOOKED_AT)).strip()
     if not text or "\t" in text:
         return False
     rows = [line.split() for line in text.split("\n")]
@@ -163,7 +168,7 @@ def _rows_of_columns(lines: Lines, name: str, columns: TagColumns, labelled: boo
             n_columns = len(separator.split(first_row))
             if not labelled and columns.word_column is None and "\t" not in first_row:
                 _refuse_text(first_row, n_columns, source)
-            named = _named_columns(separator.split(first_row))
+            named = _named_columns(separator.split(first_row)) if columns.header else None
             word_place, tag_place = _places(columns, *(named or (1, n_columns)), labelled, n_columns, source)
             if named:
                 _log.warning("%s: %r names the columns, and is no word; take that line out if it is one", source, first_row)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertsmith.errors import InputError
-from bertsmith.sources.example_tables import read_table
+from bertsmith.sources.example_tables import read_columns
 from bertsmith.sources.tables import Record, Table
-from bertsmith.tasks.files.texts import IDS, LABELS, LAYOUTS, Columns, LeftOut, id_of, text_columns
+from bertsmith.tasks.files.texts import IDS, KNOWN, LABELS, LAYOUTS, Columns, LeftOut, id_of, text_columns
 
 # Before those of other tasks; the first that a table has are taken.
 _LAYOUTS = (("anchor", "positive"), ("query", "positive"), ("query", "passage"), *LAYOUTS)
+_KNOWN = {*KNOWN, "anchor", "positive", "query", "passage"}
 _NEGATIVE = re.compile(r"negatives|negative_?\d*")
 
 
@@ -47,7 +48,7 @@ def read_pairs(
         InputError: as ``read_table``; a column is missing; a score is no number; nothing is left.
         UsageError: as ``read_table``.
     """
-    table = read_table(path, format, config=columns)
+    table, columns = read_columns(path, format, columns, _KNOWN, labelled=labelled)
     if table.format == "txt":
         columns = Columns()  # plain text has no names to choose from
     text, pair = text_columns(table, columns, _LAYOUTS)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pydantic
 
-from bertsmith.config import Config
 from bertsmith.errors import InputError
+from bertsmith.sources.example_tables import TableConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ TAGS = ("tags", "ner_tags", "labels", "tag", "label", "ner", "ner_tag", "word_la
 """Names of columns that are found by themselves."""
 
 
-class TagColumns(Config):
+class TagColumns(TableConfig):
     """Where words and tags stand in a file."""
 
     word_column: int | None = pydantic.Field(default=None, ge=1)

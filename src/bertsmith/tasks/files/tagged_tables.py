@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bertsmith.errors import InputError
-from bertsmith.sources.tables import Record, Table, open_table, unknown_column
+from bertsmith.sources.example_tables import read_columns
+from bertsmith.sources.tables import Record, Table, unknown_column
 from bertsmith.sources.written_lists import written_list
 from bertsmith.tasks.files.tagged import TAGS, WORDS, TagColumns, TaggedSentence, name_of_class
 
@@ -15,6 +16,8 @@ from bertsmith.tasks.files.tagged import TAGS, WORDS, TagColumns, TaggedSentence
 _TEXTS = ("sentence", "text")
 _ROWS_LOOKED_AT = 50
 SENTENCES = ("sentence", "sentence_id", "sentence #", "sent_id")
+
+_KNOWN = {*WORDS, *TAGS, *_TEXTS, *SENTENCES}
 
 
 def read_tagged_table(
@@ -31,11 +34,10 @@ def read_tagged_table(
     row of a sentence alone), or behind a row that is empty.
 
     Raises:
-        InputError: as :func:`~bertsmith.sources.tables.open_table`; a column is missing; lists are none, or of two lengths.
+        InputError: as :func:`~bertsmith.sources.example_tables.read_table`; a column is missing; lists are none, or of two
+            lengths.
     """
-    table = open_table(path, format)
-    if table.is_empty:
-        return
+    table, columns = read_columns(path, format, columns, _KNOWN, labelled=labelled)
     words = _found(table, columns.words_key, (*WORDS, *_TEXTS), "--words-key")
     tags_name = _found(table, columns.tags_key, TAGS, "--tags-key") if labelled else None
     tags = None if tags_name is None else _TagColumn(tags_name, columns.tag_names)
@@ -44,7 +46,7 @@ def read_tagged_table(
     head = list(islice(records, _ROWS_LOOKED_AT))
     records = chain(head, records)
     if words.lower() not in _TEXTS and all(_is_of_a_word(record, words, tags_name, sentence) for record in head):
-        yield from _of_words(records, words, tags, sentence, is_text=table.format in ("csv", "tsv"))
+        yield from _of_words(records, words, tags, sentence, is_text=table.format in ("csv", "tsv", "xlsx"))
     else:
         yield from _of_sentences(records, words, tags)
 

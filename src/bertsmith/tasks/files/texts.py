@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bertsmith.errors import InputError
-from bertsmith.sources.example_tables import TableConfig, read_table
+from bertsmith.sources.example_tables import TableConfig, read_columns
+from bertsmith.sources.headers import roles_of
 from bertsmith.sources.tables import Record, Table, quoted
 from bertsmith.tasks.files.labels import GIVEN, HOT, LabelCell, LabelNotes, LabelReading, Tallied, class_name, one_class
 
@@ -21,17 +22,21 @@ LAYOUTS: tuple[tuple[str, str | None], ...] = (
     ("question", "answer"),  # WikiQA
     ("sentence1", "sentence2"),  # MNLI, RTE, WNLI, STS-B, PAWS; OCNLI, CMNLI, AFQMC, LCQMC
     ("premise", "hypothesis"),  # SNLI and MNLI of the hub, XNLI, ANLI
+    ("sentence_A", "sentence_B"),  # SICK
     ("text_a", "text_b"),
     ("text1", "text2"),
     ("title1_zh", "title2_zh"),  # fake-news pairs
+    ("word1", "word2"),
     ("sentence", None),  # SST-2, CoLA; TNEWS
     ("text_a", None),  # ChnSentiCorp
     ("text", None),  # AG News, IMDB, Yelp
     ("review", None),
     ("content", None),
+    ("comment_text", None),  # Jigsaw
 )
 LABELS = ("Quality", "is_duplicate", "gold_label", "label", "labels", "score", "similarity_score", "sentiment")
-IDS = ("id", "index", "idx", "guid", "pairID")
+IDS = ("id", "index", "idx", "guid", "pairID", "pair_ID")
+KNOWN = {*LABELS, *IDS, *(name for layout in LAYOUTS for name in layout if name)}
 
 
 class Columns(TableConfig):
@@ -83,7 +88,7 @@ def read_texts(
             missing or impossible label, or no example left.
         UsageError: as ``read_table``.
     """
-    table = read_table(path, format, config=columns)
+    table, columns = read_columns(path, format, columns, KNOWN, labelled=labelled)
     if table.format == "txt":
         # Plain text has no names to choose from, whatever those of the training file were.
         columns = columns.model_copy(update={"text": "text"})
@@ -151,16 +156,36 @@ def text_columns(table: Table, columns: Columns, layouts: Sequence[tuple[str, st
     """
     if columns.text is not None:
         return columns.text, columns.pair
+    if table.sample:
+        text, pair, label = _numbered(table)
+        found = {"text": text, "pair": pair, "label": label}
+        _log.info("%s is read as %s", table.path, " ".join(f"--{role} {name}" for role, name in found.items() if name))
+        return text, columns.pair or pair
     for text, pair in layouts:
         if text in table.columns and (pair is None or pair in table.columns):
             return text, columns.pair or pair
     raise InputError(
         f"{table.path}: none of its columns is known to hold the text; its columns are {quoted(table.columns)}; "
-        "say which with --text (and --pair, --label)"
+        "say which with --text (and --pair, --label), or --no-header if the first row is data"
     )
 
 
+def _numbered(table: Table) -> tuple[str, str | None, str | None]:
+    """Return what seem to be the text, its pair and the label of a table whose columns have no names."""
+    roles = roles_of(table.sample)
+    if roles is None:
+        first = ", ".join(f"{name} ({field!r:.40})" for name, field in zip(table.columns, table.sample[0], strict=True))
+        raise InputError(
+            f"{table.path}: no row names the columns, and what they hold is not clear: {first}; say which with --text 1 "
+            "--label 2 (and --pair)"
+        )
+    text, pair = (*(table.columns[place] for place in roles.texts), None)[:2]
+    return str(text), pair, None if roles.label is None else table.columns[roles.label]
+
+
 def _known_label(table: Table, taken: Sequence[str | None]) -> str:
+    if table.sample and (found := _numbered(table)[2]) is not None and found not in taken:
+        return found
     for label in LABELS:
         if label in table.columns and label not in taken:
             return label

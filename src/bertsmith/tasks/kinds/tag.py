@@ -113,7 +113,8 @@ class Tag(Task[TagExample, Tagged]):
     def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[TagExample]:  # noqa: A002
         """Yield the sentences of a file of tagged words, or of text, as standard input without tags is, lines with words."""
         may_be_text = format is None and not labelled and self.columns.word_column is None
-        if may_be_text and looks_like_text(path, self.labels, by_characters=self.units == "characters"):
+        decoding, by_characters = self.columns.decoding, self.units == "characters"
+        if may_be_text and looks_like_text(path, self.labels, decoding, by_characters=by_characters):
             log.info("%s is read as text, a sentence a line; if its lines are words with columns, say --format columns", path)
             format = "text"  # noqa: A001
         if format == "text" or (format is None and not labelled and str(path) == "-"):
@@ -127,7 +128,7 @@ class Tag(Task[TagExample, Tagged]):
         if labelled:
             raise UsageError(f"{name}: plain text has no tags; give a file of columns, CoNLL-U or JSON lines")
         any_words = False
-        for record in open_table(path, "txt").rows:
+        for record in open_table(path, "txt", decoding=self.columns.decoding).rows:
             example = self.example(record.text("text"))
             if example.words:
                 any_words = True
