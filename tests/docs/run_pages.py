@@ -115,6 +115,7 @@ FILES = {
     "eng.train eng.testa eng.testb",
     "embed": "pairs.tsv sts-dev.tsv 句对.tsv",
     "queries": "WikiQA-train.tsv train.tsv.gz 问答.tsv",
+    "unnamed": "lcqmc.tsv",
     "squad": "squad.json train.json dev.json test.json DRCD.json",
     "quiz": "quiz.csv",
     "stars": "reviews.csv reviews.csv.gz",
@@ -153,6 +154,7 @@ def contents(toy_directory: Path, toy_data: Any, tmp_path_factory: pytest.TempPa
         "documents": text,
         **labelled,
         "queries": f"query\tcandidate\tlabel\n{queries}",
+        "unnamed": queries,
         "squad": json.dumps(
             {"data": [{"title": "one", "paragraphs": paragraphs[:4]}, {"title": "two", "paragraphs": paragraphs[4:]}]}
         ),

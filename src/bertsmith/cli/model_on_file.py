@@ -28,7 +28,11 @@ class ColumnFlags(TableConfig):
     prompt: str | None = None
     """Column of the text before choices."""
     question: str | None = None
-    """Column of a question that is put before each choice."""
+    """Column of a question that is put before each choice, or is to be answered."""
+    context: str | None = None
+    """Column of the text that holds the answer to a question."""
+    answer: str | None = None
+    """Column of that answer."""
     choices: str | None = None
     """Column of the list of choices, or the columns of a choice each."""
     label: str | None = None

@@ -39,9 +39,21 @@ class SentenceTask(Task[TextExample, Prediction], ABC, Generic[Prediction]):
         """What the cells of the column of labels mean."""
         return one_class
 
+    @property
+    def label_columns(self) -> Sequence[str]:
+        """Names of columns that are the label together, where a file has them all."""
+        return ()
+
     def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[TextExample]:  # noqa: A002
         """Yield the rows of a table (GLUE's files, CSV, TSV, JSON lines) as examples."""
-        return read_texts(path, self.columns, labelled=labelled, format=format, read_label=self.read_label)
+        return read_texts(
+            path,
+            self.columns,
+            labelled=labelled,
+            format=format,
+            read_label=self.read_label,
+            label_columns=self.label_columns,
+        )
 
     def example(self, value: Any) -> TextExample:
         """Return the example for a text or for a pair of texts."""

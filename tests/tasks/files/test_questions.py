@@ -1,5 +1,6 @@
 """Reading questions: the formats, and what is said about files that deviate from them."""
 
+import csv
 import gzip
 import io
 import json
@@ -15,7 +16,7 @@ import pytest
 from pyarrow import parquet
 
 from bertsmith.errors import InputError, UsageError
-from bertsmith.tasks.files.questions import GoldAnswer, Question, read_questions
+from bertsmith.tasks.files.questions import GoldAnswer, Question, QuestionColumns, read_questions
 
 CONTEXT = "北京 is the capital of China."
 ANSWER = {"text": "China", "answer_start": 21}
@@ -131,7 +132,12 @@ def test_cmrc_as_it_was_published(read: Read, tmp_path: Path, caplog: pytest.Log
         assert second.answers == (GoldAnswer("很冷", 8),)
     misplaced, placed = caplog.messages[-2:]
     assert misplaced.endswith("of use for scores but not for training: 1 (questions T1)")
-    assert placed.endswith("answers without an offset: 3, taken where they first stand in their context; 1 stand in it again")
+    assert placed.endswith(
+        "answers without an offset: 3, taken where they first stand in their context; 1 stand in it again",
+        0,
+        placed.index(", the first "),
+    )
+    assert placed.endswith("dev.json:2, question 1, answer 1")
 
 
 @pytest.mark.parametrize("name", ["dev.json", "dev.jsonl"])
@@ -266,7 +272,7 @@ def test_questions_without_words_are_listed(read: Read, caplog: pytest.LogCaptur
         (squad(record(question=["x"])), r"question 1: the key 'question' holds \['x'\] where text is expected"),
         (squad(record(id=1.5)), r"the key 'id' holds 1\.5 where text or a whole number is expected"),
         (squad(record(is_impossible="no")), r"the key 'is_impossible' holds 'no' where true or false is expected"),
-        (squad(record(answers="China")), r"the key 'answers' holds 'China' where a list or an object is expected"),
+        (squad(record(answers=7)), r"the key 'answers' holds 7 where a list or an object or text is expected"),
         (squad(record(answers=[{"text": "China", "answer_start": "21"}])), r"answer 1: the key 'answer_start' holds '21'"),
         (squad(record(answers=[{"text": "China", "answer_start": True}])), r"holds True where a whole number is expected"),
         (squad(record(answers=[{"answer_start": 21}])), r"question 1, answer 1 has no key 'text'"),
@@ -279,12 +285,12 @@ def test_questions_without_words_are_listed(read: Read, caplog: pytest.LogCaptur
         (squad(record())[:-9], r"dev\.json:1 is not valid JSON: .*: the text ends there"),
         (squad(record(answers=[7])), r"question 1, answer 1 is 7 where an object is expected"),
         (squad(record(answers=["China"], answer_starts=[1, 2])), r"has 1 texts and 2 offsets"),
-        ("[]", r"dev\.json holds no question"),
+        ("[]", r"dev\.json holds no rows"),
         (
             '{"rows": 1}',
             r"dev\.json:1 has no key 'question'; its keys are 'rows'; questions come as SQuAD or CMRC has them, or",
         ),
-        ("", r"dev\.json holds no question"),
+        ("", r"dev\.json holds no rows"),
         ("[" * 100_000, r"dev\.json:1 is not valid JSON"),
         ('{"data": ' + "1" * 5000 + "}", r"dev\.json:1 is not valid JSON"),
         (b'{"data": "\xff"}', r"dev\.json:1: invalid UTF-8 at byte 10"),
@@ -302,7 +308,7 @@ def test_bad_squad(read: Read, content: str | bytes, message: str) -> None:
         ("7\n", r"dev\.jsonl:1 holds 7 where a JSON object is expected"),
         (lines(record(context=7)), r"dev\.jsonl:1: the key 'context' holds 7 where text is expected"),
         (lines(record(answers=None)), r"dev\.jsonl:1 has no key 'answers'"),
-        ("\n \n", r"dev\.jsonl holds no question"),
+        ("\n \n", r"dev\.jsonl holds no rows"),
     ],
 )
 def test_bad_json_lines(read: Read, content: str, message: str) -> None:
@@ -322,8 +328,8 @@ def test_unknown_formats(read: Read) -> None:
         match=r"dev\.txt has no extension that says how to read it: known are \.json \.jsonl .*--format squad, jsonl or",
     ):
         read(squad(record()), "dev.txt")
-    with pytest.raises(UsageError, match="--format 'csv' is unknown; choose one of squad, jsonl"):
-        read(squad(record()), format="csv")
+    with pytest.raises(UsageError, match="--format 'xml' is unknown; choose one of squad, jsonl"):
+        read(squad(record()), format="xml")
 
 
 def test_missing_file(tmp_path: Path) -> None:
@@ -354,3 +360,55 @@ def test_real_files(caplog: pytest.LogCaptureFixture, name: str, n_questions: in
     warnings = [warning.message for warning in caplog.records if "offset" in warning.message]
     assert [f"for training: {n_misplaced} (questions " in message for message in warnings] == [True] * (n_misplaced > 0)
     assert [one.question for one in read_questions(DATA / name, labelled=False)] == [one.question for one in found]
+
+
+# Tables.
+
+
+@pytest.mark.parametrize("name", ["dev.csv", "dev.tsv"])
+def test_answers_as_columns(read: Read, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    rows = ["text;question;answer", "ab cd ab;what?;cd", "ab cd ab;what?;ab", "ab cd;what?;ef", "ab cd;what?;"]
+    content = "\n".join(row.replace(";", "\t") if name == "dev.tsv" else row for row in rows)
+    found = read(content, name)
+    assert [(one.context, one.question) for one in found[:2]] == [("ab cd ab", "what?")] * 2
+    answers = [(GoldAnswer("cd", 3),), (GoldAnswer("ab", 0),), (GoldAnswer("ef", -1),), ()]
+    assert [one.answers for one in found] == answers
+    assert found[0].id == "line 2"
+    misplaced, placed = caplog.messages
+    assert "without one nowhere in their context" in misplaced and misplaced.endswith("1 (questions line 4)")
+    assert "answers without an offset: 2, " in placed and placed.endswith(
+        f"1 stand in it again, the first {found[1].source}, answer 1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("cells", "answers"),
+    [
+        ({"answer": "ab", "answer_start": "6"}, [("ab", 6)]),
+        ({"answers": '["ab", "cd"]'}, [("ab", 0), ("cd", 3)]),
+        ({"answers": '{"text": ["ab"], "answer_start": [6]}'}, [("ab", 6)]),
+        ({"answers": "", "is_impossible": "TRUE"}, []),
+        ({"answer": "[1]"}, [("[1]", -1)]),
+    ],
+)
+def test_spellings_of_answers_in_cells(read: Read, cells: dict[str, str], answers: list[tuple[str, int]]) -> None:
+    rows = [{"context": "ab cd ab", "question": "what?", **cells}, {"context": "x", "question": "y", "answer": "x"}]
+    names = list(dict.fromkeys(name for row in rows for name in row if name != "answer" or "answers" not in cells))
+    rows[1] = {name: rows[1].get(name, rows[1]["answer"] if name == "answers" else "") for name in names}
+    stream = io.StringIO()
+    csv.writer(stream).writerows([names, *([row[name] for name in names] for row in rows)])
+    found = read(stream.getvalue(), "dev.csv")[0]
+    assert [(one.text, one.start) for one in found.answers] == answers
+
+
+def test_columns_of_answers_that_are_named(read: Read) -> None:
+    columns = QuestionColumns(context="2", question="1", answer="3", header=False)
+    (found,) = read("what?,ab cd,cd\n", "dev.csv", columns=columns)
+    assert (found.question, found.context, found.answers) == ("what?", "ab cd", (GoldAnswer("cd", 3),))
+    with pytest.raises(InputError, match=r"has no column 'reply'; .* choose one with --answer"):
+        read("question,context,answer\nwhat?,ab cd,cd\n", "dev.csv", columns=QuestionColumns(answer="reply"))
+    (found,) = read(json.dumps({"q": "what?", "body": "ab cd", "reply": "cd"}), "a.jsonl", columns=NAMED)
+    assert found.answers == (GoldAnswer("cd", 3),)
+
+
+NAMED = QuestionColumns(context="body", question="q", answer="reply")

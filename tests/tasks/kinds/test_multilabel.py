@@ -160,3 +160,19 @@ def test_a_model_that_says_nan_is_refused() -> None:
     found = task.decode(examples("a"), [], [[np.array([[0.0, np.nan]], np.float32)]], HEAD)
     with pytest.raises(DivergedError, match="NaN"):
         task.score(examples("a"), found)
+
+
+def test_labels_that_are_columns(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text("id,comment_text,toxic,threat\n7,go away,1,0\n8,hello,0,0\n9,beware,1,1\n", encoding="utf-8")
+    task = Multilabel(labels=("threat", "toxic"))
+    examples = list(task.read(path, labelled=True))
+    assert [(example.id, example.text, example.label) for example in examples] == [
+        ("7", "go away", ["toxic"]),
+        ("8", "hello", []),
+        ("9", "beware", ["threat", "toxic"]),
+    ]
+    assert task.fitted(examples).labels == ("threat", "toxic")
+    path.write_text("text,toxic,threat\ngo away,2,0\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"train\.csv:2: the column 'toxic' holds '2' where a 1 or a 0 is expected"):
+        list(task.read(path, labelled=True))

@@ -99,7 +99,12 @@ def one_class(cell: LabelCell, notes: LabelNotes) -> Any:
 
 
 def any_labels(separator: str, cell: LabelCell, notes: LabelNotes) -> list[str]:
-    """Return names as :func:`one_class` does, of a list or of text with a ``separator`` between them; blank text has none."""
+    """Return names as :func:`one_class` does, of a list or of text with a ``separator`` between them; blank text has none.
+
+    Of columns, or of an object, with a 1 or a 0 for each name, they are those with a 1.
+    """
+    if isinstance(cell.value, dict):
+        return _hot_keys(cell.value, cell.source)
     if isinstance(cell.value, str):
         items = written_list(cell.value)
         if items is None:
@@ -196,6 +201,13 @@ def hot_names(row: Sequence[str], labels: Sequence[str], source: str) -> list[st
             "labels, as in training; correct the row"
         )
     return [label for label, written in zip(labels, row, strict=True) if written in GIVEN]
+
+
+def _hot_keys(values: dict[str, Any], source: str) -> list[str]:
+    cells = [(name, class_name(str(value))) for name, value in values.items()]
+    if wrong := next((f"the column {name!r} holds {cell!r:.60}" for name, cell in cells if cell not in HOT), None):
+        raise InputError(f"{source}: {wrong} where a 1 or a 0 is expected; correct it")
+    return [name for name, cell in cells if cell in GIVEN]
 
 
 def _is_no_name(items: list[Any]) -> bool:

@@ -1,7 +1,9 @@
-"""Questions on texts that may hold the answer: files of SQuAD 1.1 and 2.0, those made like them, CMRC's own, JSON lines."""
+"""Questions on texts that may hold the answer: files of SQuAD 1.1 and 2.0, those made like them, CMRC's own, tables."""
 
+import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,21 +11,39 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from bertsmith.errors import InputError, UsageError
+from bertsmith.sources.example_tables import TableConfig, read_columns
 from bertsmith.sources.streams import input_name, known_extension
-from bertsmith.sources.tables import open_table, quoted
+from bertsmith.sources.tables import quoted
+from bertsmith.sources.written_lists import written_list
 
 Candidates = Annotated[int, pydantic.Field(ge=1)] | Literal["all"]
 """How many paragraphs of an article."""
 
+_TEXT_TABLES = ("csv", "tsv", "xlsx")
 _EXTENSIONS = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow"}
-_FORMATS = {"squad": "json", "jsonl": "json", "json": "json", "parquet": "parquet", "arrow": "arrow"}
+_EXTENSIONS |= {f".{name}": name for name in _TEXT_TABLES}
+_FORMATS = {"squad": "json", "jsonl": "json", **{name: name for name in ("json", "parquet", "arrow", *_TEXT_TABLES)}}
 # Keys, as SQuAD and those who follow it have them and as CMRC was published; the first that an object has is taken.
-_CONTEXT, _QUESTION, _ID = ("context", "context_text"), ("question", "query_text", "query"), ("id", "query_id", "qid")
+_CONTEXT = ("context", "context_text", "passage", "paragraph", "text")
+_QUESTION, _ID = ("question", "query_text", "query"), ("id", "query_id", "qid")
+_ANSWERS, _START = ("answers", "answer", "answer_text"), ("answer_start", "start")
 _EXPECTED = "questions come as SQuAD or CMRC has them, or as objects with 'question' and 'context' each"
 _KINDS = {str: "text", int: "a whole number", bool: "true or false", list: "a list", dict: "an object"}
-_TRUTHS = {"true": True, "True": True, "false": False, "False": False}  # as CJRC writes them
+# As CJRC and spreadsheets write them.
+_TRUTHS = {"true": True, "false": False, "1": True, "0": False, "": False}
 _N_LISTED = 5
 _log = logging.getLogger("bertsmith")
+
+
+class QuestionColumns(TableConfig):
+    """Which columns or keys of the data hold what."""
+
+    context: str | None = None
+    """Column of the text that holds the answer; "context", "passage", "paragraph" and "text" are found by themselves."""
+    question: str | None = None
+    """Column of the question; found by itself under the usual names."""
+    answer: str | None = None
+    """Column of the answer; where it stands in the text is looked for, unless a column answer_start says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +82,7 @@ class Question:
 
 def read_questions(
     path: str | Path,
+    columns: QuestionColumns = QuestionColumns(),  # noqa: B008 (it never changes)
     *,
     labelled: bool,
     format: str | None = None,  # noqa: A002
@@ -76,10 +97,12 @@ def read_questions(
         path: a file of JSON, Parquet or Arrow: of SQuAD's form, in which DRCD, DuReader and CMRC come too; of CMRC's own
             form; or of objects in an array or one a line with the keys ``question``, ``context`` and, where there are,
             ``id`` (else "line" and its number), ``title``, ``is_impossible`` and ``answers``. Answers are objects as SQuAD
-            has them, texts, or two lists ``{"text": [...], "answer_start": [...]}``.
+            has them, texts, or two lists ``{"text": [...], "answer_start": [...]}``; or there is one ``answer``, perhaps
+            with its ``answer_start``. The same keys are the columns of a CSV, TSV or Excel file.
+        columns: other keys or columns than these; how CSV and TSV are written.
         labelled: whether answers are wanted; otherwise they are not looked at.
         format: ``"squad"``, ``"jsonl"`` and ``"json"`` are all JSON, what stands in it says which; ``"parquet"``,
-            ``"arrow"``. By default what the extension says, and JSON for standard input.
+            ``"arrow"``, ``"csv"``, ``"tsv"``, ``"xlsx"``. By default what the extension says, and JSON for standard input.
 
     Raises:
         InputError: a file that cannot be read as its format; a key that is missing or of a wrong type; no question; and in
@@ -89,7 +112,7 @@ def read_questions(
     question = None
     notes = _QuestionNotes()
     any_answer = False
-    for question in _read(path, notes if labelled else None, format):
+    for question in _read(path, columns, notes if labelled else None, format):
         if labelled:  # otherwise there may be any number of them, and memory is bounded
             if not question.context.strip():
                 raise InputError(f"{question.source}: question {question.id!r} has an empty context; remove it")
@@ -112,7 +135,7 @@ class _QuestionNotes:
     misplaced: list[str] = field(default_factory=list)
     wordless: list[str] = field(default_factory=list)
     n_placed: int = 0
-    n_ambiguous: int = 0
+    ambiguous: list[str] = field(default_factory=list)
 
     def add(self, question: Question) -> None:
         """Note what is to be said of a question."""
@@ -123,24 +146,31 @@ class _QuestionNotes:
         if not question.question.strip():
             self.wordless.append(question.id)
 
-    def placed(self, text: str, context: str) -> int:
+    def placed(self, text: str, context: str, where: str) -> int:
         """Return where an answer without an offset first stands in the context, -1 if it does not, and note it."""
         start = context.find(text)
         self.n_placed += start >= 0
-        self.n_ambiguous += start >= 0 and context.find(text, start + 1) >= 0
+        if start >= 0 and context.find(text, start + 1) >= 0:
+            self.ambiguous.append(where)
         return start
 
     def report(self, name: str) -> None:
         """Say all of it."""
-        _warn(name, self.misplaced, "answers that do not stand where their offset says, of use for scores but not for training")
+        _warn(
+            name,
+            self.misplaced,
+            "answers that do not stand where their offset says, or without one nowhere in their context, of use for scores but "
+            "not for training",
+        )
         _warn(name, self.wordless, "questions without words")
         _warn(name, self.twice, "questions with the id of another: all are trained on, and the last of each id is scored")
         if self.n_placed:
+            again = f"{len(self.ambiguous)} stand in it again{f', the first {self.ambiguous[0]}' if self.ambiguous else ''}"
             _log.warning(
-                "%s: answers without an offset: %d, taken where they first stand in their context; %d stand in it again",
+                "%s: answers without an offset: %d, taken where they first stand in their context; %s",
                 name,
                 self.n_placed,
-                self.n_ambiguous,
+                again,
             )
 
 
@@ -151,12 +181,21 @@ def _warn(name: str, ids: Sequence[str], what: str) -> None:
         _log.warning("%s: %s: %d (questions %s%s)", name, what, len(ids), ", ".join(listed[:_N_LISTED]), others)
 
 
-def _read(path: str | Path, notes: _QuestionNotes | None, named_format: str | None) -> Iterator[Question]:
+def _read(
+    path: str | Path, columns: QuestionColumns, notes: _QuestionNotes | None, named_format: str | None
+) -> Iterator[Question]:
     """Yield the questions, with their answers where there are notes to be taken."""
     if named_format is not None and named_format not in _FORMATS:
         raise UsageError(f"--format {named_format!r} is unknown; choose one of {', '.join(_FORMATS)}")
-    for row in open_table(path, _FORMATS[named_format] if named_format else _format(path)).rows:
-        values = row.values
+    table_format = _FORMATS[named_format] if named_format else _format(path)
+    known = (*_CONTEXT, *_QUESTION, *_ID, *_ANSWERS, *_START)
+    table, columns = read_columns(path, table_format, columns, known, labelled=notes is not None)
+    named = {"context": columns.context, "question": columns.question, "answers": columns.answer if notes else None}
+    table.check_columns(context=columns.context, question=columns.question, answer=named["answers"])
+    for row in table.rows:
+        values = {**row.values, **{key: row.values.get(name) for key, name in named.items() if name is not None}}
+        if table_format in _TEXT_TABLES:
+            values = _typed(values)
         if "data" in values and _key(values, _QUESTION) not in values:
             for where, article in _objects(values, "data", "article", row.path):
                 yield from _of_article(article, where, row.path, notes)
@@ -174,6 +213,28 @@ def _format(path: str | Path) -> str:
     if str(path) == "-" or str(path).startswith("hub:"):  # the latter is refused when it is read
         return "json"
     return _EXTENSIONS[known_extension(Path(path), _EXTENSIONS, "say what it is with --format squad, jsonl or parquet")]
+
+
+def _typed(cells: Mapping[str, str]) -> dict[str, Any]:
+    """Return the cells of a table of text as JSON would have them: answers that are none left out, offsets as numbers."""
+    values: dict[str, Any] = {name: cell for name, cell in cells.items() if cell.strip() or name in (*_CONTEXT, *_QUESTION)}
+    answers = _key(values, _ANSWERS)
+    values["answers"] = _written(values.pop(answers, ""))
+    start = values.get(_key(values, _START), "")
+    if start.strip().isdecimal() and len(values["answers"]) == 1:
+        values["answer_starts"] = [int(start)]
+    return values
+
+
+def _written(cell: str) -> list[Any] | dict[str, Any]:
+    """Return the answers of a cell, which may be JSON or a written list; none of a blank one."""
+    if cell[:1] == "{":
+        with suppress(ValueError, RecursionError):
+            return dict(json.loads(cell))
+    listed = written_list(cell)
+    if listed is not None and all(isinstance(answer, str) for answer in listed):
+        return listed
+    return [cell] if cell.strip() else []
 
 
 def _of_article(article: Mapping[str, Any], where: str, name: str, notes: _QuestionNotes | None) -> Iterator[Question]:
@@ -225,9 +286,13 @@ def _field(record: Mapping[str, Any], key: str, where: str, *kinds: type, defaul
 def _answers(record: Mapping[str, Any], context: str, where: str, notes: _QuestionNotes) -> tuple[GoldAnswer, ...]:
     """Return the answers of a labelled record; blank ones, with which some files say that there is none, are left out."""
     said = record.get("is_impossible")
-    said = _TRUTHS.get(said, said) if isinstance(said, str) else said
+    said = _TRUTHS.get(said.lower(), said) if isinstance(said, str) else said
     impossible = _field({"is_impossible": said}, "is_impossible", where, bool, default=False)
-    listed = _field(record, "answers", where, list, dict, default=[] if impossible else None)
+    key = _key(record, _ANSWERS)
+    listed = _field(record, key, where, list, dict, str, default=[] if impossible else None)
+    if isinstance(listed, str):
+        start = record.get(_key(record, _START))
+        listed = [{"text": listed, "answer_start": start}]
     starts = _field(record, "answer_starts", where, list, default=[])
     if isinstance(listed, dict):
         listed = _paired(listed, "answer_start", where)
@@ -241,7 +306,7 @@ def _answers(record: Mapping[str, Any], context: str, where: str, notes: _Questi
         if not text.strip():
             continue
         if start is None:
-            found.append(GoldAnswer(text, notes.placed(text, context)))
+            found.append(GoldAnswer(text, notes.placed(text, context, here)))
         else:
             found.append(GoldAnswer(text, start if start >= 0 and context.startswith(text, start) else -1))
     if impossible and found:

@@ -10,7 +10,7 @@ from bertsmith.errors import InputError
 from bertsmith.sources.example_tables import TableConfig, read_columns
 from bertsmith.sources.headers import roles_of
 from bertsmith.sources.tables import Record, Table, quoted
-from bertsmith.tasks.files.labels import GIVEN, HOT, LabelCell, LabelNotes, LabelReading, Tallied, class_name, one_class
+from bertsmith.tasks.files.labels import LabelCell, LabelNotes, LabelReading, Tallied, one_class
 
 _log = logging.getLogger("bertsmith")
 
@@ -76,12 +76,14 @@ def read_texts(
     labelled: bool,
     format: str | None = None,  # noqa: A002
     read_label: LabelReading = one_class,
+    label_columns: Sequence[str] = (),
 ) -> Iterator[TextExample]:
     """Open a table (see :func:`~bertsmith.sources.example_tables.read_table`) and return its examples, read lazily.
 
     Unlabelled, every row is an example. Labelled, rows with an empty text or a label of ``columns.skip_labels`` are left out;
     a warning at the end says how many; another one, which labels are read otherwise than they are written. ``read_label`` says
-    what a cell of the column of labels means.
+    what a cell of the column of labels means. Where no such column is named, and the table has all ``label_columns``, what
+    stands in these is the label, by their names.
 
     Raises:
         InputError: as ``read_table``; a column is missing or none found, here; from the examples, a text that is none, a
@@ -94,8 +96,10 @@ def read_texts(
         columns = columns.model_copy(update={"text": "text"})
         if columns.pair is not None:
             table = _split_at_tabs(table, columns.pair)
-    if labelled and columns.label is not None:
-        table = _with_listed_label(table, columns.label)
+    names = label_columns if columns.label is None else [name.strip() for name in columns.label.split(",")]
+    if labelled and len(names) > 1 and columns.label not in table.columns and set(names) <= set(table.columns):
+        columns = columns.model_copy(update={"label": ",".join(names)})
+        table = _with_listed_label(table, ",".join(names), names)
     chosen = _choose(table, columns, labelled)
     rows = enumerate(table.with_columns(chosen.text, chosen.pair, chosen.label, *IDS))
     if labelled:
@@ -113,17 +117,11 @@ def _split_at_tabs(table: Table, pair: str) -> Table:
     return replace(table, columns=("text", pair), read=lambda _: map(split, table.rows))
 
 
-def _with_listed_label(table: Table, label: str) -> Table:
-    """Return the table with a column of the names of those columns, several in ``label``, that have a 1 in a row."""
-    names = [name.strip() for name in label.split(",")]
-    if label in table.columns or len(names) < 2 or not set(names) <= set(table.columns):
-        return table
+def _with_listed_label(table: Table, label: str, names: Sequence[str]) -> Table:
+    """Return the table with a column of what stands in several others, by their names."""
 
     def joined(record: Record) -> Record:
-        cells = [(name, class_name(str(record.values.get(name)))) for name in names]
-        if wrong := next((f"the column {name!r} holds {cell!r:.60}" for name, cell in cells if cell not in HOT), None):
-            raise InputError(f"{record.source}: {wrong} where a 1 or a 0 is expected; correct it")
-        return replace(record, values={**record.values, label: [name for name, cell in cells if cell in GIVEN]})
+        return replace(record, values={**record.values, label: {name: record.values.get(name) for name in names}})
 
     return replace(table, columns=(*table.columns, label), read=lambda wanted: map(joined, table.with_columns(*wanted, *names)))
 

@@ -25,7 +25,7 @@ from bertsmith.errors import InputError, Refusal, UsageError
 from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.span import SpanScores
 from bertsmith.tasks.files.paragraphs import nearest
-from bertsmith.tasks.files.questions import Candidates, Question, read_questions
+from bertsmith.tasks.files.questions import Candidates, Question, QuestionColumns, read_questions
 from bertsmith.tasks.scoring.answer_scores import best_threshold, chinese_exact_match, chinese_f1, exact_match, f1, is_chinese
 from bertsmith.tasks.scoring.scores import check_predictions
 from bertsmith.tasks.shown import SpanAnswer, Stretch
@@ -63,6 +63,7 @@ class Answer(Task[Question, Answered]):
     explains: ClassVar[Explains] = "span"
     look_ahead: ClassVar[int] = 256
 
+    columns: QuestionColumns = QuestionColumns()
     max_length: int = pydantic.Field(default=384, ge=16)
     """The longest sequence, question and special tokens included; longer contexts are read in windows."""
     stride: int = pydantic.Field(default=128, gt=0)
@@ -85,7 +86,7 @@ class Answer(Task[Question, Answered]):
     def read(self, path: str | Path, *, labelled: bool, format: str | None = None) -> Iterator[Question]:  # noqa: A002
         """Yield the questions of a file, with the paragraphs to read where these are more than the question's own."""
         wanted = self.candidates or self.paragraphs
-        for question in read_questions(path, labelled=labelled, format=format):
+        for question in read_questions(path, self.columns, labelled=labelled, format=format):
             if question.article and not self.paragraphs == wanted == 1:
                 yield dataclasses.replace(question, candidates=nearest(question, wanted))
             elif question.article or self.candidates in (None, 1):

@@ -47,7 +47,7 @@ class Multilabel(SentenceTask[Labelled]):
     separator: str = pydantic.Field(default=",", min_length=1)
     """What stands between the labels of a row in CSV and TSV."""
     labels: tuple[str, ...] = ()
-    """The labels, in order; those of the training file unless given."""
+    """The labels, in order, which may be columns of a 1 or a 0 each; those of the training file unless given."""
     thresholds: tuple[float, ...] = ()
     """Probability from which each label is given; tuned on the dev file unless given."""
     multi_hot: bool | None = None
@@ -57,6 +57,11 @@ class Multilabel(SentenceTask[Labelled]):
     def read_label(self) -> LabelReading:
         """Cells hold any number of labels."""
         return partial(any_labels, self.separator)
+
+    @property
+    def label_columns(self) -> Sequence[str]:
+        """Columns of a 1 or a 0 each may be named as the labels are."""
+        return self.labels
 
     def fitted(self, examples: Sequence[TextExample]) -> Self:
         """Return the task with the labels that the examples have, and whether these are in multi-hot form."""
