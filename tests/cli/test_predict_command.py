@@ -1,5 +1,6 @@
 """``bertsmith predict`` and ``bertsmith evaluate``: any file or stream in, predictions and scores out, refusals in one line."""
 
+import csv
 import io
 import json
 from collections.abc import Callable
@@ -80,6 +81,72 @@ def test_tagged_sentences_say_so_too(run_command: Any, save: Save, tmp_path: Pat
     (tmp_path / "words.conll").write_text("\nthe\ncat\n\n\nmoon\n", encoding="utf-8")
     _, out, err = run_command("predict", save(TAG, "tagger"), tmp_path / "words.conll")
     assert [json.loads(line)["line"] for line in out.splitlines()] == [2, 6], err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "flags", "n_lines", "predicted"),
+    [
+        ("a.txt", "\nthe cat\n\n  \nthe moon\n\n\n", (), 7, [2, 5]),
+        ("a.tsv", "text\tn\nthe cat\t1\nbroken\nthe moon\t2\n", ("--skip-broken",), 4, [2, 4]),
+        ("a.csv", "text\nthe cat\n", (), 2, [2]),
+    ],
+)
+def test_as_many_records_as_lines(
+    run_command: Any,
+    save: Save,
+    tmp_path: Path,
+    name: str,
+    content: str,
+    flags: tuple[str, ...],
+    n_lines: int,
+    predicted: list[int],
+) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    code, out, err = run_command("predict", save(CLASSIFY), tmp_path / name, "--every-line", *flags)
+    records = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and [record["line"] for record in records] == list(range(1, n_lines + 1)), err
+    assert [record["line"] for record in records if "label" in record] == predicted
+
+
+def test_the_likeliest_alone(run_command: Any, save: Save, table: Path) -> None:
+    model = save(CLASSIFY)
+    _, out, _ = run_command("predict", model, table)
+    wanted = [max(record["probabilities"].items(), key=lambda pair: pair[1]) for record in map(json.loads, out.splitlines())]
+    _, out, err = run_command("predict", model, table, "--top-k", "1")
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [(top["label"], top["probability"]) for record in found for top in record["top"]] == wanted, err
+    assert all("probabilities" not in record for record in found)
+    code, _, err = run_command("predict", save(TAG, "tagger"), table, "--words-key", "sentence", "--top-k", "1")
+    assert code == 2 and "--top-k is for models that say how likely each of several answers is" in err
+    code, _, err = run_command("predict", model, table, "--top-k", "1", "--submission")
+    assert code == 2 and "--submission has a form of its own" in err
+
+
+def test_a_column_of_ids(run_command: Any, save: Save, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,id,key\nthe cat,1,a\nthe moon,2,b\n", encoding="utf-8")
+    model = save(CLASSIFY)
+    for flags, ids in [((), ["1", "2"]), (("--id", "key"), ["a", "b"]), (("--id", "3"), ["a", "b"])]:
+        _, out, err = run_command("predict", model, tmp_path / "a.csv", *flags)
+        assert [json.loads(line)["id"] for line in out.splitlines()] == ids, err
+    code, _, err = run_command("predict", model, tmp_path / "a.csv", "--id", "kee")
+    assert code == 1 and "has no column 'kee'; did you mean 'key'?" in err
+
+
+@pytest.mark.parametrize("flags", [(), ("--top-k", "2", "--every-line")])
+def test_a_table_of_predictions(run_command: Any, save: Save, tmp_path: Path, flags: tuple[str, ...]) -> None:
+    (tmp_path / "a.csv").write_text('text,id\nthe cat,"好,""x"""\n\nthe moon,2\n', encoding="utf-8")
+    model = save(CLASSIFY)
+    code, out, err = run_command("predict", model, tmp_path / "a.csv", "--out", tmp_path / "found.csv", *flags)
+    assert (code, out) == (0, ""), err
+    assert (tmp_path / "found.csv").read_bytes().startswith(b"\xef\xbb\xbf")
+    with (tmp_path / "found.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    _, out, _ = run_command("predict", model, tmp_path / "a.csv", *flags)
+    records = [json.loads(line) for line in out.splitlines()]
+    assert [row["line"] for row in rows] == [str(record["line"]) for record in records]
+    assert [row["id"] for row in rows if row["id"]] == ['好,"x"', "2"]
+    names = {"top.1.label", "top.1.probability", "top.2.label"} if flags else {"probabilities.blue", "probabilities.red"}
+    assert names <= rows[0].keys()
 
 
 def test_standard_input_in_a_file_out(

@@ -20,6 +20,7 @@ from bertsmith.finetuning.labelled import read_data
 from bertsmith.finetuning.run import finetune
 from bertsmith.inference.pipelines import TaskPipeline, VectorPipeline
 from bertsmith.model.heads.pooling import SentenceVectors
+from bertsmith.tasks.records import as_json, judged_record
 from bertsmith.tasks.saved import TASKS
 
 Make = Callable[..., FinetuneConfig]
@@ -96,7 +97,7 @@ def test_every_task_from_a_file_to_a_model_that_predicts(make: Make, task: str) 
     examples = list(pipe.task.read(config.dev, labelled=True))
     predictions = [found for _, found in pipe.predict(examples)]
     written = [json.loads(line) for line in (config.out / "dev-predictions.jsonl").read_text(encoding="utf-8").splitlines()]
-    said = [json.loads(json.dumps(pipe.task.record(*pair))) for pair in zip(examples, predictions, strict=True)]
+    said = [json.loads(as_json(judged_record(pipe.task, *pair))) for pair in zip(examples, predictions, strict=True)]
     assert len(written) == N_DEV
     assert written == said
     assert pipe.task.score(examples, predictions) == result["dev"]

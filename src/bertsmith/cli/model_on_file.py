@@ -7,14 +7,14 @@ import pydantic
 
 from bertsmith.config import Config, Positional
 from bertsmith.errors import UsageError
-from bertsmith.sources.example_tables import TableConfig
+from bertsmith.sources.example_tables import RowConfig
 from bertsmith.tasks.files.questions import Candidates
 
 if TYPE_CHECKING:
     from bertsmith.inference.pipelines import TaskPipeline
 
 
-class ColumnFlags(TableConfig):
+class ColumnFlags(RowConfig):
     """Where things stand in a file, if not where they stood in the training file."""
 
     text: str | None = None

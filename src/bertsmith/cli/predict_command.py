@@ -1,19 +1,25 @@
 """``bertsmith predict``."""
 
-import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+import pydantic
+
 from bertsmith.cli.flags import parse
 from bertsmith.cli.model_on_file import ModelOnFile, open_pipeline
-from bertsmith.errors import DivergedError
+from bertsmith.errors import UsageError
 from bertsmith.progress import TerminalProgress
 
 if TYPE_CHECKING:
+    from bertsmith.progress import ProgressTask
     from bertsmith.tasks.task import Task
+
+_Pair = tuple[Any, Any]
+"""An example and its prediction."""
 
 
 class PredictConfig(ModelOnFile):
@@ -21,8 +27,13 @@ class PredictConfig(ModelOnFile):
 
     submission: bool = False
     """Write the form that the task's benchmarks ask for instead of JSON lines."""
+    top_k: int | None = pydantic.Field(default=None, ge=1)
+    """Write the likeliest so many of the classes, choices, spans or candidates alone, the likeliest first."""
+    every_line: bool = False
+    """Write a record for every line of the file, with nothing but its number where it has no prediction; of standard input,
+    up to the last prediction."""
     out: Path | None = None
-    """File to write; standard output unless given."""
+    """File to write, CSV where its name ends in .csv; standard output unless given."""
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -30,32 +41,39 @@ def run(arguments: Sequence[str]) -> None:
     config = parse(PredictConfig, arguments, "predict")
 
     from bertsmith.files import refuse_same_file
-    from bertsmith.tasks.task import Submission
+    from bertsmith.tasks.records import write_submission
 
+    if config.submission and (config.every_line or config.top_k):
+        raise UsageError("--submission has a form of its own; leave it out, or --every-line and --top-k")
     if config.out is not None:
         refuse_same_file(config.out, config.file)
     pipe = open_pipeline(config, config.model)
-    task = pipe.task
-    form = task.submission() if config.submission else Submission(lambda example, found: _as_json(task, example, found) + "\n")
-    examples = task.read(config.file, labelled=False, format=config.format)
+    form = pipe.task.submission() if config.submission else None
+    examples = pipe.task.read(config.file, labelled=False, format=config.format)
     with _output(config.out) as file, TerminalProgress().task("Predicting", None, "examples") as shown:
-        file.write(form.before)
-        for number, (example, found) in enumerate(pipe.predict(examples)):
-            if config.submission:
-                _as_json(task, example, found)  # refuses what is no number, which a mere label does not show
-            file.write((form.between if number else "") + form.line(example, found))
-            shown.advance(1)
-        file.write(form.behind)
+        pairs = _counted(pipe.predict(examples), shown)
+        if form is None:
+            _write_records(pairs, pipe.task, config, file)
+        else:
+            write_submission(pairs, pipe.task, form, file)
 
 
-def _as_json(task: "Task", example: Any, found: Any) -> str:
-    try:
-        return json.dumps({**task.place(example), **task.record(example, found)}, ensure_ascii=False, allow_nan=False)
-    except ValueError:
-        raise DivergedError(
-            "the model's scores are NaN or infinite, so it cannot be used: take an earlier checkpoint, or train again with a "
-            "lower learning rate"
-        ) from None
+def _counted(pairs: Iterable[_Pair], shown: "ProgressTask") -> Iterator[_Pair]:
+    for pair in pairs:
+        yield pair
+        shown.advance(1)
+
+
+def _write_records(pairs: Iterable[_Pair], task: "Task", config: PredictConfig, file: TextIO) -> None:
+    from bertsmith.sources.tables import count_lines
+    from bertsmith.tasks.records import Record, likeliest, on_every_line, record_of, write_records
+
+    records: Iterable[Record] = (record_of(task, *pair) for pair in pairs)
+    if config.top_k is not None:
+        records = map(partial(likeliest, k=config.top_k), records)
+    if config.every_line:
+        records = on_every_line(records, count_lines(config.file, config.format))
+    write_records(records, config.out, file)
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Fine-tune a model on a task: the trials of a grid, the best of them kept (Devlin et al. 2019, section 4 and appendix A.3)."""
 
 import dataclasses
-import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
@@ -31,6 +30,7 @@ from bertsmith.model.bert import Bert
 from bertsmith.progress import SILENT, Progress
 from bertsmith.signals import interruptible
 from bertsmith.tasks.predictor import Predictor
+from bertsmith.tasks.records import as_json, judged_record
 from bertsmith.tasks.saved import load_task_model, save_task_models, task_values
 from bertsmith.tasks.task import Task
 from bertsmith.text.tokenizer import Tokenizer
@@ -251,7 +251,7 @@ def make_predictor(task: Task, model: Bert, experiment: Experiment) -> Predictor
 def _write_predictions(path: Path, task: Task, examples: Sequence[Any], predictions: Sequence[Any]) -> None:
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for example, prediction in zip(examples, predictions, strict=True):
-            file.write(json.dumps(task.record(example, prediction), ensure_ascii=False) + "\n")
+            file.write(as_json(judged_record(task, example, prediction)) + "\n")
 
 
 def _header(experiment: Experiment, name: str, task: Task, best: Result, title: str) -> CardHeader:

@@ -3,9 +3,9 @@ datasets."""
 
 import codecs
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pydantic
 
@@ -46,6 +46,8 @@ class TableConfig(Config):
     """Encoding of text, such as gb18030; UTF-8, or what a byte-order mark says, unless given."""
     header: bool = True
     """Take the first row for the names of the columns, unless it is plainly data; else they are numbers from 1."""
+    skip_broken: bool = False
+    """Leave out rows of CSV and TSV with more or fewer fields than the first, and say how many, instead of stopping."""
 
     @pydantic.field_validator("delimiter")
     @classmethod
@@ -72,6 +74,22 @@ class TableConfig(Config):
         )
 
 
+class RowConfig(TableConfig):
+    """How tables are written, and what their rows are called."""
+
+    id: str | None = None
+    """Column of what a row is called in predictions; "id", "idx", "guid", "pair_ID" and their like are found by themselves."""
+
+
+IDS = ("id", "ID", "index", "idx", "guid", "pairID", "pair_ID")
+
+
+def id_of(values: Mapping[str, Any], config: RowConfig, otherwise: object, known: Sequence[str] = IDS) -> str:
+    """Return what a row calls itself in the column that is named, or else in one of the ``known``, or else something."""
+    names = known if config.id is None else (config.id,)
+    return str(next((values[name] for name in names if isinstance(values.get(name), str | int | float)), otherwise))
+
+
 ColumnsT = TypeVar("ColumnsT", bound=TableConfig)
 
 
@@ -96,7 +114,15 @@ def read_table(
     else:
         delimiter = _DELIMITER_NAMES.get(config.delimiter or "", config.delimiter)
         heading = heading if config.header else Heading(is_there=False)
-        table = open_table(path, format, (*layouts, *_LAYOUTS), delimiter=delimiter, decoding=config.decoding, heading=heading)
+        table = open_table(
+            path,
+            format,
+            (*layouts, *_LAYOUTS),
+            delimiter=delimiter,
+            decoding=config.decoding,
+            heading=heading,
+            skip_broken=config.skip_broken,
+        )
     if table.is_empty:
         raise InputError(f"{table.path} holds no rows; give a file with at least one example")
     return table
@@ -127,5 +153,7 @@ def read_columns(
         number = int(part) if part.strip().isdecimal() and part not in table.columns else 0
         return table.columns[number - 1] if 0 < number <= len(table.columns) else part
 
+    if isinstance(config, RowConfig):
+        table.check_columns(id=config.id and name_of(config.id))
     changed = {name: ",".join(map(name_of, value.split(","))) for name, value in own.items() if value not in table.columns}
     return table, config.model_copy(update=changed)

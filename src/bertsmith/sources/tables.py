@@ -6,7 +6,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -18,7 +18,17 @@ from bertsmith.sources.columnar import COLUMNAR, open_columnar
 from bertsmith.sources.headers import ROWS_LOOKED_AT, Heading
 from bertsmith.sources.json_objects import json_objects
 from bertsmith.sources.spreadsheets import read_spreadsheet
-from bertsmith.sources.streams import LONGEST_LINE, UTF8, Decoding, input_name, known_extension, read_input, read_lines
+from bertsmith.sources.streams import (
+    LONGEST_LINE,
+    UTF8,
+    Decoding,
+    extension,
+    input_name,
+    known_extension,
+    read_input,
+    read_lines,
+    read_text,
+)
 
 _log = logging.getLogger("bertsmith")
 
@@ -126,6 +136,7 @@ def open_table(
     progress: ProgressTask = SILENT_TASK,
     delimiter: str | None = None,
     heading: Heading = Heading(),  # noqa: B008 (it never changes)
+    skip_broken: bool = False,
 ) -> Table:
     """Open a table whose rows are read as they are asked for, in bounded memory.
 
@@ -140,6 +151,7 @@ def open_table(
         delimiter: what stands between the fields of a CSV whose header has it. Otherwise a first line such as ``sep=;`` says
             it, or else it is the first of comma, semicolon, tab and ``|`` that the header has.
         heading: whether the first row of CSV, TSV or xlsx names the columns.
+        skip_broken: whether rows of CSV and TSV that are longer or shorter than the first are left out, with a warning.
 
     Raises:
         InputError: a file that is missing or of an unknown kind, here; what cannot be read, here or from the rows.
@@ -148,7 +160,7 @@ def open_table(
     name, kind = input_name(path), format or ("txt" if str(path) == "-" else None)
     if kind is None:
         kind = _FORMATS[known_extension(Path(path), _FORMATS, "rename the file or give its --format")]
-    dialect = _Dialect(layouts, delimiter, heading)
+    dialect = _Dialect(layouts, delimiter, heading, skip_broken)
     if kind == "txt" and format is None and str(path) != "-" and heading.is_there is not True:
         return _from_text_with_tabs(read_input(path, decoding, progress), name, dialect)
     if kind in _READERS:
@@ -173,6 +185,7 @@ class _Dialect:
     layouts: Sequence[Layout]
     delimiter: str | None
     heading: Heading
+    skip_broken: bool
 
 
 def table_of(records: Iterator[Record], path: str, format: str) -> Table:  # noqa: A002
@@ -208,7 +221,7 @@ def _from_json(pieces: Iterator[str], name: str, _: _Dialect) -> Table:
 
 # CSV and TSV.
 
-_HEADER, _NO_HEADER = (Layout(name, re.compile("")) for name in ("with a header", "without a header"))
+_HEADER, _NO_HEADER = (Layout(name, re.compile("")) for name in ("a table with a header", "a table without one"))
 _Row = tuple[int, list[str]]
 """The line on which a row begins, and its fields."""
 
@@ -254,8 +267,10 @@ def _of_fields(rows: Iterator[_Row], name: str, format: str, dialect: _Dialect, 
     """Put rows under the header that is the first of them, or that their layout has; its names are without blanks around."""
     first = next(rows, (1, []))
     layout = next((one for one in dialect.layouts if one.first_row.fullmatch("\t".join(first[1]))), _HEADER)
-    heading = dialect.heading
-    if first[1] and (heading.is_there is False or (layout is _HEADER and heading.may_be_missing(first[1]))):
+    without_header, heading = _NO_HEADER, dialect.heading
+    if dialect.skip_broken:
+        layout, without_header = (replace(one, uneven="left out") for one in (layout, _NO_HEADER))
+    if first[1] and (heading.is_there is False or (layout.name == _HEADER.name and heading.may_be_missing(first[1]))):
         head = list(islice(rows, ROWS_LOOKED_AT))
         rows = chain(head, rows)
         sample = [row for _, row in (first, *head) if len(row) == len(first[1])]
@@ -264,7 +279,7 @@ def _of_fields(rows: Iterator[_Row], name: str, format: str, dialect: _Dialect, 
             if heading.is_there is None:
                 shown = ", ".join(f"{number} ({field!r:.40})" for number, field in zip(numbers, first[1], strict=True))
                 _log.info("%s: the first row is data and names no columns, so these are called %s", name, shown)
-            read = partial(_records, chain([first], rows), numbers, _NO_HEADER, name, hint)
+            read = partial(_records, chain([first], rows), numbers, without_header, name, hint)
             return Table(name, format, numbers, False, read, sample)
     second = first if layout.columns else next(rows, None)
     columns = layout.columns or tuple(map(str.strip, first[1]))
@@ -285,10 +300,18 @@ def _records(
         elif layout.uneven == "left out":
             left_out.append(line)
         else:
-            first = "first row" if layout is _NO_HEADER else "header"
+            first = "first row" if layout.name == _NO_HEADER.name else "header"
             raise InputError(f"{name}:{line} has {len(row)} fields where the {first} has {n_columns}: {row!r:.60}; {hint}")
     if left_out:
         _log.warning("%s: left out %d broken rows of %s, the first %s:%d", name, len(left_out), layout.name, name, left_out[0])
+
+
+def count_lines(path: str | Path, format: str | None = None) -> int:  # noqa: A002
+    """Return the number of lines of a file of text, whatever its encoding; 0 of others and of standard input, read but once."""
+    kind = format or extension(Path(path)).removeprefix(".")
+    if kind in (*COLUMNAR, "feather", "xlsx") or not Path(path).is_file():
+        return 0
+    return sum(1 for _ in read_lines(read_text(Path(path), Decoding("replace")), str(path)))
 
 
 _READERS: dict[str, Callable[[Iterator[str], str, _Dialect], Table]] = {

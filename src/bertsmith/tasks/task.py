@@ -131,6 +131,7 @@ class Review:
 
 
 MISTAKES_SHOWN = 30
+_GOLD = ("label", "tags", "answers", "relevances", "score")
 log = logging.getLogger("bertsmith")
 
 
@@ -322,6 +323,10 @@ class Task(Config, ABC, Generic[Example, Prediction]):
         if dataclasses.is_dataclass(prediction) and not isinstance(prediction, type):
             values = dataclasses.asdict(prediction)
         return {"id": getattr(example, "id", None), **values}
+
+    def gold(self, example: Example) -> Any:
+        """Return what is right of a labelled example."""
+        return next((value for name in _GOLD if (value := getattr(example, name, None)) is not None), None)
 
     def place(self, example: Example) -> Mapping[str, int]:
         """Return the ``line`` of its file on which an example begins, where it says one."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bertsmith.errors import InputError
-from bertsmith.sources.example_tables import TableConfig, read_columns
+from bertsmith.sources.example_tables import RowConfig, read_columns
 from bertsmith.sources.tables import Layout, Record, Table, quoted
 from bertsmith.sources.written_lists import written_list
 
@@ -41,7 +41,7 @@ def _triples() -> re.Pattern[str]:
 _TRIPLES = Layout("MS MARCO, triples.train", _triples(), ("query", "positive", "negative"))
 
 
-class RankColumns(TableConfig):
+class RankColumns(RowConfig):
     """Which columns of the data hold what."""
 
     query: str | None = None
@@ -126,8 +126,8 @@ def _choose(table: Table, columns: RankColumns, labelled: bool) -> _ChosenColumn
             "first row"
         )
     if candidate:
-        return _ChosenColumns(query, candidate, label, None, None, find(_QUERY_IDS), find(_CANDIDATE_IDS))
-    return _ChosenColumns(query, None, None, positive, negative, find(_QUERY_IDS), None)
+        return _ChosenColumns(query, candidate, label, None, None, columns.id or find(_QUERY_IDS), find(_CANDIDATE_IDS))
+    return _ChosenColumns(query, None, None, positive, negative, columns.id or find(_QUERY_IDS), None)
 
 
 # Examples.

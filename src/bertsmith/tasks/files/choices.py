@@ -9,7 +9,7 @@ from typing import Any
 import pydantic
 
 from bertsmith.errors import InputError
-from bertsmith.sources.example_tables import TableConfig, read_columns
+from bertsmith.sources.example_tables import RowConfig, id_of, read_columns
 from bertsmith.sources.tables import Record, Table, quoted
 from bertsmith.sources.written_lists import written_list
 from bertsmith.tasks.files.labels import class_name
@@ -28,7 +28,7 @@ _COUNTED_FROM_ONE = ("answerA", "option1")
 _COPA = {"cause": "What was the cause of this?", "effect": "What happened as a result?"}
 
 
-class ChoiceColumns(TableConfig):
+class ChoiceColumns(RowConfig):
     """Which columns of the data hold what."""
 
     prompt: str | None = None
@@ -72,7 +72,7 @@ def read_choices(
     """
     table, columns = read_columns(path, format, columns, _KNOWN, labelled=labelled)
     chosen = _choose(table, columns, labelled)
-    rows = table.with_columns(chosen.prompt, chosen.question, *chosen.choices, chosen.label, *_IDS)
+    rows = table.with_columns(chosen.prompt, chosen.question, *chosen.choices, chosen.label, columns.id, *_IDS)
     return (example for number, record in enumerate(rows) for example in _examples(record, chosen, number))
 
 
@@ -88,6 +88,7 @@ class _ChoicePlaces:
     choices: tuple[str, ...]
     label: str | None
     first_number: int
+    config: ChoiceColumns
 
 
 def _choose(table: Table, columns: ChoiceColumns, labelled: bool) -> _ChoicePlaces:
@@ -106,7 +107,7 @@ def _choose(table: Table, columns: ChoiceColumns, labelled: bool) -> _ChoicePlac
         )
     counted_from_one = any(name in choices for name in _COUNTED_FROM_ONE) and columns.choices is None
     first_number = int(counted_from_one) if columns.first_number is None else columns.first_number
-    return _ChoicePlaces(prompt or question or "", question if prompt else None, choices, label, first_number)
+    return _ChoicePlaces(prompt or question or "", question if prompt else None, choices, label, first_number, columns)
 
 
 def _first(names: Iterable[str], table: Table) -> str | None:
@@ -132,7 +133,7 @@ def _choice_columns(table: Table, columns: ChoiceColumns) -> tuple[str, ...]:
 def _examples(record: Record, chosen: _ChoicePlaces, number: int) -> Iterator[ChoiceExample]:
     """Yield the question of a row, or each of those that stand in lists."""
     values = record.values
-    row_id = str(next((values[name] for name in _IDS if isinstance(values.get(name), str | int)), number))
+    row_id = id_of(values, chosen.config, number, _IDS)
     questions = values.get(chosen.question or chosen.prompt)
     if not isinstance(questions, list):
         yield _example(record, chosen, values, row_id)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertsmith.errors import InputError
-from bertsmith.sources.example_tables import read_columns
+from bertsmith.sources.example_tables import IDS, id_of, read_columns
 from bertsmith.sources.tables import Record, Table
-from bertsmith.tasks.files.texts import IDS, KNOWN, LABELS, LAYOUTS, Columns, LeftOut, id_of, text_columns
+from bertsmith.tasks.files.texts import KNOWN, LABELS, LAYOUTS, Columns, LeftOut, text_columns
 
 # Before those of other tasks; the first that a table has are taken.
 _LAYOUTS = (("anchor", "positive"), ("query", "positive"), ("query", "passage"), *LAYOUTS)
@@ -54,13 +54,13 @@ def read_pairs(
     text, pair = text_columns(table, columns, _LAYOUTS)
     table.check_columns(text=text, pair=pair, label=columns.label if labelled else None)
     if not labelled:
-        for number, record in enumerate(table.with_columns(text, pair, *IDS)):
+        for number, record in enumerate(table.with_columns(text, pair, columns.id, *IDS)):
             texts = (record.text(text), *(() if pair is None else (record.text(pair),)))
-            yield PairExample(texts, None, id_of(record, number), record.source)
+            yield PairExample(texts, None, id_of(record.values, columns, number), record.source)
         return
     if pair is None:
         raise InputError(f"{table.path} has one column of texts, {text!r}, where a pair is needed; name the other with --pair")
-    yield from _labelled(table, text, pair, _score_column(table, columns, (text, pair)), columns.skip_labels)
+    yield from _labelled(table, text, pair, _score_column(table, columns, (text, pair)), columns)
 
 
 def _score_column(table: Table, columns: Columns, taken: tuple[str, str]) -> str | None:
@@ -72,12 +72,12 @@ def _score_column(table: Table, columns: Columns, taken: tuple[str, str]) -> str
     return next((name for name in LABELS if name in table.columns and name not in taken), None)
 
 
-def _labelled(table: Table, text: str, pair: str, label: str | None, skip_labels: tuple[str, ...]) -> Iterator[PairExample]:
+def _labelled(table: Table, text: str, pair: str, label: str | None, columns: Columns) -> Iterator[PairExample]:
     left_out, n_examples = LeftOut(), 0
     negatives = filter(_NEGATIVE.fullmatch, table.columns)
-    for number, record in enumerate(table.with_columns(text, pair, label, *negatives, *IDS)):
+    for number, record in enumerate(table.with_columns(text, pair, label, *negatives, columns.id, *IDS)):
         value = None if label is None else record.values.get(label)
-        if isinstance(value, str) and value.strip() in skip_labels:
+        if isinstance(value, str) and value.strip() in columns.skip_labels:
             left_out.add(f"labelled {value.strip()!r}", record.source)
             continue
         texts = (record.text(text), record.text(pair), *(() if label else _negatives(record)))
@@ -86,7 +86,7 @@ def _labelled(table: Table, text: str, pair: str, label: str | None, skip_labels
             left_out.add("with an empty text", record.source)
             continue
         n_examples += 1
-        yield PairExample(texts, score, id_of(record, number), record.source)
+        yield PairExample(texts, score, id_of(record.values, columns, number), record.source)
     left_out.end(table.path, n_examples)
 
 

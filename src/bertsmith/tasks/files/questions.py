@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from bertsmith.errors import InputError, UsageError
-from bertsmith.sources.example_tables import TableConfig, read_columns
+from bertsmith.sources.example_tables import RowConfig, read_columns
 from bertsmith.sources.streams import input_name, known_extension
 from bertsmith.sources.tables import quoted
 from bertsmith.sources.written_lists import written_list
@@ -35,7 +35,7 @@ _N_LISTED = 5
 _log = logging.getLogger("bertsmith")
 
 
-class QuestionColumns(TableConfig):
+class QuestionColumns(RowConfig):
     """Which columns or keys of the data hold what."""
 
     context: str | None = None
@@ -190,7 +190,12 @@ def _read(
     table_format = _FORMATS[named_format] if named_format else _format(path)
     known = (*_CONTEXT, *_QUESTION, *_ID, *_ANSWERS, *_START)
     table, columns = read_columns(path, table_format, columns, known, labelled=notes is not None)
-    named = {"context": columns.context, "question": columns.question, "answers": columns.answer if notes else None}
+    named = {
+        "id": columns.id,
+        "context": columns.context,
+        "question": columns.question,
+        "answers": columns.answer if notes else None,
+    }
     table.check_columns(context=columns.context, question=columns.question, answer=named["answers"])
     for row in table.rows:
         values = {**row.values, **{key: row.values.get(name) for key, name in named.items() if name is not None}}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bertsmith.errors import InputError
-from bertsmith.sources.example_tables import TableConfig, read_columns
+from bertsmith.sources.example_tables import IDS, RowConfig, id_of, read_columns
 from bertsmith.sources.headers import roles_of
 from bertsmith.sources.tables import Record, Table, quoted
 from bertsmith.tasks.files.labels import LabelCell, LabelNotes, LabelReading, Tallied, one_class
@@ -35,11 +35,10 @@ LAYOUTS: tuple[tuple[str, str | None], ...] = (
     ("comment_text", None),  # Jigsaw
 )
 LABELS = ("Quality", "is_duplicate", "gold_label", "label", "labels", "score", "similarity_score", "sentiment")
-IDS = ("id", "index", "idx", "guid", "pairID", "pair_ID")
 KNOWN = {*LABELS, *IDS, *(name for layout in LAYOUTS for name in layout if name)}
 
 
-class Columns(TableConfig):
+class Columns(RowConfig):
     """Which columns of the data hold what."""
 
     text: str | None = None
@@ -58,8 +57,8 @@ class TextExample:
     """A text, or a pair of texts, with its label.
 
     ``label`` is None when unlabelled, else what the reading of labels makes of the cell: the name of a class, a list of names,
-    or a number. ``id`` is what the column id,
-    index, idx, guid or pairID says, or else the row's number from 0. ``source`` is ``file:line``.
+    or a number. ``id`` is what the column of ids
+    says, or else the row's number from 0. ``source`` is ``file:line``.
     """
 
     text: str
@@ -101,7 +100,7 @@ def read_texts(
         columns = columns.model_copy(update={"label": ",".join(names)})
         table = _with_listed_label(table, ",".join(names), names)
     chosen = _choose(table, columns, labelled)
-    rows = enumerate(table.with_columns(chosen.text, chosen.pair, chosen.label, *IDS))
+    rows = enumerate(table.with_columns(chosen.text, chosen.pair, chosen.label, columns.id, *IDS))
     if labelled:
         return _labelled(table.path, rows, chosen, read_label)
     return (_example(record, chosen, number, None) for number, record in rows)
@@ -136,14 +135,14 @@ class _Chosen:
     text: str
     pair: str | None
     label: str | None
-    skip_labels: tuple[str, ...]
+    config: Columns
 
 
 def _choose(table: Table, columns: Columns, labelled: bool) -> _Chosen:
     text, pair = text_columns(table, columns, LAYOUTS)
     label = (columns.label or _known_label(table, (text, pair))) if labelled else None
     table.check_columns(text=text, pair=pair, label=label)
-    return _Chosen(text, pair, label, columns.skip_labels)
+    return _Chosen(text, pair, label, columns)
 
 
 def text_columns(table: Table, columns: Columns, layouts: Sequence[tuple[str, str | None]]) -> tuple[str, str | None]:
@@ -218,7 +217,7 @@ def _labelled(
         example = _example(record, chosen, number, label)
         if not example.text.strip() or (example.pair is not None and not example.pair.strip()):
             left_out.add("with an empty text", record.source)
-        elif (written := value.strip() if isinstance(value, str) else label) in chosen.skip_labels:
+        elif (written := value.strip() if isinstance(value, str) else label) in chosen.config.skip_labels:
             left_out.add(f"labelled {written!r}", record.source)
         else:
             n_examples += 1
@@ -229,10 +228,4 @@ def _labelled(
 
 def _example(record: Record, chosen: _Chosen, number: int, label: Any | None) -> TextExample:
     pair = None if chosen.pair is None else record.text(chosen.pair)
-    return TextExample(record.text(chosen.text), pair, label, id_of(record, number), record.source)
-
-
-def id_of(record: Record, number: int) -> str:
-    """Return what the row calls itself, or else its number."""
-    named = next((record.values[column] for column in IDS if isinstance(record.values.get(column), str | int)), number)
-    return str(named)
+    return TextExample(record.text(chosen.text), pair, label, id_of(record.values, chosen.config, number), record.source)

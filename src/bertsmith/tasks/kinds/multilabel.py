@@ -92,6 +92,10 @@ class Multilabel(SentenceTask[Labelled]):
             None if any(map(self._of, examples)) else "no example has a label: F1 and average precision are 0, whatever is said"
         )
 
+    def gold(self, example: TextExample) -> list[str]:
+        """Return the names of the labels."""
+        return self._of(example)
+
     def _of(self, example: TextExample) -> list[str]:
         listed = self._listed(example)
         # A model of other tools does not say how its labels were written.
