@@ -45,7 +45,7 @@ class ColumnFlags(RowConfig):
     """Key of the list of words in JSON lines."""
     tags_key: str | None = None
     """Key of the list of tags in JSON lines."""
-    tag_names: tuple[str, ...] | None = None
+    tag_names: tuple[str, ...] = ()
     """What tags that are numbers are called, from that of 0 on."""
 
 
