@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -39,6 +41,42 @@ def test_one_step_is_adamw_by_hand() -> None:
         update = (mean / (1 - 0.9**step)) / ((square / (1 - 0.99**step)).sqrt() + 1e-6)
         expected = expected * (1 - 0.1 * 0.01) - 0.1 * update
         torch.testing.assert_close(model.weight.detach().double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_it_needs_no_compiler() -> None:
+    script = """
+import sys, torch
+from bertsmith.training.optimiser import make_optimiser
+from bertsmith.training.settings import Optimisation
+layer = torch.nn.Linear(2, 2)
+layer(torch.ones(1, 2)).sum().backward()
+make_optimiser(layer, Optimisation(), lambda name: 1.0).step()
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_its_bits_are_those_of_pytorchs(toy_model: Callable[..., Bert]) -> None:
+    settings = Optimisation(weight_decay=0.1, adam_beta1=0.8, adam_beta2=0.95, adam_epsilon=1e-5)
+    ours, theirs = toy_model(), toy_model()
+    optimiser = make_optimiser(ours, settings, whole)
+    pairs = list(zip(ours.named_parameters(), theirs.parameters(), strict=True))
+    names = {parameter: name for (name, parameter), _ in pairs}
+    others = {name: other for (name, _), other in pairs}
+    groups = [{**group, "params": [others[names[one]] for one in group["params"]]} for group in optimiser.param_groups]
+    reference = torch.optim.AdamW(groups, fused=True)
+    generator = torch.Generator().manual_seed(0)
+    for step in range(4):
+        for group in (*optimiser.param_groups, *reference.param_groups):
+            group["lr"] = 1e-3 * (step + 1)
+        for place, ((_, parameter), other) in enumerate(pairs):
+            # One has no gradient at first, as the head of a task that has not had its turn.
+            gradient = torch.randn(parameter.shape, generator=generator)
+            parameter.grad, other.grad = (None, None) if place == step == 0 else (gradient, gradient.clone())
+        optimiser.step()
+        reference.step()
+    for (name, parameter), other in pairs:
+        assert torch.equal(parameter, other), name
 
 
 def test_state_is_restored_and_the_next_step_is_the_same(toy_model: Callable[..., Bert]) -> None:

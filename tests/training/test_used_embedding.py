@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from bertsmith.model.bert import Heads
+from bertsmith.training.optimiser import make_optimiser
+from bertsmith.training.settings import Optimisation
 from bertsmith.training.used_embedding import UsedEmbedding, train_used_rows
 
 V, D = 11, 3
@@ -33,7 +35,8 @@ def test_gradients_reach_the_tokens_in_use(whole: torch.Tensor) -> None:
 
 def test_others_decay(whole: torch.Tensor) -> None:
     parted = UsedEmbedding(whole, USED)
-    optimiser = torch.optim.AdamW([{"params": [parted.weight], "lr": 0.5, "weight_decay": 0.5}])
+    optimiser = make_optimiser(parted, Optimisation(weight_decay=0.5), lambda _name: 1.0)
+    optimiser.param_groups[0]["lr"] = 0.5
     parted.decay_with(optimiser)
     parted.weight.grad = torch.zeros_like(parted.weight)
     optimiser.step()

@@ -74,7 +74,7 @@ class Stepper:
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["share"]
         self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         self.precision.publish()
 
     def load(self, path: Path) -> None:

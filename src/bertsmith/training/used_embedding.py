@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bertsmith.model.bert import Bert
+from bertsmith.training.optimiser import AdamW
 
 
 class UsedEmbedding(nn.Module):
@@ -38,15 +39,15 @@ class UsedEmbedding(nn.Module):
         other_TD = F.embedding((rows_T - n_used).clamp_min(0), self.others)
         return torch.where((rows_T < n_used)[:, None], used_TD, other_TD)
 
-    def decay_with(self, optimiser: torch.optim.Optimizer) -> None:
+    def decay_with(self, optimiser: AdamW) -> None:
         """Let every step of the optimiser decay the rows that are not used as it decays the others."""
         (group,) = (group for group in optimiser.param_groups if any(one is self.weight for one in group["params"]))
 
         @torch.no_grad()
-        def decay(*_: Any) -> None:
+        def decay() -> None:
             self.others.mul_(1.0 - group["lr"] * group["weight_decay"])
 
-        optimiser.register_step_post_hook(decay)
+        optimiser.after_step.append(decay)
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:  # noqa: ARG002
         is_used_V = self.get_buffer("rows") < len(self.weight)
