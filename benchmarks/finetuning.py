@@ -96,8 +96,8 @@ TASKS = {
         longest=500,
     ),
     "peopledaily-ner": Task(
-        *("tag", "sentences", "peopledaily_ner/train.txt.gz", "peopledaily_ner/dev.txt", (200, 120), 2, ("f1",), (0, -1)),
-        **CHINESE,
+        *("tag", "sentences", "peopledaily_ner/train.txt.gz", "peopledaily_ner/dev.txt", (400, 120), 3, ("f1",), (0, -1)),
+        **{**CHINESE, "learning_rate": 1e-3},
         max_length=256,
     ),
     "chnsenticorp": Task(

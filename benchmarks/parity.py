@@ -17,6 +17,7 @@ Results go to DIR/results.jsonl as they come; the same command goes on from ther
 """
 
 import argparse
+import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from finetuning import TASKS, Task, add_shared_arguments, finetune, finetune_tra
 SYSTEMS = ("bertsmith", "transformers", "transformers bf16", "bertsmith bf16")
 PAIRS = ((SYSTEMS[0], SYSTEMS[1]), (SYSTEMS[0], SYSTEMS[2]), (SYSTEMS[3], SYSTEMS[2]))
 Runs = list[dict[str, Any]]
+MISSING = "–"
 
 
 def main() -> None:
@@ -47,12 +49,7 @@ def main() -> None:
     runs = {
         name: {system: results.of(_key(name, task, system, arguments)) for system in SYSTEMS} for name, task in tasks.items()
     }
-    rows = [
-        _Row(name, metric, tasks[name], runs[name])
-        for name in tasks
-        for metric in tasks[name].metrics
-        if all(runs[name].values())
-    ]
+    rows = [_Row(name, metric, task, runs[name]) for name, task in tasks.items() for metric in task.metrics]
     _print_tables(rows)
     if arguments.svg:
         arguments.svg.write_text(_forest(rows), encoding="utf-8")
@@ -90,10 +87,11 @@ def _run(name: str, task: Task, system: str, seeds: range, arguments: argparse.N
 
 
 class _Row:
-    """A score of a task over all runs of each system, in percent."""
+    """A score of a task over all runs of each system that has two at least, in percent."""
 
     def __init__(self, name: str, metric: str, task: Task, runs: dict[str, Runs]) -> None:
-        self.name, self.metric, self.task, self.runs = name, metric, task, runs
+        self.name, self.metric, self.task = name, metric, task
+        self.runs = {system: own for system, own in runs.items() if len(own) > 1}
 
     @property
     def title(self) -> str:
@@ -102,48 +100,67 @@ class _Row:
 
     def score(self, system: str) -> str:
         """Return mean and standard deviation."""
+        if system not in self.runs:
+            return MISSING
         _, mean, deviation = statistics_of(self.runs[system], self.metric)
         return f"{mean:.1f} ± {deviation:.1f}"
 
-    def welch(self, pair: tuple[str, str]) -> Any:
-        """Return Welch's test of a system's scores against another's."""
+    def difference(self, pair: tuple[str, str]) -> tuple[float, float, float] | None:
+        """Return the difference of the means and its interval of 95 %, where both systems have runs."""
+        if not self.runs.keys() >= set(pair):
+            return None
+        ours, theirs = (statistics_of(self.runs[system], self.metric)[1] for system in pair)
+        low, high = self._welch(pair).confidence_interval()
+        return ours - theirs, low, high
+
+    def test(self, pair: tuple[str, str]) -> str:
+        """Return the difference, its interval, Welch's t and p."""
+        if (found := self.difference(pair)) is None:
+            return MISSING
+        difference, low, high = found
+        if math.isnan(low):
+            return f"{difference:+.1f}"  # no run of either differs from another
+        welch = self._welch(pair)
+        return f"{difference:+.1f} ({low:+.1f} to {high:+.1f}), {welch.statistic:.2f}, {welch.pvalue:.2f}"
+
+    def _welch(self, pair: tuple[str, str]) -> Any:
         from scipy.stats import ttest_ind
 
         ours, theirs = ([100 * run["scores"][self.metric] for run in self.runs[system]] for system in pair)
         return ttest_ind(ours, theirs, equal_var=False)
 
-    def difference(self, pair: tuple[str, str]) -> tuple[float, float, float]:
-        """Return the difference of the means and its interval of 95 %."""
-        ours, theirs = (statistics_of(self.runs[system], self.metric)[1] for system in pair)
-        low, high = self.welch(pair).confidence_interval()
-        return ours - theirs, low, high
-
     def median(self, system: str, measure: str) -> float:
         """Return the median of a measure over a system's runs."""
-        return statistics.median(run[measure] for run in self.runs[system])
+        return statistics.median(run[measure] for run in self.runs[system]) if system in self.runs else math.nan
 
 
 def _print_tables(rows: Sequence[_Row]) -> None:
-    print(f"| task, score | train / dev, epochs, rate | runs | {' | '.join(SYSTEMS)} | {' | '.join(map(' − '.join, PAIRS))} |")
-    print(f"|---|---|---:|{'---:|' * (len(SYSTEMS) + len(PAIRS))}")
+    tests = [f"{ours} − {theirs} (95 %), t, p" for ours, theirs in PAIRS]
+    _print_heading("task, score", "train / dev, epochs, rate", "seeds", *SYSTEMS, *tests)
     for row in rows:
-        counts = sorted({len(runs) for runs in row.runs.values()})
-        cells = [row.title, _settings(row.task), "–".join(map(str, counts)), *map(row.score, SYSTEMS)]
-        for pair in PAIRS:
-            (difference, low, high), test = row.difference(pair), row.welch(pair)
-            cells.append(f"{difference:+.1f} ({low:+.1f} to {high:+.1f}), t {test.statistic:.2f}, p {test.pvalue:.2f}")
-        print(f"| {' | '.join(cells)} |")
-    print(f"\n| task | {' | '.join(f'{system}: processor s, MB' for system in SYSTEMS)} | time | in bf16 | memory | in bf16 |")
-    print(f"|---|{'---:|' * (len(SYSTEMS) + 4)}")
-    for row in {row.name: row for row in rows}.values():
-        seconds, memory = (
-            {system: row.median(system, measure) for system in SYSTEMS} for measure in ("processor_seconds", "peak_megabytes")
-        )
-        cells = [f"{seconds[system]:.1f}, {memory[system]:,.0f}" for system in SYSTEMS]
-        cells += [
-            f"{measure[ours] / measure[theirs]:.2f}" for measure in (seconds, memory) for ours, theirs in (PAIRS[0], PAIRS[2])
-        ]
-        print(f"| {row.name} | {' | '.join(cells)} |")
+        seeds = "–".join(str(count) for count in sorted({len(own) for own in row.runs.values()}))
+        _print_cells(row.title, _settings(row.task), seeds, *map(row.score, SYSTEMS), *map(row.test, PAIRS))
+    for measure, digits in (("processor_seconds", 1), ("peak_megabytes", 0)):
+        ratios = [f"{ours} / {theirs}" for ours, theirs in PAIRS]
+        print(f"\n{measure.replace('_', ' ')}\n")
+        _print_heading("task", *SYSTEMS, *ratios)
+        for row in {row.name: row for row in rows}.values():
+            found = {system: row.median(system, measure) for system in SYSTEMS}
+            shares = [found[ours] / found[theirs] for ours, theirs in PAIRS]
+            _print_cells(row.name, *(_number(one, digits) for one in found.values()), *(_number(one, 2) for one in shares))
+
+
+def _print_heading(*cells: str) -> None:
+    _print_cells(*cells)
+    print(f"|{'---|' * len(cells)}")
+
+
+def _print_cells(*cells: str) -> None:
+    print(f"| {' | '.join(cells)} |")
+
+
+def _number(value: float, digits: int) -> str:
+    return MISSING if math.isnan(value) else f"{value:,.{digits}f}"
 
 
 def _settings(task: Task) -> str:
@@ -153,24 +170,26 @@ def _settings(task: Task) -> str:
 def _forest(rows: Sequence[_Row]) -> str:
     """Draw the differences of means with their intervals, a line a score; blue in float32, orange in bf16."""
     left, width, high = 190, 720, 34
-    drawn = [(place, row.title, [row.difference(pair) for pair in (PAIRS[0], PAIRS[2])]) for place, row in enumerate(rows)]
-    most = max(abs(end) for *_, pairs in drawn for pair in pairs for end in pair)
+    colours = {PAIRS[0]: ("#1f77b4", -5), PAIRS[2]: ("#e8871e", 5)}
+    drawn = [(place, row.difference(pair), *look) for place, row in enumerate(rows) for pair, look in colours.items()]
+    drawn = [one for one in drawn if one[1] is not None]
+    most = max((abs(end) for _, found, *_ in drawn for end in found if not math.isnan(end)), default=1.0)
 
     def x(value: float) -> float:
         return left + (width - left - 20) * (value / most + 1) / 2
 
-    parts = [f'<line x1="{x(0):.1f}" x2="{x(0):.1f}" y1="30" y2="{40 + high * len(rows)}" stroke="#888"/>']
+    bottom = 60 + high * len(rows)
+    parts = [f'<line x1="{x(0):.1f}" x2="{x(0):.1f}" y1="30" y2="{bottom - 20}" stroke="#888"/>']
     parts += [
         f'<text x="{left}" y="18">bertsmith − transformers, points, 95 % interval of Welch; float32 blue, bf16 orange</text>'
     ]
-    for place, title, pairs in drawn:
-        middle = 50 + high * place
-        parts.append(f'<text x="{left - 8}" y="{middle + 4}" text-anchor="end">{title}</text>')
-        for (mean, low, top), colour, shift in zip(pairs, ("#1f77b4", "#e8871e"), (-5, 5), strict=True):
-            y = middle + shift
+    names = [(50 + high * place, row.title) for place, row in enumerate(rows)]
+    parts += [f'<text x="{left - 8}" y="{middle + 4}" text-anchor="end">{title}</text>' for middle, title in names]
+    for place, (mean, low, top), colour, shift in drawn:
+        y = 50 + high * place + shift
+        if not math.isnan(low):
             parts.append(f'<line x1="{x(low):.1f}" x2="{x(top):.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="2"/>')
-            parts.append(f'<circle cx="{x(mean):.1f}" cy="{y}" r="3.5" fill="{colour}"/>')
-    bottom = 60 + high * len(rows)
+        parts.append(f'<circle cx="{x(mean):.1f}" cy="{y}" r="3.5" fill="{colour}"/>')
     parts += [f'<text x="{x(end):.1f}" y="{bottom}" text-anchor="middle">{end:+.0f}</text>' for end in (-most, 0, most)]
     style = 'font-family="sans-serif" font-size="12" fill="#333"'
     size = f'width="{width}" height="{bottom + 12}" viewBox="0 0 {width} {bottom + 12}"'
