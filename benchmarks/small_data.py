@@ -81,7 +81,7 @@ def _table(cells: Sequence[dict[str, Any]], results: Results) -> None:
 
 
 def _draw(data: Path, cell: dict[str, Any], draw: int) -> tuple[list[Row], list[Row]]:
-    rows = SOURCES[cell["language"], cell["classes"] > 2](data)
+    rows = list(SOURCES[cell["language"], cell["classes"] > 2](data))
     if cell["classes"] > 2:
         counts = Counter(label for _, label in rows)
         kept = {label for label, _ in counts.most_common(cell["classes"])}
