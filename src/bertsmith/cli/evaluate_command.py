@@ -47,6 +47,7 @@ def run(arguments: Sequence[str]) -> None:
     found: dict[str, Any] = {
         "examples": len(outcomes),
         "precision": pipe.engine.precision,
+        **({"compared": task.scored_by} if task.scored_by else {}),
         "scores": bootstrap(outcomes, task.scores, rounds=config.rounds, seed=config.seed),
     }
     if config.against is not None and other_pipe is not None:
@@ -104,7 +105,8 @@ def _plain(value: Any) -> Any:
 
 
 def _readable(found: dict[str, Any]) -> str:
-    lines = [f"{found['examples']:,} examples, computed in {found['precision']}", *_table(found["scores"])]
+    compared = f"; compared {found['compared']}" if "compared" in found else ""
+    lines = [f"{found['examples']:,} examples, computed in {found['precision']}{compared}", *_table(found["scores"])]
     if "difference" in found:
         difference = found["difference"]
         lines += ["against", *_table(found["against"])]

@@ -32,7 +32,8 @@ class LabelledData(Generic[Kind]):
         """Return how many there are."""
         test = f", {len(self.test):,} to test" if self.test else ""
         labels = f"; {len(labels)} labels" if (labels := self.task.classes) else ""
-        return f"{len(self.train):,} examples to train on, {len(self.dev):,} to choose by{test}{labels}"
+        scored = f"; predictions are compared {by}" if (by := self.task.scored_by) else ""
+        return f"{len(self.train):,} examples to train on, {len(self.dev):,} to choose by{test}{labels}{scored}"
 
 
 def read_data(files: LabelledFiles, task: Kind) -> LabelledData[Kind]:
@@ -84,6 +85,7 @@ def facts(files: LabelledFiles, data: LabelledData) -> Mapping[str, Any]:
         "Training file": f"{source_name(files.train)}, {len(data.train):,} examples",
         "Dev file": f"{dev}{len(data.dev):,} examples",
         **({"Test file": f"{source_name(files.test)}, {len(data.test):,} examples"} if files.test and data.test else {}),
+        **({"Predictions compared": data.task.scored_by} if data.task.scored_by else {}),
     }
 
 

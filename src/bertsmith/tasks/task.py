@@ -191,6 +191,11 @@ class Task(Config, ABC, Generic[Example, Prediction]):
         return getattr(self, "labels", ())
 
     @property
+    def scored_by(self) -> str | None:
+        """How predictions are compared with what is right, where there are several ways."""
+        return None
+
+    @property
     def main_metric(self) -> str:
         """The score by which models are chosen."""
         return self.metric or self.usual_metric

@@ -238,6 +238,10 @@ def test_language_and_whether_there_may_be_no_answer() -> None:
     chinese = question("北京", context="人在北京")
     assert (Answer().fitted([chinese]).scorer, Answer().fitted([question("ab")]).scorer) == ("chinese", "squad")
     assert Answer(scorer="squad").fitted([chinese]).scorer == "squad"
+    japanese = Answer().fitted([question("さくら", context="これはさくらです")])
+    assert japanese.scored_by == "by characters, those of scripts without blanks each by itself"
+    found = answered("さくらの")
+    assert japanese.score([question("さくら", context="さくらの花")], [japanese.apply(found)])["f1"] == pytest.approx(2 * 3 / 7)
     assert (Answer().fitted([chinese]).has_no_answers, Answer().fitted([chinese, question()]).has_no_answers) == (False, True)
     assert Answer(has_no_answers=True).fitted([chinese]).has_no_answers is True
 

@@ -10,12 +10,14 @@ import pytest
 
 from bertsmith.tasks.scoring.answer_scores import (
     best_threshold,
+    characters_exact_match,
+    characters_f1,
     chinese_exact_match,
     chinese_f1,
     exact_match,
     f1,
-    is_chinese,
     normalise,
+    usual_scorer,
 )
 
 WORDS = ["the", "A", "an", "cat", "Cat.", "cats", "don't", "“moon”", "U.S.", "a-b", "É", "3.5", "\t", "\u00a0", "!", "theatre"]
@@ -162,13 +164,43 @@ def test_chinese_by_hand() -> None:
     assert chinese_f1("東京、臺灣", ["臺灣"]) == pytest.approx(2 * 2 / (4 + 2))
 
 
-def test_is_chinese() -> None:
-    assert is_chinese(["北京大学", "1998年", "IBM"])
-    assert not is_chinese(["Beijing (北京)", "1998"])
-    assert not is_chinese(["とうきょう", "東京"])
-    assert is_chinese(["\U00020000"])
-    assert not is_chinese(["1998", "北a"])
-    assert not is_chinese([])
+@pytest.mark.parametrize(
+    ("texts", "scorer"),
+    [
+        (["北京大学", "1998年", "IBM"], "chinese"),
+        (["\U00020000"], "chinese"),
+        (["北京大学出版社的三位编辑和两位作者在会议上", "カ"], "chinese"),
+        (["Beijing (北京)", "1998"], "squad"),
+        (["1998", "北a"], "squad"),
+        ([], "squad"),
+        (["서울 대학교"], "squad"),
+        (["東京", "とうきょう"], "characters"),
+        (["国立国会図書館", "江戸時代の終わり", "明治元年"], "characters"),
+        (["กรุงเทพมหานคร"], "characters"),
+        (["ភ្នំពេញ"], "characters"),
+        (["ວຽງຈັນ"], "characters"),
+        (["ရန်ကုန်"], "characters"),
+    ],
+)
+def test_the_usual_scorer_is_that_of_the_script(texts: list[str], scorer: str) -> None:
+    assert usual_scorer(texts) == scorer
+
+
+@pytest.mark.parametrize(
+    ("predicted", "gold", "shared", "is_match"),
+    [
+        ("さくらまつりは", "さくらまつり", 2 * 6 / 13, 0),
+        ("「さくら・まつり」。", "さくらまつり", 1, 1),
+        ("国の図書館", "図書館", 2 * 3 / 8, 0),
+        ("NHK放送センターで", "nhk放送センター", 2 * 7 / 15, 0),
+        ("ตลาดน้ำ", "ตลาด", 2 * 4 / 11, 0),
+        ("ဈေး။", "ဈေး", 1, 1),
+        ("", "さくら", 0, 0),
+    ],
+)
+def test_scripts_without_blanks_are_compared_by_characters(predicted: str, gold: str, shared: float, is_match: float) -> None:
+    assert characters_f1(predicted, [gold]) == pytest.approx(shared)
+    assert characters_exact_match(predicted, [gold]) == is_match
 
 
 # The threshold of SQuAD 2.0.

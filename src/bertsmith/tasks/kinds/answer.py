@@ -26,7 +26,7 @@ from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.span import SpanScores
 from bertsmith.tasks.files.paragraphs import nearest
 from bertsmith.tasks.files.questions import Candidates, Question, QuestionColumns, read_questions
-from bertsmith.tasks.scoring.answer_scores import best_threshold, chinese_exact_match, chinese_f1, exact_match, f1, is_chinese
+from bertsmith.tasks.scoring.answer_scores import SCORED_BY, SCORERS, Scorer, best_threshold, usual_scorer
 from bertsmith.tasks.scoring.scores import check_predictions
 from bertsmith.tasks.shown import SpanAnswer, Stretch
 from bertsmith.tasks.spans import Answered, Span, SpanTarget, distinct, right_rows, rows_of, tokens_of_answer
@@ -72,8 +72,9 @@ class Answer(Task[Question, Answered]):
     """The longest question in tokens; the rest is cut off, with a warning."""
     max_answer: int = pydantic.Field(default=30, gt=0)
     """The longest answer in tokens."""
-    scorer: Literal["squad", "chinese"] | None = None
-    """How answers are compared: as SQuAD or as CMRC does; by the language of the training answers unless given."""
+    scorer: Scorer | None = None
+    """How answers are compared: as SQuAD does, as CMRC does, or by the characters of any script without blanks; by the script
+    of the training answers unless given."""
     has_no_answers: bool | None = None
     """Whether a context may hold no answer; whether the training file has such questions, unless given."""
     threshold: float | None = None
@@ -109,8 +110,13 @@ class Answer(Task[Question, Answered]):
             raise Refusal("needs_pair", "a question needs a text to be answered from: give it as the pair")
         return text, pair
 
+    @property
+    def scored_by(self) -> str | None:
+        """What answers are compared by."""
+        return SCORED_BY[self.scorer or "squad"]
+
     def fitted(self, examples: Sequence[Question]) -> Self:
-        """Return the task with the language of the answers, and whether there may be none; refuse examples without the
+        """Return the task with the scorer of the answers, and whether there may be none; refuse examples without the
         paragraphs that they are to be trained on."""
         alone = next((example for example in examples if not example.article), None)
         if self.paragraphs > 1 and alone is not None:
@@ -119,7 +125,7 @@ class Answer(Task[Question, Answered]):
         has_no_answers = any(not example.answers for example in examples)
         return self.model_copy(
             update={
-                "scorer": self.scorer or ("chinese" if is_chinese(texts) else "squad"),
+                "scorer": self.scorer or usual_scorer(texts),
                 "has_no_answers": has_no_answers if self.has_no_answers is None else self.has_no_answers,
             }
         )
@@ -281,9 +287,8 @@ class Answer(Task[Question, Answered]):
 
     def _score(self, example: Question, text: str) -> tuple[float, float]:
         golds = [answer.text for answer in example.answers] or [""]
-        if self.scorer == "chinese":
-            return chinese_exact_match(text, golds), chinese_f1(text, golds)
-        return exact_match(text, golds), f1(text, golds)
+        matched, shared = SCORERS[self.scorer or "squad"]
+        return matched(text, golds), shared(text, golds)
 
     def outcomes(self, examples: Sequence[Question], predictions: Sequence[Answered]) -> Floats:
         """Return (n, 3): exact match, F1, and whether there is an answer to be found; n are the ids of the examples."""

@@ -1,4 +1,5 @@
-"""Scores of extracted answers, as the published evaluations of SQuAD, CMRC 2018 and DRCD define them.
+"""Scores of extracted answers, as the published evaluations of SQuAD, CMRC 2018 and DRCD define them, and as the latter for
+other scripts without blanks.
 
 A predicted answer is compared with every gold answer of its question and the best comparison counts. No gold answer means
 that the context holds none: then the empty prediction is right, and any other wrong. All scores are from 0 to 1.
@@ -7,12 +8,16 @@ that the context holds none: then the empty prediction is right, and any other w
 import math
 import re
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 T = TypeVar("T")
+Scorer = Literal["squad", "chinese", "characters"]
+"""How answers are compared: by words as SQuAD does, by Chinese characters as CMRC 2018 does, or by the characters of any script
+that has no blanks between words."""
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -22,7 +27,17 @@ _CHINESE_CHARACTER = re.compile(r"([\u4e00-\u9fa5])")
 # Where the Penn Treebank parts what is written together: marks, a comma before anything but a digit, dots in a row, the
 # full stop at the end, quotation marks and English contractions.
 _TREEBANK_TOKEN = re.compile(r"[;@#$%&?!()\[\]{}<>\"«»“”‘„]|,(?!\d)|\.{2,}|(?<!\.)\.$|n't\b|'(?:(?:s|m|d|ll|re|ve)\b|(?!\w))")
-_IDEOGRAPH = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_IDEOGRAPHS = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+# Other scripts without blanks between words: kana; Thai, Lao, Tibetan and Burmese, which follow each other; Khmer; those of
+# Southeast Asia's islands and hills; Yi.
+_OTHERS = (
+    r"\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f\u0e00-\u109f\uaa60-\uaa7f\ua9e0-\ua9ff\u1780-\u17ff"
+    r"\u1950-\u19ff\u1a20-\u1aaf\u1b00-\u1b7f\ua980-\ua9df\ua000-\ua4cf"
+)
+_OTHER = re.compile(f"[{_OTHERS}]")
+_WITHOUT_BLANKS = re.compile(f"([{_IDEOGRAPHS}{_OTHERS}])")
+# Chinese answers may hold a name in kana; in Japanese ones they are far more.
+_MOST_OTHERS = 0.05
 
 
 def normalise(text: str) -> str:
@@ -65,10 +80,42 @@ def chinese_f1(predicted: str, golds: Sequence[str]) -> float:
     return _best(_segments(predicted), [_segments(gold) for gold in golds], _run_f1)
 
 
-def is_chinese(texts: Sequence[str]) -> bool:
-    """Return whether more than half of the letters of all texts are Chinese characters."""
-    letters = [character for text in texts for character in text if character.isalpha()]
-    return 2 * sum(bool(_IDEOGRAPH.match(letter)) for letter in letters) > len(letters)
+def characters_exact_match(predicted: str, golds: Sequence[str]) -> float:
+    """Return 1 when prediction and a gold agree in lower case and without marks of any script."""
+    return _best(_without_marks(predicted), [_without_marks(gold) for gold in golds], _equal)
+
+
+def characters_f1(predicted: str, golds: Sequence[str]) -> float:
+    """Return the best F1 as :func:`chinese_f1`, with a segment for each character of any script without blanks."""
+
+    def segments(text: str) -> list[str]:
+        return _parted(_without_marks(text), _WITHOUT_BLANKS)
+
+    return _best(segments(predicted), [segments(gold) for gold in golds], _run_f1)
+
+
+SCORERS: dict[Scorer, tuple[Callable[[str, Sequence[str]], float], Callable[[str, Sequence[str]], float]]] = {
+    "squad": (exact_match, f1),
+    "chinese": (chinese_exact_match, chinese_f1),
+    "characters": (characters_exact_match, characters_f1),
+}
+"""Exact match and F1 under each scorer."""
+SCORED_BY: dict[Scorer, str] = {
+    "squad": "by words, as SQuAD's scorer does",
+    "chinese": "by Chinese characters, as CMRC's scorer does",
+    "characters": "by characters, those of scripts without blanks each by itself",
+}
+"""What each scorer compares."""
+
+
+def usual_scorer(texts: Sequence[str]) -> Scorer:
+    """Return the scorer for answers like these: by words unless most letters are of scripts without blanks between words."""
+    text = "".join(texts)
+    n_letters = sum(character.isalpha() or bool(_OTHER.match(character)) for character in text)
+    n_without_blanks, n_others = len(_WITHOUT_BLANKS.findall(text)), len(_OTHER.findall(text))
+    if 2 * n_without_blanks <= n_letters:
+        return "squad"
+    return "characters" if n_others > _MOST_OTHERS * n_without_blanks else "chinese"
 
 
 def best_threshold(
@@ -125,8 +172,18 @@ def _without_punctuation(text: str) -> str:
     return text.lower().strip().translate(_WITHOUT_CHINESE_PUNCTUATION)
 
 
+def _without_marks(text: str) -> str:
+    kept = (character for character in _without_punctuation(text) if not unicodedata.category(character).startswith("P"))
+    return "".join(kept)
+
+
 def _segments(text: str) -> list[str]:
+    return _parted(_without_punctuation(text), _CHINESE_CHARACTER)
+
+
+def _parted(text: str, character: re.Pattern[str]) -> list[str]:
+    """Return the characters that the pattern captures, each by itself, and the words of what stands between them."""
     segments: list[str] = []
-    for piece in _CHINESE_CHARACTER.split(_without_punctuation(text)):
+    for piece in character.split(text):
         segments += _TREEBANK_TOKEN.sub(r" \g<0> ", piece).split()
     return segments
