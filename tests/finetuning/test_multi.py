@@ -112,7 +112,7 @@ def test_a_task_alone_is_the_run_of_that_task(make: Make, tmp_path: Path) -> Non
     several = make("classify", recipe={"head_lr": 4e-3, "dropout": 0.2})
     table = dict(several.tasks["a-classify"])
     table.pop("kind")
-    files = {name: table.pop(name) for name in ("train", "dev", "dev_share", "test", "format")}
+    files = {name: table.pop(name) for name in ("train", "dev", "dev_share", "group", "test", "format")}
     shared = several.model_dump(mode="json", exclude={"tasks", "temperature", "out"})
     single = config_of(Classify).from_values({**shared, **files, "task": table, "out": str(tmp_path / "single")}, "test")
     one, other = finetune(several) / "a-classify", finetune(single)

@@ -117,10 +117,11 @@ def test_without_a_dev_file_a_share_is_held_out_and_said(make: Make, caplog: pyt
     caplog.set_level("INFO", "bertsmith")
     config = make(dev=None, dev_share=0.25)
     final = finetune(config)
-    assert f"no --dev file: 6 of the {N_TRAIN} training examples are held out" in caplog.text
+    said = f"6 of {N_TRAIN} examples (25%), stratified by label, equal texts in one part"
+    assert f"no --dev file: held out of train.tsv are {said}" in caplog.text
     assert f"{N_TRAIN - 6} examples to train on, 6 to choose by" in caplog.text
     card = (final / "README.md").read_text(encoding="utf-8")
-    assert f"train.tsv, {N_TRAIN - 6} examples" in card and "train.tsv, 6 examples" in card
+    assert f"train.tsv, {N_TRAIN - 6} examples" in card and f"held out of train.tsv, {said}" in card
     data = read_data(config, config.task)  # type: ignore[attr-defined]
     sources = [{example.source for example in part} for part in (data.train, data.dev)]
     assert not sources[0] & sources[1] and len(sources[0] | sources[1]) == N_TRAIN
@@ -137,7 +138,9 @@ def test_a_label_of_which_every_example_is_held_out_is_known(make: Make, tmp_pat
 
 
 def test_queries_held_out_must_have_a_relevant_candidate(make: Make, tmp_path: Path) -> None:
-    rows = "".join(json.dumps({"query": "q", "candidates": ["a", "b"], "labels": [int(n == 1), 0]}) + "\n" for n in range(20))
+    rows = "".join(
+        json.dumps({"query": f"q{n}", "candidates": ["a", "b"], "labels": [int(n == 1), 0]}) + "\n" for n in range(20)
+    )
     (tmp_path / "one.jsonl").write_text(rows)
     config = make("rank", train=str(tmp_path / "one.jsonl"), dev=None)
     with pytest.raises(InputError, match=r"none of the 2 queries .* has a relevant candidate; give a --dev file"):
@@ -397,10 +400,8 @@ def test_a_dev_file_by_which_no_model_is_better_than_another_is_said_to_be_one(
 def test_questions_held_out_without_an_answer_are_scored(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     config = make("answer", dev=None, dev_share=0.1, task={"paragraphs": 1})
     examples = [json.loads(line) for line in Path(config.train).read_text().splitlines()]
-    held_out = {example.id for example in read_data(config, config.task).dev}  # type: ignore[attr-defined]
-    for example in examples:
-        if example["id"] in held_out:
-            example.update(answers=[], is_impossible=True)
+    for example in examples[1:]:
+        example.update(answers=[], is_impossible=True)
     Path(config.train).write_text("".join(json.dumps(example) + "\n" for example in examples))
     finetune(config)
     assert f"what is held out of {config.train}: no question has an answer: to give none is always right" in caplog.messages

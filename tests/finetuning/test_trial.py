@@ -67,7 +67,12 @@ def experiment(toy_directory: Path, toy_tokenizer: Tokenizer, tmp_path: Path) ->
         task = config.task.fitted(train)
         samples = [sample for own in task.samples(train, toy_tokenizer, labelled=True) for sample in own]
         return Experiment(
-            config, {ALONE: TaskData(task, train, train, None, samples)}, toy_tokenizer, CPU, dtype, make_loss(config.recipe)
+            config,
+            {ALONE: TaskData(task, train, train, None, samples=samples)},
+            toy_tokenizer,
+            CPU,
+            dtype,
+            make_loss(config.recipe),
         )
 
     return make

@@ -71,6 +71,8 @@ class LabelledFiles(Config):
     """Labelled file to choose the best model by; a part of the training file unless given."""
     dev_share: float = pydantic.Field(default=0.1, gt=0, lt=1)
     """Share of the training file that is held out where there is no dev file."""
+    group: str | None = None
+    """Column of the training file whose rows with the same value stay together when some are held out, such as a patient."""
     test: str | None = None
     """Labelled file that every trial is scored on, and that nothing is chosen by."""
     format: str | None = None

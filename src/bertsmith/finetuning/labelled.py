@@ -12,7 +12,7 @@ from bertsmith.artifacts.weights import weights_digest
 from bertsmith.errors import InputError
 from bertsmith.files import sha256
 from bertsmith.finetuning.grid import ALONE, GridConfig, LabelledFiles
-from bertsmith.randomness import key, permutation
+from bertsmith.finetuning.splits import hold_out
 from bertsmith.tasks.task import Task
 
 Kind = TypeVar("Kind", bound=Task, default=Task)
@@ -21,12 +21,16 @@ log = logging.getLogger("bertsmith")
 
 @dataclass(frozen=True, slots=True)
 class LabelledData(Generic[Kind]):
-    """The labelled examples of a task, and the task with what it has learnt from those for training."""
+    """The labelled examples of a task, and the task with what it has learnt from those for training.
+
+    ``split`` says how those to choose by were held out of the training file; it is empty where they have a file.
+    """
 
     task: Kind
     train: Sequence[Any]
     dev: Sequence[Any]
     test: Sequence[Any] | None
+    split: str = ""
 
     def __str__(self) -> str:
         """Return how many there are."""
@@ -50,21 +54,16 @@ def read_data(files: LabelledFiles, task: Kind) -> LabelledData[Kind]:
             raise InputError(f"{path} holds no examples")
     task = task.fitted(train)
     # Held out behind the fit, which so knows labels of which all examples are held out.
-    train, dev = (train, dev) if dev is not None else _held_out(train, files)
+    split = ""
+    if dev is None:
+        n_examples = len(train)
+        train, dev, how = hold_out(task, train, files)
+        split = f"{len(dev):,} of {n_examples:,} examples ({len(dev) / n_examples:.0%}), {how}"
+        log.info("no --dev file: held out of %s are %s", source_name(files.train), split)
     task.check_to_score(dev, files.dev or f"what is held out of {files.train}")
     if test and files.test:
         task.check_to_score(test, files.test)
-    return LabelledData(task, train, dev, test)
-
-
-def _held_out(examples: Sequence[Any], files: LabelledFiles) -> tuple[list[Any], list[Any]]:
-    """Split the examples, the same way in every run, into those to train on and those to choose the best model by."""
-    n_dev = max(1, round(files.dev_share * len(examples)))
-    if n_dev >= len(examples):
-        raise InputError(f"{files.train} has {len(examples)} example(s): too few to hold some out; give a --dev file")
-    order = permutation(key("dev"), len(examples)).tolist()
-    log.info("no --dev file: %d of the %d training examples are held out", n_dev, len(examples))
-    return [examples[place] for place in sorted(order[n_dev:])], [examples[place] for place in sorted(order[:n_dev])]
+    return LabelledData(task, train, dev, test, split)
 
 
 def digests(config: GridConfig) -> dict[str, str]:
@@ -80,10 +79,14 @@ def digests(config: GridConfig) -> dict[str, str]:
 
 def facts(files: LabelledFiles, data: LabelledData) -> Mapping[str, Any]:
     """Return what a model card says of the files."""
-    dev = f"{source_name(files.dev)}, " if files.dev else f"held out of {source_name(files.train)}, "
+    dev = (
+        f"held out of {source_name(files.train)}, {data.split}"
+        if data.split
+        else f"{source_name(files.dev or files.train)}, {len(data.dev):,} examples"
+    )
     return {
         "Training file": f"{source_name(files.train)}, {len(data.train):,} examples",
-        "Dev file": f"{dev}{len(data.dev):,} examples",
+        "Dev file": dev,
         **({"Test file": f"{source_name(files.test)}, {len(data.test):,} examples"} if files.test and data.test else {}),
         **({"Predictions compared": data.task.scored_by} if data.task.scored_by else {}),
     }

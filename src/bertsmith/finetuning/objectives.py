@@ -37,7 +37,7 @@ _EXAMPLES_REHEARSED = 64
 class TaskData(LabelledData):
     """The labelled examples of a task, and the samples of those to train on."""
 
-    samples: Sequence[Sample]
+    samples: Sequence[Sample] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ def _prepare(config: GridConfig, device: torch.device) -> Experiment:
         samples = [sample for of_example in task.samples(train, tokenizer, labelled=True) for sample in of_example]
         if not samples:
             raise InputError(f"{files.train} holds nothing to train on")
-        data[name] = TaskData(task, train, own.dev, own.test, samples)
+        data[name] = TaskData(task, train, own.dev, own.test, own.split, samples)
     temperature = config.temperature if isinstance(config, MultiConfig) else 1.0
     experiment = Experiment(config, data, tokenizer, device, dtype, make_loss(config.recipe), temperature)
     _announce(experiment)

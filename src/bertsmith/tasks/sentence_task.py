@@ -17,6 +17,7 @@ from bertsmith.model.heads.sequence import Problem, SequenceScores
 from bertsmith.notices import say_once
 from bertsmith.tasks.files.labels import LabelReading, one_class
 from bertsmith.tasks.files.texts import Columns, TextExample, read_texts
+from bertsmith.tasks.split_keys import SplitKeys
 from bertsmith.tasks.task import Floats, Logits, Prediction, Sample, Submission, Task, log
 from bertsmith.text.tokenizer import Tokenizer
 
@@ -86,6 +87,10 @@ class SentenceTask(Task[TextExample, Prediction], ABC, Generic[Prediction]):
     def sequence_scores(self, labels: tuple[str, ...], problem: Problem = "single_label_classification") -> SequenceScores:
         """Return the head of the task's pooling."""
         return SequenceScores(labels, problem, "cls" if self.pooling == "auto" else self.pooling)
+
+    def split_keys(self, examples: Sequence[TextExample]) -> SplitKeys:
+        """Keep equal texts, or equal pairs of them, together."""
+        return SplitKeys([(example.text, example.pair) for example in examples])
 
     @abstractmethod
     def target(self, example: TextExample) -> Any:

@@ -28,13 +28,17 @@ _READ_AS = {"io": ("plain",), "iob2": ("iob1", "iob2", "bioes"), "bioes": ("bioe
 
 @dataclass(frozen=True, slots=True)
 class TagExample:
-    """A sentence as words, with their tags where they are known, and where the words stand in the text."""
+    """A sentence as words, with their tags where they are known, and where the words stand in the text.
+
+    ``document`` is the number of its document in the file, from 1; 0 where the file does not say.
+    """
 
     words: tuple[str, ...]
     tags: tuple[str, ...] | None
     text: str
     offsets: tuple[tuple[int, int], ...]
     source: str
+    document: int = 0
 
 
 def known_tags(example: TagExample) -> tuple[str, ...]:
@@ -51,7 +55,7 @@ def of_words(sentence: TaggedSentence) -> TagExample:
             text += " "
         offsets.append((len(text), len(text) + len(word)))
         text += word
-    return TagExample(sentence.words, sentence.tags, text, tuple(offsets), sentence.source)
+    return TagExample(sentence.words, sentence.tags, text, tuple(offsets), sentence.source, sentence.document)
 
 
 def _is_written_together(left: str, right: str) -> bool:

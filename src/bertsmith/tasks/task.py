@@ -27,6 +27,7 @@ from bertsmith.config import Config
 from bertsmith.errors import Refusal, UsageError
 from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.tasks.shown import ClassAnswer, NumberAnswer, Shown
+from bertsmith.tasks.split_keys import SplitKeys
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.types import Encoding, PackedBatch
 
@@ -242,6 +243,10 @@ class Task(Config, ABC, Generic[Example, Prediction]):
             device: Where the model may run.
         """
         return self, train
+
+    def split_keys(self, examples: Sequence[Example]) -> SplitKeys:
+        """Return what the examples are parted by when some of them are held out; each is alone unless the task says more."""
+        return SplitKeys(range(len(examples)))
 
     def check(self, examples: Sequence[Example]) -> None:
         """Raise :class:`InputError` for examples to be scored with what the task does not know, such as a new label."""

@@ -62,9 +62,9 @@ def _pairs(sentences: list[TaggedSentence]) -> list[list[tuple[str, str]]]:
 def test_conll_columns(tmp_path):
     sentences = _read(tmp_path, CONLL)
     assert sentences == [
-        TaggedSentence(("EU", "rejects"), ("B-ORG", "O"), f"{tmp_path}/a.txt:3"),
-        TaggedSentence(("Peter",), ("B-PER",), f"{tmp_path}/a.txt:6"),
-        TaggedSentence(("LONDON",), ("B-LOC",), f"{tmp_path}/a.txt:11"),
+        TaggedSentence(("EU", "rejects"), ("B-ORG", "O"), f"{tmp_path}/a.txt:3", 1),
+        TaggedSentence(("Peter",), ("B-PER",), f"{tmp_path}/a.txt:6", 1),
+        TaggedSentence(("LONDON",), ("B-LOC",), f"{tmp_path}/a.txt:11", 2),
     ]
     assert _read(tmp_path, CONLL, tag_column=2, word_column=4)[0].tags == ("NNP", "VBZ")
     assert _read(tmp_path, CONLL, tag_column=2, word_column=4)[0].words == ("B-ORG", "O")

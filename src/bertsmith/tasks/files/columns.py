@@ -56,7 +56,9 @@ def read_tagged(
     elif format in _ROWS:
         pieces = read_input(path, columns.decoding)
         lines = enumerate((line.removesuffix("\n") for line in read_lines(pieces, name)), start=1)
-        sentences = _sentences(_ROWS[format](lines, name, columns, labelled), name, columns, labelled)
+        documents = _Documents()
+        rows = _ROWS[format](documents.counted(lines), name, columns, labelled)
+        sentences = _sentences(rows, documents, name, columns, labelled)
     else:
         formats = ", ".join((*_ROWS, *_TABLES))
         raise UsageError(f"unknown format {format!r}; choose one of {formats}; text for plain text without tags")
@@ -120,16 +122,33 @@ class _Row(NamedTuple):
     tag: str | None
 
 
-def _sentences(rows: Iterable[_Row | None], name: str, columns: TagColumns, labelled: bool) -> Iterator[TaggedSentence]:
+class _Documents:
+    """Counts the documents that begin in lines while these are read."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def counted(self, lines: Lines) -> Lines:
+        for number, line in lines:
+            self.number += line.startswith(("-DOCSTART-", "# newdoc"))
+            yield number, line
+
+
+def _sentences(
+    rows: Iterable[_Row | None], documents: _Documents, name: str, columns: TagColumns, labelled: bool
+) -> Iterator[TaggedSentence]:
     """Gather the rows between breaks, which are None."""
     pending: list[_Row] = []
+    document = 0
     for row in itertools.chain(rows, [None]):
         if row is not None:
+            if not pending:
+                document = documents.number
             pending.append(row)
         elif pending:
             words = tuple(row.word for row in pending)
             tags = tuple(_tag(row, columns.tag_names, name) for row in pending) if labelled else None
-            yield TaggedSentence(words, tags, f"{name}:{pending[0].line}")
+            yield TaggedSentence(words, tags, f"{name}:{pending[0].line}", document)
             pending = []
 
 

@@ -11,11 +11,15 @@ from bertsmith.sources.example_tables import TableConfig
 
 @dataclass(frozen=True, slots=True)
 class TaggedSentence:
-    """The words of a sentence, and their tags, or None where they have none; ``source`` is ``file:line`` of its beginning."""
+    """The words of a sentence, and their tags, or None where they have none; ``source`` is ``file:line`` of its beginning.
+
+    ``document`` is the number of its document in the file, from 1; 0 where the file does not say.
+    """
 
     words: tuple[str, ...]
     tags: tuple[str, ...] | None
     source: str
+    document: int = 0
 
 
 WORDS = ("words", "tokens", "word", "token")

@@ -30,6 +30,7 @@ from bertsmith.tasks.scoring.answer_scores import SCORED_BY, SCORERS, Scorer, be
 from bertsmith.tasks.scoring.scores import check_predictions
 from bertsmith.tasks.shown import SpanAnswer, Stretch
 from bertsmith.tasks.spans import Answered, Span, SpanTarget, distinct, right_rows, rows_of, tokens_of_answer
+from bertsmith.tasks.split_keys import SplitKeys
 from bertsmith.tasks.task import (
     Explains,
     Floats,
@@ -129,6 +130,14 @@ class Answer(Task[Question, Answered]):
                 "has_no_answers": has_no_answers if self.has_no_answers is None else self.has_no_answers,
             }
         )
+
+    def split_keys(self, examples: Sequence[Question]) -> SplitKeys:
+        """Keep the questions of a paragraph together, or of an article that is read as a whole; stratify by having answers."""
+        several = self.paragraphs > 1 or self.candidates not in (None, 1)
+        groups = [example.article if several and example.article else example.context for example in examples]
+        texts = [(example.question, example.context) for example in examples]
+        strata = [(bool(example.answers),) for example in examples]
+        return SplitKeys(texts, groups, "article" if several else "paragraph", strata, "having an answer")
 
     def caveat(self, examples: Sequence[Question]) -> str | None:
         """Return that no question has an answer, if so."""

@@ -21,6 +21,7 @@ from bertsmith.tasks.files.choices import ChoiceColumns, ChoiceExample, read_cho
 from bertsmith.tasks.scoring.scores import check_predictions
 from bertsmith.tasks.sentence_task import PairCutter
 from bertsmith.tasks.shown import ChoiceAnswer, RatedChoice
+from bertsmith.tasks.split_keys import SplitKeys
 from bertsmith.tasks.task import Explains, Floats, Logits, Mistake, Review, Sample, SampleBatch, Seen, Submission, Task, worst
 from bertsmith.text.tokenizer import Tokenizer
 
@@ -66,6 +67,11 @@ class Choose(Task[ChoiceExample, Chosen]):
         if choices is None:
             raise Refusal("needs_choices", "this model chooses between texts: give two or more choices")
         return text, choices
+
+    def split_keys(self, examples: Sequence[ChoiceExample]) -> SplitKeys:
+        """Keep the questions of a prompt together."""
+        prompts = [example.prompt for example in examples]
+        return SplitKeys([(example.prompt, example.choices) for example in examples], prompts, "prompt")
 
     def head(self) -> TaskHead:
         """Return the head that scores one choice."""

@@ -6,7 +6,7 @@ Dimensions: B sequences, C classes, n examples.
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -22,6 +22,7 @@ from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.scoring.scores import class_report, class_scores, confusion_matrix
 from bertsmith.tasks.sentence_task import SentenceTask, described
 from bertsmith.tasks.shown import ClassAnswer
+from bertsmith.tasks.split_keys import SplitKeys
 from bertsmith.tasks.task import Floats, Mistake, Review, SampleBatch, Seen, counted, worst
 
 
@@ -81,6 +82,12 @@ class Classify(SentenceTask[Classified]):
         labels = {self._of(example) for example in examples}
         return (
             None if len(labels) > 1 else f"every example has the label {labels.pop()!r}: whoever always says so is always right"
+        )
+
+    def split_keys(self, examples: Sequence[TextExample]) -> SplitKeys:
+        """Stratify by the label."""
+        return replace(
+            super().split_keys(examples), strata=[(self._of(example),) for example in examples], stratum_name="label"
         )
 
     def _of(self, example: TextExample) -> str:

@@ -28,6 +28,7 @@ from bertsmith.tasks.files.pairs import PairExample, read_pairs
 from bertsmith.tasks.files.texts import Columns
 from bertsmith.tasks.predictor import Predictor
 from bertsmith.tasks.scoring.scores import check_predictions, constant_caveat, regression_scores
+from bertsmith.tasks.split_keys import SplitKeys, quantiles
 from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Task, worst
 from bertsmith.text.tokenizer import Tokenizer
 from bertsmith.types import PackedBatch
@@ -114,6 +115,12 @@ class Embed(Task[PairExample, Embedded]):
             return constant_caveat({example.score for example in examples})
         n_texts = len({text for example in examples for text in example.texts[1:]})
         return None if n_texts > 1 else "there is but one text to be found: it is always the first"
+
+    def split_keys(self, examples: Sequence[PairExample]) -> SplitKeys:
+        """Keep examples with equal texts together; stratify scored ones by their score."""
+        scores = [example.score for example in examples if example.score is not None]
+        strata, name = (quantiles(scores), "score") if len(scores) == len(examples) else ((), "")
+        return SplitKeys([example.texts for example in examples], strata=strata, stratum_name=name)
 
     def prepared(
         self,

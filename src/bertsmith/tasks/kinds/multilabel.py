@@ -23,6 +23,7 @@ from bertsmith.tasks.kinds.classify import check_labels, sort_labels
 from bertsmith.tasks.scoring.scores import multilabel_scores, tune_thresholds
 from bertsmith.tasks.sentence_task import SentenceTask, described
 from bertsmith.tasks.shown import LabelsAnswer
+from bertsmith.tasks.split_keys import SplitKeys
 from bertsmith.tasks.task import Floats, Mistake, Review, SampleBatch, Seen, counted, log, worst
 
 
@@ -95,6 +96,12 @@ class Multilabel(SentenceTask[Labelled]):
     def gold(self, example: TextExample) -> list[str]:
         """Return the names of the labels."""
         return self._of(example)
+
+    def split_keys(self, examples: Sequence[TextExample]) -> SplitKeys:
+        """Stratify by all labels."""
+        return dataclasses.replace(
+            super().split_keys(examples), strata=[self._of(example) for example in examples], stratum_name="label"
+        )
 
     def _of(self, example: TextExample) -> list[str]:
         listed = self._listed(example)

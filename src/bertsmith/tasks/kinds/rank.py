@@ -25,6 +25,7 @@ from bertsmith.tasks.scoring.rank_scores import MEASURES, ranking_scores
 from bertsmith.tasks.scoring.scores import check_predictions
 from bertsmith.tasks.sentence_task import PairCutter
 from bertsmith.tasks.shown import NumberAnswer
+from bertsmith.tasks.split_keys import SplitKeys
 from bertsmith.tasks.task import Floats, Logits, Mistake, Review, Sample, SampleBatch, Seen, Submission, Task, log, worst
 from bertsmith.text.tokenizer import Tokenizer
 
@@ -111,6 +112,13 @@ class Rank(Task[RankExample, Ranking]):
         if any(len({relevance > 0 for relevance in _known(example)}) > 1 for example in examples):
             return None
         return "no query has both a relevant candidate and another: every order is right"
+
+    def split_keys(self, examples: Sequence[RankExample]) -> SplitKeys:
+        """Keep equal queries together; stratify by whether a candidate is relevant."""
+        strata = [(any(_known(example)),) for example in examples]
+        queries = [example.query for example in examples]
+        alone = [(example.query, example.candidates) for example in examples]
+        return SplitKeys(alone, queries, "query", strata, "having a relevant candidate")
 
     def head(self) -> TaskHead:
         """Return the head that scores one candidate."""

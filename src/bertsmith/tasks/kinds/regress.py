@@ -5,7 +5,7 @@ Dimensions: B sequences, n examples.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Self
 
 import numpy as np
@@ -21,6 +21,7 @@ from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.scoring.scores import constant_caveat, regression_scores
 from bertsmith.tasks.sentence_task import SentenceTask, described
 from bertsmith.tasks.shown import NumberAnswer
+from bertsmith.tasks.split_keys import SplitKeys, quantiles
 from bertsmith.tasks.task import Floats, Mistake, Review, SampleBatch, Seen, worst
 
 
@@ -74,6 +75,11 @@ class Regress(SentenceTask[Estimated]):
     def caveat(self, examples: Sequence[TextExample]) -> str | None:
         """Return that there is but one number, if so."""
         return constant_caveat({self.number(example) for example in examples})
+
+    def split_keys(self, examples: Sequence[TextExample]) -> SplitKeys:
+        """Stratify by the size of the number."""
+        strata = quantiles([self.number(example) for example in examples])
+        return replace(super().split_keys(examples), strata=strata, stratum_name="size of the number")
 
     def head(self) -> TaskHead:
         """Return the head with one score."""

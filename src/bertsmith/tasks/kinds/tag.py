@@ -29,6 +29,7 @@ from bertsmith.tasks.files.tagged import TagColumns, TaggedSentence
 from bertsmith.tasks.kinds.classify import check_labels
 from bertsmith.tasks.scoring.scores import check_predictions, chunk_counts, precision_recall_f1
 from bertsmith.tasks.shown import Entity, TaggedWord, TagsAnswer
+from bertsmith.tasks.split_keys import SplitKeys
 from bertsmith.tasks.tag_examples import LearntScheme, as_columns, different, entity_of, known_tags, of_words, scheme_to_learn
 from bertsmith.tasks.tag_examples import TagExample as TagExample
 from bertsmith.tasks.tag_schemes import (
@@ -163,6 +164,13 @@ class Tag(Task[TagExample, Tagged]):
         if len(fitted.labels) < 2:
             raise InputError(f"all words of the training examples have the tag {fitted.labels[0]!r}; two are needed")
         return fitted
+
+    def split_keys(self, examples: Sequence[TagExample]) -> SplitKeys:
+        """Keep equal sentences together, and those of a document where the file says which; stratify by types of entities."""
+        documents = [example.document for example in examples]
+        strata = [{chunk.type for chunk in self._chunks(self.tags_of(example))} for example in examples]
+        groups, name = (documents, "document") if any(documents) else ((), "")
+        return SplitKeys([example.words for example in examples], groups, name, strata if any(strata) else (), "type")
 
     def check(self, examples: Sequence[TagExample]) -> None:
         """Refuse tags that the task does not have."""
