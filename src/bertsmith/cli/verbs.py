@@ -10,6 +10,7 @@ GROUPS = {
         "vocab": "learn a WordPiece vocabulary from text",
         "corpus": "tokenise text into a memory-mapped corpus",
         "pretrain": "pre-train a BERT on a corpus, or go on from one",
+        "data": "say what labelled files hold, and what is doubtful in them, before training",
         "finetune": "train a model for a task: classes, numbers, tags, answers, choices, rankings, vectors",
     },
     "From a model to answers": {
@@ -51,6 +52,7 @@ _ARGUMENTS = {
     "vocab": "reviews.txt.gz --size 10000 --out vocabulary",
     "corpus": "reviews.txt.gz --tokenizer vocabulary --out corpus",
     "pretrain": "--corpus corpus --model mini --budget 30m --out run",
+    "data": "train.tsv --dev dev.tsv --model run/final --out data.html",
     **{f"finetune {task}": f"--model run/final --out tuned --train {flags}" for task, flags in _FINETUNE.items()},
     "finetune multi": "tasks.toml",
     "fill": 'run/final "The man worked as a [MASK]."',

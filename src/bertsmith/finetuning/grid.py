@@ -83,7 +83,7 @@ class GridConfig(RunConfig, ABC):
     """What every fine-tuning run has, of one task or of several: a model, and the settings to try."""
 
     free_on_resume: ClassVar[frozenset[str]] = frozenset(
-        {"model", "out", "record.log_every", "record.tensorboard", "record.keep", "record.save_every", "card.*"}
+        {"model", "out", "record.log_every", "record.tensorboard", "record.keep", "record.save_every", "card.*", "strict"}
     )
 
     model: Path
@@ -102,6 +102,8 @@ class GridConfig(RunConfig, ABC):
     """The first seed."""
     patience: int | None = pydantic.Field(default=None, gt=0)
     """Stop a trial after this many measurements without a better one, and keep its best model; by default, train all epochs."""
+    strict: bool = False
+    """Fail, before anything is written, where there is a warning about the data."""
     recipe: Recipe = Recipe()
     machine: Machine = Machine()
     record: RecordSettings = RecordSettings()

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
@@ -14,6 +14,7 @@ from bertsmith.artifacts.configuration import read_shape
 from bertsmith.artifacts.directory import build_model, verify_directory
 from bertsmith.artifacts.weights import find_weights, read_tensors
 from bertsmith.errors import MismatchError, UsageError
+from bertsmith.examining.data_report import DataReport
 from bertsmith.finetuning.grid import ALONE, GridConfig, Trial, Usual
 from bertsmith.finetuning.labelled import LabelledData
 from bertsmith.finetuning.results import LESS_IS_BETTER
@@ -46,6 +47,7 @@ class Experiment:
 
     data         the data of each task by its name, those of one alone by :data:`ALONE`
     temperature  says how the tasks are drawn, see :class:`~bertsmith.finetuning.task_order.TaskOrder`
+    reports      what is found in the data of each task
     """
 
     config: GridConfig
@@ -55,6 +57,7 @@ class Experiment:
     dtype: torch.dtype
     loss: Loss
     temperature: float = 1.0
+    reports: Mapping[str, DataReport] = field(default_factory=dict)
 
     @property
     def sizes(self) -> dict[str, int]:

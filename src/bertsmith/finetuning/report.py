@@ -10,6 +10,8 @@ import numpy as np
 from bertsmith.charts.curves import Series
 from bertsmith.charts.matrices import calibration_svg, confusion_svg
 from bertsmith.charts.page import plot, section
+from bertsmith.examining.data_page import DATA_STYLE, data_section
+from bertsmith.examining.data_report import DataReport
 from bertsmith.finetuning.results import (
     NO_SCORE,
     Column,
@@ -70,11 +72,14 @@ _STYLE = """
 """
 
 
-def write_finetune_report(run: Path, metric: str, reviews: Mapping[str, Review] | None) -> None:
+def write_finetune_report(
+    run: Path, metric: str, reviews: Mapping[str, Review] | None, data: Mapping[str, DataReport] | None = None
+) -> None:
     """Write ``run/report.html`` from the files of the run and of its trials, atomically.
 
     ``metric`` is the score by which the best trial is chosen; ``reviews`` are of what that trial's model says of the dev set of
-    each task, when all trials are finished. The name of a task that is alone is empty.
+    each task, when all trials are finished, and ``data`` is what was found in its data. The name of a task that is alone is
+    empty.
 
     Raises:
         ArtifactError: ``environment.json`` is missing.
@@ -84,11 +89,14 @@ def write_finetune_report(run: Path, metric: str, reviews: Mapping[str, Review] 
     histories = read_histories(run)
     settings, best = settings_of(histories), best_history(histories, metric)
     body = _headline(run, histories, settings, best, metric, is_finished=reviews is not None)
-    body += _trials(settings, baselines_of(histories), best, metric) + _curves(histories, best, metric)
+    body += _trials(settings, baselines_of(histories), best, metric)
+    for task, report in (data or {}).items():
+        body += data_section(report, f" of {escape(task)}" if task else "")
+    body += _curves(histories, best, metric)
     for task, review in (reviews or {}).items():
         whose = f" of {escape(task)}" if task else ""
         body += _dev_set(review, whose) + _mistakes(review.mistakes, whose)
-    write_run_page(run, body, _STYLE)
+    write_run_page(run, body, DATA_STYLE + _STYLE)
 
 
 def results_table(run: Path, metric: str, of: str = "") -> str:

@@ -15,6 +15,7 @@ from bertsmith.artifacts.languages import language_of
 from bertsmith.engine.engine import Engine
 from bertsmith.errors import ArtifactError, DamagedError, DivergedError, InputError, UsageError
 from bertsmith.files import DIGESTS, atomic_file, write_digests, write_json
+from bertsmith.finetuning.data_examined import announce_data, examined
 from bertsmith.finetuning.grid import ALONE, GridConfig, LabelledFiles, Trial
 from bertsmith.finetuning.hints import hints
 from bertsmith.finetuning.labelled import LabelledData, digests, facts, read_data, source_name
@@ -71,6 +72,7 @@ def finetune(config: GridConfig, progress: Progress = SILENT) -> Path:
 
 def _finetune(config: GridConfig, device: torch.device, progress: Progress) -> Path:
     experiment = _prepare(config, device)
+    announce_data(experiment.reports, is_strict=config.strict)
     directory = RunDirectory(config.out)
     if not directory.config.exists():
         check_settings(experiment)
@@ -85,12 +87,13 @@ def _finetune(config: GridConfig, device: torch.device, progress: Progress) -> P
 
 
 def _prepare(config: GridConfig, device: torch.device) -> Experiment:
-    """Read everything that a run needs; nothing is written."""
+    """Read everything that a run needs, and look at the data of each task; nothing is written."""
     verify_directory(config.model)
     tokenizer, dtype = Tokenizer.load(config.model), choose_dtype(config.machine.precision, device)
     data: dict[str, TaskData] = {}
+    read: dict[str, LabelledData] = {}
     for name, (files, task) in config.by_task().items():
-        own = read_data(files, task)
+        read[name] = own = read_data(files, task)
         task, train = own.task.prepared(own.train, own.dev, config.model, tokenizer, device)
         samples = [sample for of_example in task.samples(train, tokenizer, labelled=True) for sample in of_example]
         if not samples:
@@ -99,7 +102,7 @@ def _prepare(config: GridConfig, device: torch.device) -> Experiment:
     temperature = config.temperature if isinstance(config, MultiConfig) else 1.0
     experiment = Experiment(config, data, tokenizer, device, dtype, make_loss(config.recipe), temperature)
     _announce(experiment)
-    return experiment
+    return dataclasses.replace(experiment, reports=examined(experiment, read))
 
 
 def _announce(experiment: Experiment) -> None:
@@ -135,7 +138,7 @@ def _run_trials(experiment: Experiment, directory: RunDirectory, progress: Progr
         if best_of(results, metric) is results[-1]:
             best_predictions = predictions
         _tidy(path.parent, results, metric)
-        write_finetune_report(directory.path, metric, None)
+        write_finetune_report(directory.path, metric, None, experiment.reports)
         if len(experiment.trials) > 1:
             scores = "  ".join(f"{name} {value:.4f}" for name, value in results[-1].dev.items())
             log.info("%s: %s", trial.name, scores)
@@ -228,7 +231,7 @@ def _finish(
             configuration=config.to_toml(),
         )
         finished[name] = task, model, card
-    write_finetune_report(directory.path, metric, reviews)
+    write_finetune_report(directory.path, metric, reviews, experiment.reports)
     for hint in hints(reviews, read_histories(directory.path), metric):
         log.warning("%s", hint)
     # The last of all, since a run that has it is finished.

@@ -15,6 +15,7 @@ from bertsmith.batches.windows import Part, Window, make_windows
 from bertsmith.errors import ArtifactError, InputError
 from bertsmith.model.heads.sequence import Problem, SequenceScores
 from bertsmith.notices import say_once
+from bertsmith.tasks.content import Content
 from bertsmith.tasks.files.labels import LabelReading, one_class
 from bertsmith.tasks.files.texts import Columns, TextExample, read_texts
 from bertsmith.tasks.split_keys import SplitKeys
@@ -92,6 +93,10 @@ class SentenceTask(Task[TextExample, Prediction], ABC, Generic[Prediction]):
         """Keep equal texts, or equal pairs of them, together."""
         return SplitKeys([(example.text, example.pair) for example in examples])
 
+    def content(self, example: TextExample) -> Content:
+        """Return the texts with their label as it is written."""
+        return Content((texts_of(example),), str(example.label))
+
     @abstractmethod
     def target(self, example: TextExample) -> Any:
         """Return what the loss compares the logits of the example with."""
@@ -127,6 +132,16 @@ class SentenceTask(Task[TextExample, Prediction], ABC, Generic[Prediction]):
     def submission(self) -> Submission[TextExample, Prediction]:
         """Return GLUE's form: a heading, then the row's index and the prediction."""
         return Submission(before="index\tprediction\n", line=lambda example, found: f"{example.id}\t{found}\n")
+
+
+def content_of(example: TextExample, classes: Sequence[str]) -> Content:
+    """Return a text or a pair with its classes."""
+    return Content((texts_of(example),), ", ".join(sorted(classes)), tuple(classes))
+
+
+def texts_of(example: TextExample) -> tuple[str, ...]:
+    """Return the text, or both of a pair."""
+    return (example.text,) if example.pair is None else (example.text, example.pair)
 
 
 class PairCutter:

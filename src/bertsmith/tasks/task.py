@@ -26,6 +26,7 @@ from bertsmith.batches.windows import Window
 from bertsmith.config import Config
 from bertsmith.errors import Refusal, UsageError
 from bertsmith.model.heads.scoring_head import TaskHead
+from bertsmith.tasks.content import Content
 from bertsmith.tasks.shown import ClassAnswer, NumberAnswer, Shown
 from bertsmith.tasks.split_keys import SplitKeys
 from bertsmith.text.tokenizer import Tokenizer
@@ -161,6 +162,8 @@ class Task(Config, ABC, Generic[Example, Prediction]):
     """Which scores of the head a page explains; None where a text alone has none."""
     reads_examples_of: ClassVar[Literal["text", "question", "query", "choices"]] = "text"
     """What a page begins with: a text, a question and its passage, a query and a candidate, or a prompt and its choices."""
+    reads_windows: ClassVar[bool] = True
+    """Whether texts of more than ``max_length`` tokens are read in windows; else their ends are cut off."""
     look_ahead: ClassVar[int] = 1024
     """Examples that are tokenised together for predictions: the fewer, the more sequences each has."""
 
@@ -250,6 +253,10 @@ class Task(Config, ABC, Generic[Example, Prediction]):
 
     def check(self, examples: Sequence[Example]) -> None:
         """Raise :class:`InputError` for examples to be scored with what the task does not know, such as a new label."""
+
+    def content(self, example: Example) -> Content:  # noqa: ARG002
+        """Return what a labelled example says and what is right of it, to be counted; of a task that tells nothing, nothing."""
+        return Content()
 
     def caveat(self, examples: Sequence[Example]) -> str | None:  # noqa: ARG002
         """Return what makes scores on these examples worth little, such as one class alone; None where they are sound."""

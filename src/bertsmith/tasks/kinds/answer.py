@@ -24,6 +24,7 @@ from bertsmith.batches.windows import Part, Window, make_windows
 from bertsmith.errors import InputError, Refusal, UsageError
 from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.span import SpanScores
+from bertsmith.tasks.content import Content
 from bertsmith.tasks.files.paragraphs import nearest
 from bertsmith.tasks.files.questions import Candidates, Question, QuestionColumns, read_questions
 from bertsmith.tasks.scoring.answer_scores import SCORED_BY, SCORERS, Scorer, best_threshold, usual_scorer
@@ -138,6 +139,12 @@ class Answer(Task[Question, Answered]):
         texts = [(example.question, example.context) for example in examples]
         strata = [(bool(example.answers),) for example in examples]
         return SplitKeys(texts, groups, "article" if several else "paragraph", strata, "having an answer")
+
+    def content(self, example: Question) -> Content:
+        """Return the question with its paragraph; where some have no answer, it is counted how many."""
+        answers = sorted({answer.text for answer in example.answers})
+        classes = ("with an answer" if answers else "without an answer",) if self.has_no_answers else ()
+        return Content(((example.question, example.context),), " ¦ ".join(answers), classes, group=example.context)
 
     def caveat(self, examples: Sequence[Question]) -> str | None:
         """Return that no question has an answer, if so."""

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from bertsmith.errors import InputError, Refusal
 from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import ChoiceScores
+from bertsmith.tasks.content import Content
 from bertsmith.tasks.files.choices import ChoiceColumns, ChoiceExample, read_choices
 from bertsmith.tasks.scoring.scores import check_predictions
 from bertsmith.tasks.sentence_task import PairCutter
@@ -46,6 +47,7 @@ class Choose(Task[ChoiceExample, Chosen]):
     usual_metric: ClassVar[str] = "accuracy"
     reads_examples_of: ClassVar[Literal["text", "question", "query", "choices"]] = "choices"
     explains: ClassVar[Explains | None] = None
+    reads_windows: ClassVar[bool] = False
 
     columns: ChoiceColumns = ChoiceColumns()
     label_smoothing: float = pydantic.Field(default=0.0, ge=0, lt=1)
@@ -72,6 +74,12 @@ class Choose(Task[ChoiceExample, Chosen]):
         """Keep the questions of a prompt together."""
         prompts = [example.prompt for example in examples]
         return SplitKeys([(example.prompt, example.choices) for example in examples], prompts, "prompt")
+
+    def content(self, example: ChoiceExample) -> Content:
+        """Return the prompt with each choice; what is counted is the place of the right one."""
+        assert example.label is not None
+        pairs = tuple((example.prompt, choice) for choice in example.choices)
+        return Content(pairs, example.choices[example.label], (f"choice {example.label + 1}",), group=example.prompt)
 
     def head(self) -> TaskHead:
         """Return the head that scores one choice."""

@@ -17,10 +17,11 @@ from torch.nn import functional as F
 
 from bertsmith.errors import InputError, UsageError
 from bertsmith.model.heads.scoring_head import TaskHead
+from bertsmith.tasks.content import Content
 from bertsmith.tasks.files.labels import known_name
 from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.scoring.scores import class_report, class_scores, confusion_matrix
-from bertsmith.tasks.sentence_task import SentenceTask, described
+from bertsmith.tasks.sentence_task import SentenceTask, content_of, described
 from bertsmith.tasks.shown import ClassAnswer
 from bertsmith.tasks.split_keys import SplitKeys
 from bertsmith.tasks.task import Floats, Mistake, Review, SampleBatch, Seen, counted, worst
@@ -76,6 +77,10 @@ class Classify(SentenceTask[Classified]):
         """Refuse labels that the task does not have."""
         for example in examples:
             check_labels(example.source, [self._of(example)], self.labels)
+
+    def content(self, example: TextExample) -> Content:
+        """Return the texts with their class."""
+        return content_of(example, [self._of(example)])
 
     def caveat(self, examples: Sequence[TextExample]) -> str | None:
         """Return that there is but one class, if so."""

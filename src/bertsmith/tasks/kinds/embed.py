@@ -24,6 +24,7 @@ from bertsmith.errors import InputError, UsageError
 from bertsmith.model.bert import Heads
 from bertsmith.model.heads.pooling import Pooling, SentenceVectors
 from bertsmith.neighbours import Candidates, hard_negatives, ranks
+from bertsmith.tasks.content import Content
 from bertsmith.tasks.files.pairs import PairExample, read_pairs
 from bertsmith.tasks.files.texts import Columns
 from bertsmith.tasks.predictor import Predictor
@@ -55,6 +56,7 @@ class Embed(Task[PairExample, Embedded]):
     pipeline_tag: ClassVar[str] = "sentence-similarity"
     usual_metric: ClassVar[str] = "spearman"
     gives_vectors: ClassVar[bool] = True
+    reads_windows: ClassVar[bool] = False
 
     columns: Columns = Columns()
     pooling: Pooling | None = None
@@ -108,6 +110,11 @@ class Embed(Task[PairExample, Embedded]):
                 "should differ, and the highest be more than 0"
             )
         return self.model_copy(update={"loss_kind": wanted, "top_score": self.top_score or max(scores)})
+
+    def content(self, example: PairExample) -> Content:
+        """Return the texts, each read by itself, with their score."""
+        right = None if example.score is None else f"{example.score:g}"
+        return Content(tuple((text,) for text in example.texts), right, number=example.score)
 
     def caveat(self, examples: Sequence[PairExample]) -> str | None:
         """Return that there is but one score, or but one text to be found, if so."""

@@ -3,9 +3,8 @@
 Dimensions: B sequences, C classes, n examples.
 """
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Self
 
@@ -17,11 +16,12 @@ from torch.nn import functional as F
 
 from bertsmith.errors import InputError, UsageError
 from bertsmith.model.heads.scoring_head import TaskHead
+from bertsmith.tasks.content import Content
 from bertsmith.tasks.files.labels import HOT, LabelReading, any_labels, are_multi_hot, hot_names, known_name
 from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.kinds.classify import check_labels, sort_labels
 from bertsmith.tasks.scoring.scores import multilabel_scores, tune_thresholds
-from bertsmith.tasks.sentence_task import SentenceTask, described
+from bertsmith.tasks.sentence_task import SentenceTask, content_of, described
 from bertsmith.tasks.shown import LabelsAnswer
 from bertsmith.tasks.split_keys import SplitKeys
 from bertsmith.tasks.task import Floats, Mistake, Review, SampleBatch, Seen, counted, log, worst
@@ -86,6 +86,11 @@ class Multilabel(SentenceTask[Labelled]):
         """Refuse labels that the task does not have."""
         for example in examples:
             check_labels(example.source, self._of(example), self.labels)
+
+    def content(self, example: TextExample) -> Content:
+        """Return the texts with their labels, each of which counts for F1."""
+        labels = self._of(example)
+        return replace(content_of(example, labels), n_scored=len(labels))
 
     def caveat(self, examples: Sequence[TextExample]) -> str | None:
         """Return that there are no labels, if so."""
@@ -162,7 +167,7 @@ class Multilabel(SentenceTask[Labelled]):
         """Return the prediction under the task's thresholds."""
         pairs = zip(self.labels, self._thresholds, strict=True)
         labels = tuple(label for label, threshold in pairs if prediction.probabilities[label] >= threshold)
-        return dataclasses.replace(prediction, labels=labels)
+        return replace(prediction, labels=labels)
 
     def outcomes(self, examples: Sequence[TextExample], predictions: Sequence[Labelled]) -> Floats:
         """Return (n, 3 C): which labels are right, which are given, and the probability of each."""

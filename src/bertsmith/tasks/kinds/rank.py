@@ -20,6 +20,7 @@ from bertsmith.errors import InputError, Refusal
 from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.sequence import SequenceScores
 from bertsmith.randomness import key, permutation
+from bertsmith.tasks.content import Content
 from bertsmith.tasks.files.candidates import RankColumns, RankExample, read_queries
 from bertsmith.tasks.scoring.rank_scores import MEASURES, ranking_scores
 from bertsmith.tasks.scoring.scores import check_predictions
@@ -57,6 +58,7 @@ class Rank(Task[RankExample, Ranking]):
     pipeline_tag: ClassVar[str] = "text-ranking"
     usual_metric: ClassVar[str] = "map"
     reads_examples_of: ClassVar[Literal["text", "question", "query", "choices"]] = "query"
+    reads_windows: ClassVar[bool] = False
     look_ahead: ClassVar[int] = 32
 
     columns: RankColumns = RankColumns()
@@ -106,6 +108,17 @@ class Rank(Task[RankExample, Ranking]):
             log.warning(
                 "%d of %d queries have no relevant candidate: they are left out of the scores", n_without, len(examples)
             )
+
+    def content(self, example: RankExample) -> Content:
+        """Return the query with each candidate; what is counted is how many of these are relevant."""
+        relevances = _known(example)
+        return Content(
+            tuple((example.query, candidate) for candidate in example.candidates),
+            " ".join(f"{relevance:g}" for relevance in relevances),
+            tuple("relevant" if relevance else "not relevant" for relevance in relevances),
+            group=example.query,
+            n_scored=int(any(relevances)),
+        )
 
     def caveat(self, examples: Sequence[RankExample]) -> str | None:
         """Return that no query has candidates to tell apart, if so."""

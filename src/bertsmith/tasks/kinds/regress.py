@@ -16,10 +16,11 @@ from torch.nn import functional as F
 from bertsmith.config import Flag
 from bertsmith.errors import InputError, UsageError
 from bertsmith.model.heads.scoring_head import ScoringHead, TaskHead
+from bertsmith.tasks.content import Content
 from bertsmith.tasks.files.labels import LabelReading, number
 from bertsmith.tasks.files.texts import TextExample
 from bertsmith.tasks.scoring.scores import constant_caveat, regression_scores
-from bertsmith.tasks.sentence_task import SentenceTask, described
+from bertsmith.tasks.sentence_task import SentenceTask, described, texts_of
 from bertsmith.tasks.shown import NumberAnswer
 from bertsmith.tasks.split_keys import SplitKeys, quantiles
 from bertsmith.tasks.task import Floats, Mistake, Review, SampleBatch, Seen, worst
@@ -71,6 +72,11 @@ class Regress(SentenceTask[Estimated]):
         """Refuse labels that are no numbers."""
         for example in examples:
             self.number(example)
+
+    def content(self, example: TextExample) -> Content:
+        """Return the texts with their number."""
+        number = self.number(example)
+        return Content((texts_of(example),), f"{number:g}", number=number)
 
     def caveat(self, examples: Sequence[TextExample]) -> str | None:
         """Return that there is but one number, if so."""

@@ -24,6 +24,7 @@ from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.token import Decoder, TokenHead, TokenScores
 from bertsmith.sources.streams import input_name
 from bertsmith.sources.tables import open_table
+from bertsmith.tasks.content import Content
 from bertsmith.tasks.files.columns import looks_like_text, read_tagged
 from bertsmith.tasks.files.tagged import TagColumns, TaggedSentence
 from bertsmith.tasks.kinds.classify import check_labels
@@ -180,6 +181,12 @@ class Tag(Task[TagExample, Tagged]):
             foreign = [tag for tag in dict.fromkeys(known_tags(example)) if tag not in known and not self._spelling.split(tag)]
             if foreign or not known.issuperset(self.tags_of(example)):
                 check_labels(example.source, foreign or self.tags_of(example), self.labels)
+
+    def content(self, example: TagExample) -> Content:
+        """Return the sentence with the types of its entities, or with its tags where these make up none."""
+        tags = self.tags_of(example)
+        counted = tags if self.scheme == "plain" else [chunk.type for chunk in self._chunks(tags)]
+        return Content(((example.text,),), " ".join(tags), tuple(counted), n_scored=len(counted))
 
     def caveat(self, examples: Sequence[TagExample]) -> str | None:
         """Return that there are no entities, or but one tag, if so."""

@@ -1,0 +1,1 @@
+"""What labelled data are, before a model is trained on them."""
