@@ -113,20 +113,16 @@ def test_notes_name_the_first_rows(caplog: pytest.LogCaptureFixture) -> None:
     notes = LabelNotes()
     notes.report("a.csv")
     assert not caplog.messages
-    for line, value in enumerate([1, "True", "True", 2.0, "nan", "Ｐos", "pos", "['x', 'y']"]):
+    for line, value in enumerate([1, "True", "True", 2.0, "nan", "pos", "pos", "['x', 'y']"]):
         any_labels(",", LabelCell(value, "label", f"a.csv:{line}"), notes)
     notes.report("a.csv")
     (message,) = caplog.messages
-    assert message.removeprefix("a.csv: labels: ").rsplit("; ", 1)[0].split("; ") == [
+    assert message.removeprefix("a.csv: labels: ").split("; ") == [
         "2 written like True and read like true, the first a.csv:1",
         "1 written like 1.0 and read like 1, the first a.csv:3",
         "1 that say nan or null, as missing ones do, the first a.csv:4",
         "1 written as lists in text, the first a.csv:7",
     ]
-    assert message.endswith(
-        "; '1' (a.csv:0) and 'true' (a.csv:1), 'Ｐos' (a.csv:5) and 'pos' (a.csv:6) look alike and are different classes: "
-        "write them alike if they are one"
-    )
 
 
 def test_a_numeric_column_has_the_same_classes_in_every_format(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import logging
 import math
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +11,6 @@ from bertsmith.errors import InputError
 from bertsmith.sources.written_lists import bare_list, written_list
 
 _log = logging.getLogger("bertsmith")
-_N_ALIKE = 3
 
 
 @dataclass(slots=True)
@@ -33,29 +31,14 @@ class Tallied:
 
 @dataclass(slots=True)
 class LabelNotes:
-    """What is to be said of a file's labels: those read otherwise than they are written, and classes that look alike."""
+    """What is to be said of a file's labels: those read otherwise than they are written."""
 
     changed: Tallied = field(default_factory=Tallied)
-    classes: dict[str, str] = field(default_factory=dict)
-    """Each with the place of its first row."""
 
     def report(self, path: str) -> None:
         """Say it in one message, if there is anything."""
-        alike: dict[str, list[str]] = {}
-        for name, source in self.classes.items():
-            alike.setdefault(_likeness(name), []).append(f"{name!r} ({source})")
-        groups = [" and ".join(names) for names in alike.values() if len(names) > 1]
-        parts = [str(self.changed)] if self.changed.counts else []
-        if groups:
-            listed = ", ".join(groups[:_N_ALIKE]) + (" …" if len(groups) > _N_ALIKE else "")
-            parts.append(f"{listed} look alike and are different classes: write them alike if they are one")
-        if parts:
-            _log.warning("%s: labels: %s", path, "; ".join(parts))
-
-
-def _likeness(name: str) -> str:
-    plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-    return {"true": "1", "false": "0"}.get(plain, plain)
+        if self.changed.counts:
+            _log.warning("%s: labels: %s", path, self.changed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +148,6 @@ def _class(value: Any, cell: LabelCell, notes: LabelNotes) -> str:
         notes.changed.add(_TRUTH_READ if name.isalpha() else _WHOLE_READ, cell.source)
     if isinstance(value, str) and name in _NOTHING:
         notes.changed.add("that say nan or null, as missing ones do", cell.source)
-    notes.classes.setdefault(name, cell.source)
     return name
 
 
