@@ -12,7 +12,7 @@ DATA_STYLE = """
 :root { --doubt: #d55e00; }
 @media (prefers-color-scheme: dark) { :root { --doubt: #f0a030; } }
 .facts td, .facts th { padding-right: 14px; }
-.facts td:not(:first-child), .facts th:not(:first-child) { text-align: right; }
+.facts td:not(:first-child), .facts th:not(:first-child) { text-align: right; white-space: nowrap; }
 .facts tbody tr { border-top: 1px solid var(--border); }
 .said th { width: 1px; white-space: nowrap; padding-right: 18px; }
 .doubts { margin: 0; padding: 0; list-style: none; display: grid; gap: 10px; font-size: 14px; }
@@ -82,7 +82,7 @@ def _rows(report: DataReport) -> Iterator[tuple[str, list[str]]]:
     yield "contradict other rows", [f"{facts.n_conflicting:,}" for _, facts in splits]
     yield "texts in training too", [others(facts.n_in_training, name) for name, facts in splits]
     if any(facts.n_of_groups for _, facts in splits):
-        yield "paragraph, query or prompt in training too", [others(facts.n_of_groups, name) for name, facts in splits]
+        yield "paragraphs or queries in training too", [others(facts.n_of_groups, name) for name, facts in splits]
 
 
 def _spread(facts: SplitFacts) -> str:

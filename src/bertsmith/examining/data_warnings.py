@@ -157,7 +157,7 @@ def _of_sizes(report: DataReport) -> Iterator[DataWarning]:
             yield DataWarning(
                 "few rows",
                 f"{name} has {facts.n_scored:,} answers to score: {report.metric} of {TYPICAL_SCORE:.0%} is known to "
-                f"± {min(width, 1.0) * 100:.0f} points (95 %)",
+                f"± {min(width, 1.0) * 100:.0f} points (95%)",
                 f"label more for {name}, or compare several --seeds",
             )
     if report.n_steps is not None and report.n_steps < FEWEST_STEPS:
