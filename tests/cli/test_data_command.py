@@ -85,7 +85,7 @@ def test_columns_are_named_and_refused_as_elsewhere(run_command: Command, tmp_pa
     [("tagg", "--task tagg is no task; did you mean 'tag'?"), ("", "--task  is no task; the tasks are classify, multilabel, ")],
 )
 def test_tasks_that_there_are_not_are_refused(run_command: Command, train: Path, task: str, said: str) -> None:
-    code, _, err = run_command("data", train, f"--task={task}")
+    code, _, err = run_command("data", train, "--task", task)
     assert code == 2
     assert err.startswith(f"error: {said}")
 
@@ -93,7 +93,7 @@ def test_tasks_that_there_are_not_are_refused(run_command: Command, train: Path,
 def test_the_flags_are_those_of_the_task(run_command: Command, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("text,label\na,x;y\nb,x\n", encoding="utf-8")
-    code, out, _ = run_command("data", path, "--task", "multilabel", "--separator", ";")
+    code, out, _ = run_command("data", path, "--task=multilabel", "--separator", ";")
     assert code == 0
     assert "labels: 2 ('x' 66.7%, 'y' 33.3%)" in out
     code, out, _ = run_command("data", "--task", "tag", "--help")
