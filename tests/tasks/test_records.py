@@ -35,7 +35,14 @@ def text(label: Any) -> TextExample:
             ["b"],
             (math.log(2) + math.log(4)) / 2,
         ),
-        (Regress(), text("2.5"), Estimated(2.0), "2.5", 0.25),
+        (Regress(), text("2.5"), Estimated(2.0), 2.5, 0.25),
+        (
+            Regress(labels=("a", "b")),
+            text({"a": "2.5", "b": 1}),
+            Estimated(3.0, {"a": 2.0, "b": 4.0}),
+            {"a": 2.5, "b": 1},
+            (0.25 + 9) / 2,
+        ),
         (Choose(), ChoiceExample("p", ("x", "y"), 1, "7", "a.csv:3"), Chosen("x", 0, (0.75, 0.25)), 1, math.log(4)),
     ],
 )

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 from bertsmith.examining.data_report import DataReport, DataWarning, SplitFacts, TokenFacts
-from bertsmith.tasks.scoring.answer_scores import is_chinese
+from bertsmith.text.words import is_chinese
 
 MOST_CONFLICTING = 0.01
 """Share of rows that contradict others: nobody can be right in all of them, so they cost a point of the score."""
@@ -54,7 +54,7 @@ def half_width(n_scored: int) -> float:
 
 def _of_tokens(tokens: TokenFacts) -> Iterator[DataWarning]:
     if tokens.unknown_share > MOST_UNKNOWN:
-        chinese = is_chinese(list(tokens.unknown))
+        chinese = any(is_chinese(character) for token in tokens.unknown for character in token)
         model = "a Chinese model, such as bert-base-chinese" if chinese else "a model of the language of the texts"
         shown = ", ".join(map(repr, tokens.unknown[:_SHOWN]))
         yield DataWarning(

@@ -35,7 +35,9 @@ def judged_record(task: Task, example: Any, prediction: Any) -> Record:
 
 
 def _loss(record: Record, gold: Any) -> float | None:
-    match record.get("probabilities", record.get("score")), gold:
+    match record.get("probabilities", record.get("scores", record.get("score"))), gold:
+        case dict() as scores, dict():
+            return float(sum((scores[name] - value) ** 2 for name, value in gold.items())) / len(gold)
         case dict() as probabilities, str():
             return _surprise(probabilities.get(gold, 0.0))
         case dict() as probabilities, list():

@@ -118,10 +118,8 @@ def _task_of_heads(path: Path, model: Bert, kind: type[Task] | None) -> Task:
             return Multilabel(labels=labels, pooling=pooling)
         case SequenceScores((_,), "regression", pooling):
             return Regress(pooling=pooling)
-        case SequenceScores(labels, "regression"):
-            raise ArtifactError(
-                f"{path} is a model of {len(labels)} numbers a text; bertsmith has tasks of one, and bertsmith.load opens it"
-            )
+        case SequenceScores(labels, "regression", pooling):
+            return Regress(labels=labels, pooling=pooling)
         case TokenScores(labels, decoder):
             return Tag(labels=labels, decoder=decoder, scheme=_scheme_of(labels), units="words")
         case SpanScores():

@@ -1,5 +1,6 @@
 """A number a text: the loss, predictions and their scores."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import nn
 from bertsmith.batches.windows import Window
 from bertsmith.errors import DivergedError, InputError, UsageError
 from bertsmith.model.bert import Heads
-from bertsmith.tasks.files.texts import TextExample
+from bertsmith.tasks.files.texts import Columns, TextExample
 from bertsmith.tasks.kinds.regress import Estimated, Regress
 from bertsmith.tasks.task import Sample, SampleBatch
 
@@ -26,7 +27,7 @@ def examples(*labels: Any) -> list[TextExample]:
 
 def test_numbers() -> None:
     task = Regress().fitted(examples("1.5", 2.0, "-3e1"))
-    assert [task.number(example) for example in examples("1.5", 2.0, "-3e1")] == [1.5, 2.0, -30.0]
+    assert [task.gold(example) for example in examples("1.5", 2.0, "-3e1")] == [1.5, 2.0, -30.0]
     with pytest.raises(InputError, match=r"all 2 training examples have the number 1\.0; nothing can be learnt"):
         Regress().fitted(examples("1.0", "1"))
 
@@ -93,3 +94,64 @@ def test_what_is_predicted_stays_within_the_bounds() -> None:
 
 def test_the_constant_answer_is_the_mean() -> None:
     assert Regress().constant(examples(1, 2, 6)) == Estimated(3.0)
+
+
+# Several numbers.
+
+SEVERAL = Regress(labels=("mood", "length"))
+
+
+def several(*rows: tuple[Any, Any]) -> list[TextExample]:
+    return examples(*({"mood": mood, "length": length} for mood, length in rows))
+
+
+def test_several_numbers_are_columns(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text,length,mood\nx,10,1.5\ny,30,2.5\n", encoding="utf-8")
+    read = list(SEVERAL.read(path, labelled=True))
+    assert [SEVERAL.numbers(example).tolist() for example in read] == [[1.5, 10], [2.5, 30]]
+    named = Regress(columns=Columns(label="mood,length"))
+    assert named.fitted(list(named.read(path, labelled=True))).labels == ("mood", "length")
+    path.write_text("text,length,mood\nx,10,1.5\ny,long,2.5\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"a\.csv:3: the label 'long' is no number"):
+        SEVERAL.fitted(list(SEVERAL.read(path, labelled=True)))
+    with pytest.raises(InputError, match=r"a\.tsv:2: the label is '1' where mood, length are expected; see --labels"):
+        SEVERAL.check(examples("1"))
+
+
+def test_each_of_several_numbers_has_a_scale_of_its_own(random_model: Any) -> None:
+    gold = several((1, 100), (2, 300), (3, 200))
+    task = SEVERAL.fitted(gold)
+    targets = np.array([task.target(example) for example in gold])
+    np.testing.assert_allclose((targets.mean(0), targets.std(0)), ([0, 0], [1, 1]), atol=1e-12)
+    found = [task.predicted(row) for row in targets]
+    assert [one.scores for one in found] == [
+        pytest.approx({"mood": mood, "length": length}) for mood, length in [(1, 100), (2, 300), (3, 200)]
+    ]
+    assert found[0].score == pytest.approx(50.5) and str(found[0]) == "1.000,100.000"
+    head = random_model(Heads(task=task.head())).task
+    hidden_BD = torch.randn(3, head.output_layer.in_features, generator=torch.Generator().manual_seed(0))
+    before = [task.predicted(row).scores for row in head.output_layer(hidden_BD).detach().numpy()]
+    finished = task.finished(head)
+    assert finished == SEVERAL
+    after = [finished.predicted(row).scores for row in head.output_layer(hidden_BD).detach().numpy()]
+    assert after == [pytest.approx(one, rel=1e-4) for one in before]
+
+
+def test_scores_of_several_numbers_and_their_means() -> None:
+    gold = several((1, 30), (2, 20), (3, 10))
+    found = [Estimated(0.0, {"mood": mood, "length": length}) for mood, length in [(1.0, 10.0), (2.0, 20.0), (4.0, 30.0)]]
+    scores = SEVERAL.score(gold, found)
+    assert [scores[name] for name in ("mood/spearman", "length/spearman", "spearman")] == pytest.approx([1, -1, 0])
+    assert scores["mood/mse"] == pytest.approx(1 / 3) and scores["mse"] == pytest.approx((1 / 3 + 800 / 3) / 2)
+    (worst, *_) = SEVERAL.review(gold, found).mistakes
+    assert (worst.expected, worst.predicted) == ("3,10", "4.000,30.000")
+    assert SEVERAL.record(gold[0], found[0])["scores"] == {"mood": 1.0, "length": 10.0}
+    assert "scores" not in Regress().record(examples("1")[0], Estimated(1.0))
+    assert SEVERAL.constant(gold).scores == {"mood": 2.0, "length": 20.0}
+
+
+def test_the_loss_of_several_numbers_is_the_mean_over_them() -> None:
+    window = Window(np.array([2, 7, 3]), np.zeros(3, np.int64), 0, 1, 1, (0, 1))
+    batch = SampleBatch.collate([Sample((window,), np.array([1.0, 2.0]))])
+    assert SEVERAL.loss(torch.tensor([[0.0, 4.0]]), batch, HEAD).item() == pytest.approx((1 + 4) / 2)

@@ -108,6 +108,17 @@ def number(cell: LabelCell, notes: LabelNotes) -> Any:  # noqa: ARG001
     return cell.value
 
 
+def finite(label: Any, source: str) -> float:
+    """Return the number that a label says; :class:`InputError` at ``source`` if it says none."""
+    try:
+        value = float(label)
+    except (TypeError, ValueError, OverflowError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"{source}: the label {label!r} is no number; use classify for classes")
+    return value
+
+
 # Names of classes.
 
 _WHOLE = re.compile(r"\+?(-?[0-9]{1,18})\.0*")

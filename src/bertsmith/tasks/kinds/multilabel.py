@@ -104,9 +104,7 @@ class Multilabel(SentenceTask[Labelled]):
 
     def split_keys(self, examples: Sequence[TextExample]) -> SplitKeys:
         """Stratify by all labels."""
-        return dataclasses.replace(
-            super().split_keys(examples), strata=[self._of(example) for example in examples], stratum_name="label"
-        )
+        return replace(super().split_keys(examples), strata=[self._of(example) for example in examples], stratum_name="label")
 
     def _of(self, example: TextExample) -> list[str]:
         listed = self._listed(example)
