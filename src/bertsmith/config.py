@@ -29,19 +29,23 @@ T = TypeVar("T")
 class Flag:
     """How a field stands on the command line, where it is not a flag of the field's own name.
 
-    name         the flag's name
-    is_argument  it stands by its place, without a flag
-    in_file_only it is for TOML files alone
-    has_commas   several values are one text, with commas between them
+    name             the flag's name
+    is_argument      it stands by its place, without a flag
+    in_file_only     it is for TOML files alone
+    has_commas       several values are one text, with commas between them
+    may_have_commas  they may also be one text with commas
     """
 
     name: str | None = None
     is_argument: bool = False
     in_file_only: bool = False
     has_commas: bool = False
+    may_have_commas: bool = False
 
 
 Positional = Annotated[T, Flag(is_argument=True)]
+Names = Annotated[tuple[str, ...], Flag(may_have_commas=True)]
+Numbers = Annotated[tuple[float, ...], Flag(may_have_commas=True)]
 JsonFlag = Annotated[bool, Flag(name="json")]
 
 

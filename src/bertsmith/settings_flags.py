@@ -65,7 +65,8 @@ class Option:
     def read(self, texts: list[str]) -> Any:
         """Return the value that the texts mean; ``ValueError`` says which is none."""
         if self.is_list:
-            parts = texts[0].split(",") if self.flag.has_commas else texts
+            is_one = self.flag.has_commas or (self.flag.may_have_commas and len(texts) == 1)
+            parts = texts[0].split(",") if is_one else texts
             return [_read(_kind(self), part) for part in parts]
         return _read(_kind(self), texts[0])
 

@@ -165,3 +165,28 @@ def test_an_unknown_task(run_command: Any) -> None:
     assert (code, out) == (2, "") and "did you mean 'classify'?" in err
     code, out, err = run_command("finetune", "--model", "x")
     assert (code, out) == (2, "") and "the tasks are classify, multilabel" in err
+
+
+def test_several_numbers_from_a_file_to_predictions(finetune: Finetune, tmp_path: Path, run_command: Any) -> None:
+    rows = "".join(f"the {'cat' if number % 2 else 'king'} sees a song,{number},{-number % 5}\n" for number in range(8))
+    content = f"text,mood,length\n{rows}"
+    code, _, err = finetune("regress", content, content, "--labels", "length,mood", suffix="csv")
+    assert code == 0, err
+    code, out, err = run_command("evaluate", tmp_path / "run" / "final", tmp_path / "dev.csv", "--rounds", "100", "--json")
+    assert {"spearman", "mood/spearman", "length/spearman"} <= json.loads(out)["scores"].keys(), err
+    _, out, err = run_command("predict", tmp_path / "run" / "final", tmp_path / "dev.csv")
+    assert [list(json.loads(line)["scores"]) for line in out.splitlines()] == [["length", "mood"]] * 8, err
+    dev = [json.loads(line) for line in (tmp_path / "run" / "dev-predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert dev[3]["gold"] == {"length": 2.0, "mood": 3.0} and dev[3]["loss"] > 0
+
+
+def test_a_file_without_names_of_columns_from_training_to_predictions(
+    finetune: Finetune, tmp_path: Path, run_command: Any
+) -> None:
+    content = "".join(f"the cat\tsees a {'song' if number % 2 else 'moon'}\t{number % 2}\n" for number in range(8))
+    code, _, err = finetune("classify", content, content, suffix="txt")
+    assert code == 0 and "is read as --text 1 --pair 2 --label 3" in err
+    assert "8 examples to train on" in err
+    for flags in ((), ("--no-header", "--text", "1", "--pair", "2", "--format", "tsv")):
+        _, out, err = run_command("predict", tmp_path / "run" / "final", tmp_path / "dev.txt", *flags)
+        assert [json.loads(line)["line"] for line in out.splitlines()] == list(range(1, 9)), err

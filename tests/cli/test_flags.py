@@ -9,7 +9,7 @@ import pydantic
 import pytest
 
 from bertsmith.cli.flags import parse
-from bertsmith.config import Config, Flag, Positional
+from bertsmith.config import Config, Flag, Names, Positional
 from bertsmith.errors import ConfigError, UsageError
 
 
@@ -215,3 +215,16 @@ def test_a_bad_file_is_named_with_all_its_problems(tmp_path: Path) -> None:
         "  oven.degree: unknown key; did you mean 'degrees'?",
         "  nam: unknown key; did you mean 'name'?",
     ]
+
+
+class Labels(Config):
+    """Labels."""
+
+    labels: Names = ()
+    """Their names."""
+
+
+@pytest.mark.parametrize("arguments", [["--labels", "a,b"], ["--labels", "a", "b"], ["--labels=a,b"]])
+def test_names_stand_between_commas_or_apart(arguments: list[str]) -> None:
+    assert parse(Labels, arguments, "x").labels == ("a", "b")
+    assert parse(Labels, ["--labels", "a,b", "c"], "x").labels == ("a,b", "c")

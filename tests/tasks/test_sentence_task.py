@@ -123,7 +123,7 @@ def test_every_window_of_an_example_has_its_target(letter_tokenizer: Tokenizer) 
 
 
 def test_the_judgement_is_the_mean_over_windows() -> None:
-    logits = [[np.array([[1.0, 2.0]], np.float32), np.array([[3.0, -2.0]], np.float32)], [np.array([[5.0, 6.0]], np.float32)]]
+    logits = [[np.array([[1.0]], np.float32), np.array([[3.0]], np.float32)], [np.array([[5.0]], np.float32)]]
     assert [found.score for found in Regress().decode([], [], logits, nn.Identity())] == [2.0, 5.0]
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pydantic
 
-from bertsmith.config import Config, Positional
+from bertsmith.config import Config, Names, Positional
 from bertsmith.errors import UsageError
 from bertsmith.sources.example_tables import RowConfig
 from bertsmith.tasks.files.questions import Candidates
@@ -45,7 +45,7 @@ class ColumnFlags(RowConfig):
     """Key of the list of words in JSON lines."""
     tags_key: str | None = None
     """Key of the list of tags in JSON lines."""
-    tag_names: tuple[str, ...] = ()
+    tag_names: Names = ()
     """What tags that are numbers are called, from that of 0 on."""
 
 

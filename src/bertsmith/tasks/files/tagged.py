@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pydantic
 
+from bertsmith.config import Names
 from bertsmith.errors import InputError
 from bertsmith.sources.example_tables import TableConfig
 
@@ -38,7 +39,7 @@ class TagColumns(TableConfig):
     """Key or column of the words in JSON, CSV, TSV and Parquet; "tokens", "word" and "token" are found by themselves too."""
     tags_key: str = "tags"
     """Key or column of the tags there; "ner_tags", "labels", "tag", "label" and "ner" are found by themselves too."""
-    tag_names: tuple[str, ...] = ()
+    tag_names: Names = ()
     """What the tags are called, from that of 0 on, where the file has numbers of classes, as Hugging Face's datasets export."""
     sentence_key: str = ""
     """Column that tells the sentences apart where a row there is a word; "sentence", "sentence_id" and "Sentence #" are found

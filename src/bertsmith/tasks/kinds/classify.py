@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bertsmith.config import Names, Numbers
 from bertsmith.errors import InputError, UsageError
 from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.tasks.content import Content
@@ -49,13 +50,13 @@ class Classify(SentenceTask[Classified]):
     pipeline_tag: ClassVar[str] = "text-classification"
     usual_metric: ClassVar[str] = "accuracy"
 
-    labels: tuple[str, ...] = ()
+    labels: Names = ()
     """The classes, in order; those of the training file unless given."""
     class_weights: Literal["none", "balanced"] = "none"
     """Weigh classes in the loss by how rare they are in the training file."""
     label_smoothing: float = pydantic.Field(default=0.0, ge=0, lt=1)
     """Share of each target given to all classes alike."""
-    weights: tuple[float, ...] = ()
+    weights: Numbers = ()
     """Weight of each class in the loss, in the order of the labels; overrides --class-weights."""
 
     def fitted(self, examples: Sequence[TextExample]) -> Self:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bertsmith.config import Names, Numbers
 from bertsmith.errors import InputError, UsageError
 from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.tasks.content import Content
@@ -47,9 +48,9 @@ class Multilabel(SentenceTask[Labelled]):
 
     separator: str = pydantic.Field(default=",", min_length=1)
     """What stands between the labels of a row in CSV and TSV."""
-    labels: tuple[str, ...] = ()
+    labels: Names = ()
     """The labels, in order, which may be columns of a 1 or a 0 each; those of the training file unless given."""
-    thresholds: tuple[float, ...] = ()
+    thresholds: Numbers = ()
     """Probability from which each label is given; tuned on the dev file unless given."""
     multi_hot: bool | None = None
     """Whether a row has a 1 or a 0 for each label, in order, instead of names; found by itself."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bertsmith.config import Flag
+from bertsmith.config import Flag, Names
 from bertsmith.errors import InputError, UsageError
 from bertsmith.model.heads.scoring_head import ScoringHead, TaskHead
 from bertsmith.tasks.content import Content
@@ -44,7 +44,7 @@ class Regress(SentenceTask[Estimated]):
     pipeline_tag: ClassVar[str] = "text-classification"
     usual_metric: ClassVar[str] = "spearman"
 
-    labels: tuple[str, ...] = ()
+    labels: Names = ()
     """Columns of a number each, where several are learnt."""
     bounds: Annotated[tuple[float, float] | None, Flag(has_commas=True)] = None
     """The least and the most that is predicted; without bounds unless given."""

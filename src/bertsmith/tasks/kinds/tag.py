@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bertsmith.batches.windows import Part, make_windows
+from bertsmith.config import Names
 from bertsmith.errors import InputError, UsageError
 from bertsmith.model.heads.scoring_head import TaskHead
 from bertsmith.model.heads.token import Decoder, TokenHead, TokenScores
@@ -83,7 +84,7 @@ class Tag(Task[TagExample, Tagged]):
     """What decides the tags of a sentence: the paper's linear layer, a CRF on it, or a BiLSTM with a CRF."""
     label_smoothing: float = pydantic.Field(default=0.0, ge=0, lt=1)
     """Share of each target given to all labels alike; without a CRF only."""
-    labels: tuple[str, ...] = ()
+    labels: Names = ()
     """The tags, in order; those of the training file unless given."""
     scheme: LearntScheme | None = None
     """How tags make up entities: found in the training file unless given; IOB1 is read and turned into IOB2, and io, types
