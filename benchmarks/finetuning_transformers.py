@@ -91,7 +91,13 @@ def _of_texts(task: Task, paths: dict[str, Path], model: Path, tokenizer: Any) -
         values = [row[label_column] for row in rows]
         if split == "train":
             names = sorted(set(values))
-        labels = list(map(float, values)) if task.verb == "regress" else [names.index(value) for value in values]
+        if task.verb == "regress":
+            numbers = list(map(float, values))
+            if split == "train":
+                mean, deviation = statistics.mean(numbers), statistics.pstdev(numbers)
+            labels = [(number - mean) / deviation for number in numbers]
+        else:
+            labels = [names.index(value) for value in values]
         parts[split] = [({name: values[n] for name, values in token_ids.items()}, label) for n, label in enumerate(labels)]
     kind = {"problem_type": "regression", "num_labels": 1} if task.verb == "regress" else {"num_labels": len(names)}
 

@@ -7,8 +7,9 @@ DATA is laid out as benchmarks/finetuning.py says; ENGLISH (all-MiniLM-L6-v2) an
 benchmarks/pretraining_curves.py trains) are model directories. Needs the extra bertsmith[bench].
 
 Equal are the weights, rows, epochs, batch sizes, rates, warm-up, decay (none on biases and norms), clipping, dropout, heads
-(pooler, dropout, a linear layer), lengths, windows, answers of at most 30 tokens, and scorers. Not equal is what a seed
-decides: the order of the rows, dropout, the values of a new head. transformers pads each batch to its longest row.
+([CLS], pooler, dropout, a linear layer drawn at random), lengths, windows, answers of at most 30 tokens, and scorers; both
+learn numbers as standard scores. Not equal is what a seed decides: the order of the rows, dropout, the values of a new head.
+transformers pads each batch to its longest row.
 
 A process trains four seeds one after the other, of one system on one task; all tasks have their turn before the next four
 seeds, so that a stop leaves as many runs of each. Processor seconds, a seed's share, and peak memory are of whole processes:
@@ -30,6 +31,13 @@ SYSTEMS = ("bertsmith", "transformers", "transformers bf16", "bertsmith bf16")
 PAIRS = ((SYSTEMS[0], SYSTEMS[1]), (SYSTEMS[0], SYSTEMS[2]), (SYSTEMS[3], SYSTEMS[2]))
 Runs = list[dict[str, Any]]
 MISSING = "–"
+# transformers draws a new head at random, and pools by [CLS] whatever the model is.
+EQUAL = {
+    "classify": ("--head-start", "random", "--pooling", "cls"),
+    "regress": ("--head-start", "random", "--pooling", "cls"),
+    "tag": ("--head-start", "random"),
+    "answer": (),
+}
 
 
 def main() -> None:
@@ -83,7 +91,7 @@ def _run(name: str, task: Task, system: str, seeds: range, arguments: argparse.N
     model, is_bf16 = _model(task, arguments), system.endswith("bf16")
     if system.startswith("transformers"):
         return finetune_transformers(task, model, paths, seeds, bf16=is_bf16)
-    return finetune(task, model, paths, seeds, "--precision", "bf16" if is_bf16 else "float32")
+    return finetune(task, model, paths, seeds, "--precision", "bf16" if is_bf16 else "float32", *EQUAL[task.verb])
 
 
 class _Row:

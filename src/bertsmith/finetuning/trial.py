@@ -219,6 +219,7 @@ class TrialRun:
 
     def finished(self) -> dict[str, TaskModel]:
         """Return each task with its model, as they are saved, when the trial is over."""
+        self.stepper.optimiser.state.clear()  # which makes room for scoring and saving
         self.stepper.master.eval()
         heads = {name: head_of(self.stepper.master, name) for name in self.experiment.data}
         tasks = {name: data.task.finished(heads[name]) for name, data in self.experiment.data.items()}
