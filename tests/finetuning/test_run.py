@@ -5,6 +5,7 @@ import math
 import os
 import re
 import shutil
+import statistics
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -16,7 +17,7 @@ import bertsmith
 from bertsmith.errors import DamagedError, DivergedError, InputError, Interrupted, MismatchError, UsageError
 from bertsmith.finetuning import run as module
 from bertsmith.finetuning.grid import FinetuneConfig, Usual, config_of
-from bertsmith.finetuning.labelled import read_data
+from bertsmith.finetuning.labelled import read_data, read_folds
 from bertsmith.finetuning.run import finetune
 from bertsmith.inference.pipelines import TaskPipeline, VectorPipeline
 from bertsmith.model.heads.pooling import SentenceVectors
@@ -127,6 +128,48 @@ def test_without_a_dev_file_a_share_is_held_out_and_said(make: Make, caplog: pyt
     assert not sources[0] & sources[1] and len(sources[0] | sources[1]) == N_TRAIN
     again = read_data(config, config.task)  # type: ignore[attr-defined]
     assert (again.train, again.dev) == (data.train, data.dev)
+
+
+def test_folds_are_held_out_in_turn_and_averaged(make: Make) -> None:
+    config = make(dev=None, folds=3, seeds=2)
+    final = finetune(config)
+    found = results(config.out)
+    assert len(found) == 6 and {name.partition("-seed-")[2] for name in found} == {
+        f"{seed}-fold-{fold}" for seed in (0, 1) for fold in (1, 2, 3)
+    }
+    by_fold = [[one["dev"]["accuracy"] for name, one in found.items() if name.endswith(f"-fold-{fold}")] for fold in (1, 2, 3)]
+    means = [statistics.mean(scores) for scores in by_fold]
+    interval = 4.303 * statistics.stdev(means) / math.sqrt(3)  # Student's, of two degrees of freedom
+    card = (final / "README.md").read_text(encoding="utf-8")
+    row = next(line for line in card.splitlines() if line.startswith("| lr-"))
+    assert [cell.strip() for cell in row.split("|")[2:4]] == [
+        "6",
+        f"{statistics.mean(means):.2%}".rstrip("%") + f" ± {100 * interval:.2f}%",
+    ]
+    best = max(found.values(), key=lambda one: one["dev"]["accuracy"])["trial"]["fold"]
+    assert f"fold {best} of 3, " in card and "means over the folds ± Student's 95 % interval" in card
+    parts = read_folds(config, config.task, 3)  # type: ignore[attr-defined]
+    held_out = [{example.source for example in part.dev} for part in parts]
+    assert sum(map(len, held_out)) == len(set.union(*held_out)) == N_TRAIN
+    assert all({example.source for example in part.train}.isdisjoint(own) for part, own in zip(parts, held_out, strict=True))
+    predicted = (config.out / "dev-predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(predicted) == len(held_out[best - 1])
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({}, UsageError, "--folds holds out parts of .* leave one out"),
+        ({"dev": None}, InputError, "too few examples for --folds"),
+    ],
+)
+def test_folds_need_enough_examples_and_no_dev_file(
+    make: Make, settings: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    config = make(folds=10 * N_TRAIN, **settings)
+    with pytest.raises(error, match=message):
+        finetune(config)
+    assert not config.out.exists()
 
 
 def test_a_label_of_which_every_example_is_held_out_is_known(make: Make, tmp_path: Path) -> None:

@@ -100,6 +100,8 @@ class GridConfig(RunConfig, ABC):
     """Trials of each setting, which differ in the head's first weights, the order and the dropout."""
     seed: int = pydantic.Field(default=0, ge=0)
     """The first seed."""
+    folds: int | None = pydantic.Field(default=None, ge=2)
+    """Parts of the training file that are held out in turn, with a trial for each; the table has the means over them."""
     patience: int | None = pydantic.Field(default=None, gt=0)
     """Stop a trial after this many measurements without a better one, and keep its best model; by default, train all epochs."""
     strict: bool = False
@@ -110,11 +112,12 @@ class GridConfig(RunConfig, ABC):
     card: CardSettings = CardSettings()
 
     def trials(self, usual: "Usual") -> "list[Trial]":
-        """Return every combination of the settings to try with every seed; what is not given is as usual."""
+        """Return every combination of the settings to try with every seed and fold; what is not given is as usual."""
         seeds, batch_sizes = range(self.seed, self.seed + self.seeds), sorted(set(self.batch_size))
         by_size = {size: self.epochs or (usual.epochs(size),) for size in batch_sizes}
         passes = sorted({epochs for of_size in by_size.values() for epochs in of_size})
-        settings = product(sorted(set(self.lr or (usual.learning_rate,))), passes, batch_sizes, seeds)
+        folds = range(1, self.folds + 1) if self.folds else (None,)
+        settings = product(sorted(set(self.lr or (usual.learning_rate,))), passes, batch_sizes, seeds, folds)
         return [trial for trial in starmap(Trial, settings) if trial.epochs in by_size[trial.batch_size]]
 
     @abstractmethod
@@ -163,16 +166,19 @@ class Trial:
     epochs: float
     batch_size: int
     seed: int
+    fold: int | None = None
+    """The part of the training file that is held out, from 1; None where there are no folds."""
 
     @property
     def setting(self) -> str:
-        """What the trials that differ in their seed alone have in common."""
+        """What the trials that differ in their seed and fold alone have in common."""
         return f"lr-{self.learning_rate:g}-epochs-{self.epochs:g}-batch-{self.batch_size}"
 
     @property
     def name(self) -> str:
         """The name of the trial's directory."""
-        return f"{self.setting}-seed-{self.seed}"
+        fold = "" if self.fold is None else f"-fold-{self.fold}"
+        return f"{self.setting}-seed-{self.seed}{fold}"
 
 
 def config_of(kind: type[Task]) -> Any:

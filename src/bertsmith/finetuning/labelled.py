@@ -9,10 +9,10 @@ from typing import Any, Generic
 from typing_extensions import TypeVar
 
 from bertsmith.artifacts.weights import weights_digest
-from bertsmith.errors import InputError
+from bertsmith.errors import InputError, UsageError
 from bertsmith.files import sha256
 from bertsmith.finetuning.grid import ALONE, GridConfig, LabelledFiles
-from bertsmith.finetuning.splits import hold_out
+from bertsmith.finetuning.splits import Splitter, hold_out
 from bertsmith.tasks.task import Task
 
 Kind = TypeVar("Kind", bound=Task, default=Task)
@@ -46,12 +46,8 @@ def read_data(files: LabelledFiles, task: Kind) -> LabelledData[Kind]:
     Raises:
         InputError: a file is empty or not what the task reads, or dev or test have labels that training lacks.
     """
-    train = list(task.read(files.train, labelled=True, format=files.format))
-    dev = list(task.read(files.dev, labelled=True, format=files.format)) if files.dev else None
-    test = list(task.read(files.test, labelled=True, format=files.format)) if files.test else None
-    for path, examples in ((files.train, train), (files.dev, dev), (files.test, test)):
-        if examples is not None and not examples:
-            raise InputError(f"{path} holds no examples")
+    train, dev, test = (_read(files, task, path) for path in (files.train, files.dev, files.test))
+    assert train is not None
     task = task.fitted(train)
     # Held out behind the fit, which so knows labels of which all examples are held out.
     split = ""
@@ -64,6 +60,46 @@ def read_data(files: LabelledFiles, task: Kind) -> LabelledData[Kind]:
     if test and files.test:
         task.check_to_score(test, files.test)
     return LabelledData(task, train, dev, test, split)
+
+
+def read_folds(files: LabelledFiles, task: Kind, n_folds: int) -> list[LabelledData[Kind]]:
+    """Read the files of a task, and hold out each of ``n_folds`` parts of the training file in turn.
+
+    Raises:
+        InputError: as :func:`read_data`; the file is too small.
+        UsageError: there is a dev file.
+    """
+    if files.dev:
+        raise UsageError(
+            f"--folds holds out parts of {files.train} in turn, so that {files.dev} would not be read; leave one out"
+        )
+    examples, test = _read(files, task, files.train), _read(files, task, files.test)
+    assert examples is not None
+    task = task.fitted(examples)
+    splitter = Splitter.of(task, examples, files)
+    parts = splitter.parts([1 / n_folds] * n_folds)
+    if not all(parts):
+        raise InputError(f"{files.train} has too few examples for --folds {n_folds} ({splitter.how}); give a smaller number")
+    log.info("%d folds of %s: %s", n_folds, source_name(files.train), splitter.how)
+    if test and files.test:
+        task.check_to_score(test, files.test)
+    found = []
+    for number, part in enumerate(parts, 1):
+        held_out = set(part)
+        train = [example for place, example in enumerate(examples) if place not in held_out]
+        dev = [examples[place] for place in part]
+        task.check_to_score(dev, f"fold {number} of {files.train}")
+        split = f"fold {number} of {n_folds}, {len(dev):,} of {len(examples):,} examples, {splitter.how}"
+        found.append(LabelledData(task, train, dev, test, split))
+    return found
+
+
+def _read(files: LabelledFiles, task: Task, path: str | None) -> list[Any] | None:
+    if path is None:
+        return None
+    if not (examples := list(task.read(path, labelled=True, format=files.format))):
+        raise InputError(f"{path} holds no examples")
+    return examples
 
 
 def digests(config: GridConfig) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
 
@@ -48,6 +48,7 @@ class Experiment:
     data         the data of each task by its name, those of one alone by :data:`ALONE`
     temperature  says how the tasks are drawn, see :class:`~bertsmith.finetuning.task_order.TaskOrder`
     reports      what is found in the data of each task
+    folds        the data of each fold, of a run that has folds; ``data`` is the first of them
     """
 
     config: GridConfig
@@ -58,6 +59,11 @@ class Experiment:
     loss: Loss
     temperature: float = 1.0
     reports: Mapping[str, DataReport] = field(default_factory=dict)
+    folds: Sequence[Mapping[str, TaskData]] = ()
+
+    def of(self, trial: Trial) -> "Experiment":
+        """Return the experiment with the data of the trial's fold."""
+        return self if trial.fold is None else replace(self, data=self.folds[trial.fold - 1])
 
     @property
     def sizes(self) -> dict[str, int]:

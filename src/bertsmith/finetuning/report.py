@@ -100,7 +100,8 @@ def write_finetune_report(
 
 
 def results_table(run: Path, metric: str, of: str = "") -> str:
-    """Return the finished trials as Markdown: a row a setting, with the mean ± standard deviation of every score over seeds.
+    """Return the finished trials as Markdown: a row a setting, with the mean ± standard deviation of every score over
+    seeds, or over folds the mean ± how far its 95 % interval goes.
 
     ``metric`` comes first among the scores; of several tasks' scores there are the main ones, or all of the task ``of``.
 
@@ -112,7 +113,7 @@ def results_table(run: Path, metric: str, of: str = "") -> str:
     if not settings:
         return "No trial is finished yet."
     columns = columns_of(settings, metric, of)
-    rows = [["setting", "seeds", *(f"{column.split} {score_name(column.score)}" for column in columns)]]
+    rows = [["setting", _repeats(settings), *(f"{column.split} {score_name(column.score)}" for column in columns)]]
     for setting in settings:
         scores = [spread_text(column.score, setting.spreads.get(column)) for column in columns]
         rows.append([setting.trial.setting, str(setting.n_seeds), *scores])
@@ -121,7 +122,16 @@ def results_table(run: Path, metric: str, of: str = "") -> str:
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     rows.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
     lines = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows)
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{table}\n\n{_OVER_FOLDS}" if settings[0].trial.fold else table
+
+
+_OVER_FOLDS = "Scores are means over the folds ± Student's 95 % interval of the mean."
+
+
+def _repeats(settings: Sequence[Setting]) -> str:
+    """Return what the trials of a setting differ in."""
+    return "trials" if settings[0].trial.fold else "seeds"
 
 
 def _headline(
@@ -154,7 +164,7 @@ def _best_figures(settings: Sequence[Setting], best: History | None, metric: str
     test = best.scores("test").get(metric)
     return [
         (f"Best dev {name}", dev),
-        (f"Mean of its {setting.n_seeds} seeds", over_seeds),
+        (f"Mean of its {setting.n_seeds} {_repeats(settings)}", over_seeds),
         (f"Its test {name}", spread_text(metric, Spread(test, None)) if is_finite(test) else ""),
     ]
 
@@ -176,7 +186,7 @@ def _trials(
     rows += "".join(_baseline_row(kind, spreads, columns) for kind, spreads in baselines.items())
     table = (
         f'<div class="scroll" tabindex="0"><table class="grid"><thead><tr><th colspan="4"></th>{groups}</tr>'
-        f"<tr><th>learning rate</th><th>epochs</th><th>batch size</th><th>seeds</th>{names}</tr></thead>"
+        f"<tr><th>learning rate</th><th>epochs</th><th>batch size</th><th>{_repeats(settings)}</th>{names}</tr></thead>"
         f"<tbody>{rows}</tbody></table></div>"
     )
     return section("Trials", [f'<div class="card">{table}{_notes(settings, best, metric, bool(baselines))}</div>'], "trials")
@@ -215,7 +225,8 @@ def _notes(settings: Sequence[Setting], best: History | None, metric: str, has_b
     if best:
         trial = best.trial
         numbers = f"learning rate {trial.learning_rate:g}, epochs {trial.epochs:g}, batch size {trial.batch_size:,}"
-        chosen = f"<strong>{numbers}, seed {trial.seed}</strong>, by its dev {escape(score_name(metric))}"
+        fold = f", fold {trial.fold}" if trial.fold else ""
+        chosen = f"<strong>{numbers}, seed {trial.seed}{fold}</strong>, by its dev {escape(score_name(metric))}"
         notes.append(f'<p class="note">Best trial: {chosen}.</p>')
     notes.append(
         '<p class="note">The linear probe is the head alone, trained on the frozen model to start from; the constant answer is '
@@ -223,7 +234,8 @@ def _notes(settings: Sequence[Setting], best: History | None, metric: str, has_b
         if has_baselines
         else ""
     )
-    means = "Scores are means ± standard deviations over seeds. " if any(one.n_seeds > 1 for one in settings) else ""
+    over = f"{_OVER_FOLDS} " if settings[0].trial.fold else "Scores are means ± standard deviations over seeds. "
+    means = over if any(one.n_seeds > 1 for one in settings) else ""
     bold = "The best of each column is bold." if len(settings) > 1 else ""
     return "".join(notes) + (f"<p>{means}{bold}</p>" if means or bold else "")
 

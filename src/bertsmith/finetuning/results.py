@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from pathlib import Path
 from statistics import mean, stdev
@@ -21,10 +21,29 @@ _WORDS = {"f1": "F1", "mcc": "MCC", "mse": "MSE", "pearson": "Pearson", "spearma
 _WORDS |= {name: name.upper() for name in ("map", "mrr", "p@1", "ndcg@1", "ndcg@3", "ndcg@5", "ndcg@10")}
 NO_SCORE = "–"
 RESULT = "result.json"
+# 97.5 % quantiles of Student's distribution with 1, 2, … degrees of freedom.
+_STUDENT_975: tuple[float, ...] = (
+    12.706,
+    4.303,
+    3.182,
+    2.776,
+    2.571,
+    2.447,
+    2.365,
+    2.306,
+    2.262,
+    2.228,
+    2.201,
+    2.179,
+    2.160,
+    2.145,
+    2.131,
+)
+_STUDENT_975 += (2.120, 2.110, 2.101, 2.093, 2.086)
 
 
 class Spread(NamedTuple):
-    """The mean of a score over seeds, and its standard deviation where there are several."""
+    """The mean of a score over seeds, and its standard deviation where there are several; see also :func:`over_trials`."""
 
     mean: float
     deviation: float | None
@@ -69,8 +88,8 @@ class History:
 
     @property
     def parts(self) -> dict[str, str]:
-        """The trial's name taken apart: "lr", "epochs", "batch" and "seed", and the number of each."""
-        return dict(re.findall(r"(lr|epochs|batch|seed)-(\d[\d.]*(?:e[+-]?\d+)?)(?=-|$)", self.name))
+        """The trial's name taken apart: "lr", "epochs", "batch", "seed" and perhaps "fold", and the number of each."""
+        return dict(re.findall(r"(lr|epochs|batch|seed|fold)-(\d[\d.]*(?:e[+-]?\d+)?)(?=-|$)", self.name))
 
     @property
     def seconds(self) -> float:
@@ -100,14 +119,44 @@ class Setting:
     @classmethod
     def of(cls, histories: Sequence[History]) -> Self:
         """Aggregate the scores over those seeds that have them as finite numbers."""
-        values: dict[Column, list[float]] = {}
+        values: dict[Column, dict[int | None, list[float]]] = {}
         for split in ("dev", "test"):
             for history in histories:
                 for name, score in history.scores(split).items():
                     if is_finite(score):
-                        values.setdefault(Column(split, name), []).append(score)
-        spreads = {column: Spread(mean(of), stdev(of) if len(of) > 1 else None) for column, of in values.items()}
+                        values.setdefault(Column(split, name), {}).setdefault(history.trial.fold, []).append(score)
+        spreads = {column: over_trials(by_fold) for column, by_fold in values.items()}
         return cls(histories[0].trial, len(histories), spreads)
+
+
+def over_trials(by_fold: Mapping[int | None, Sequence[float]]) -> Spread:
+    """Return the mean and the deviation of a score over seeds; of folds, how far the 95 % interval of the mean goes.
+
+    That is Student's, of the folds' means over seeds. Folds share most of their training examples, so that it is somewhat too
+    narrow (Bengio and Grandvalet 2004).
+    """
+    if None in by_fold:
+        scores = by_fold[None]
+        return Spread(mean(scores), stdev(scores) if len(scores) > 1 else None)
+    means = [mean(scores) for scores in by_fold.values()]
+    if len(means) < 2:
+        return Spread(means[0], None)
+    degrees = len(means) - 1
+    # Beyond the table, to within a thousandth.
+    quantile = _STUDENT_975[degrees - 1] if degrees <= len(_STUDENT_975) else 1.96 + 2.4 / degrees
+    return Spread(mean(means), quantile * stdev(means) / math.sqrt(len(means)))
+
+
+def over_folds(best: Result, histories: "Sequence[History]") -> Result:
+    """Return the best result; of a run with folds, with the means of its setting in place of the scores of its fold."""
+    if best.trial.fold is None:
+        return best
+    setting = next(one for one in settings_of(histories) if one.trial.setting == best.trial.setting)
+
+    def means(split: str) -> dict[str, float]:
+        return {column.score: spread.mean for column, spread in setting.spreads.items() if column.split == split}
+
+    return replace(best, dev=means("dev"), test=means("test") or None)
 
 
 def read_histories(run: Path) -> list[History]:
@@ -146,7 +195,11 @@ def read_result(path: Path) -> Result:
     if missing := [field.name for field in fields(Result) if field.name not in result]:
         raise DamagedError(f"{path / RESULT} lacks {', '.join(missing)}; {remedy}")
     trial, dev = result["trial"], result["dev"]
-    if not isinstance(trial, dict) or trial.keys() != {field.name for field in fields(Trial)} or not isinstance(dev, dict):
+    if (
+        not isinstance(trial, dict)
+        or trial.keys() | {"fold"} != {field.name for field in fields(Trial)}
+        or not isinstance(dev, dict)
+    ):
         raise DamagedError(f"{path / RESULT} is not what bertsmith writes there; {remedy}")
     return Result(Trial(**trial), dev, result["test"], result["steps"], result["seconds"])
 
@@ -166,15 +219,21 @@ def settings_of(histories: Sequence[History]) -> list[Setting]:
 
 def baselines_of(histories: Sequence[History]) -> dict[str, dict[Column, Spread]]:
     """Return the spread of the dev scores over the trials of each baseline, by what it is."""
-    by_kind: dict[str, dict[Column, list[float]]] = {}
-    for record in (record for history in histories for record in history.baselines):
-        for name, score in record.items():
-            if is_finite(score) and name not in ("step", "seconds"):
-                by_kind.setdefault(str(record.get("of")), {}).setdefault(Column("dev", name), []).append(score)
-    return {
-        kind: {column: Spread(mean(of), stdev(of) if len(set(of)) > 1 else None) for column, of in scores.items()}
-        for kind, scores in by_kind.items()
-    }
+    by_kind: dict[str, dict[Column, dict[int | None, list[float]]]] = {}
+    for history in histories:
+        fold = int(history.parts["fold"]) if "fold" in history.parts else None
+        for record in history.baselines:
+            scores = by_kind.setdefault(str(record.get("of")), {})
+            for name, score in record.items():
+                if is_finite(score) and name not in ("step", "seconds"):
+                    scores.setdefault(Column("dev", name), {}).setdefault(fold, []).append(score)
+    return {kind: {column: _that_differs(of) for column, of in scores.items()} for kind, scores in by_kind.items()}
+
+
+def _that_differs(by_fold: Mapping[int | None, Sequence[float]]) -> Spread:
+    """Return the spread without a deviation where all scores are equal, as those of a constant answer are."""
+    spread = over_trials(by_fold)
+    return spread._replace(deviation=spread.deviation or None)
 
 
 def columns_of(settings: Sequence[Setting], metric: str, of: str = "") -> list[Column]:

@@ -18,11 +18,11 @@ from bertsmith.files import DIGESTS, atomic_file, write_digests, write_json
 from bertsmith.finetuning.data_examined import announce_data, examined
 from bertsmith.finetuning.grid import ALONE, GridConfig, LabelledFiles, Trial
 from bertsmith.finetuning.hints import hints
-from bertsmith.finetuning.labelled import LabelledData, digests, facts, read_data, source_name
+from bertsmith.finetuning.labelled import LabelledData, digests, facts, read_data, read_folds, source_name
 from bertsmith.finetuning.multi import MultiConfig
 from bertsmith.finetuning.objectives import Experiment, TaskData, check_settings
 from bertsmith.finetuning.report import results_table, write_finetune_report
-from bertsmith.finetuning.results import RESULT, Result, read_histories, read_result
+from bertsmith.finetuning.results import RESULT, Result, over_folds, read_histories, read_result
 from bertsmith.finetuning.task_order import shares
 from bertsmith.finetuning.trial import TaskModel, TrialRun
 from bertsmith.finetuning.trial_loss import make_loss
@@ -90,17 +90,21 @@ def _prepare(config: GridConfig, device: torch.device) -> Experiment:
     """Read everything that a run needs, and look at the data of each task; nothing is written."""
     verify_directory(config.model)
     tokenizer, dtype = Tokenizer.load(config.model), choose_dtype(config.machine.precision, device)
-    data: dict[str, TaskData] = {}
+    folds: list[dict[str, TaskData]] = [{} for _ in range(config.folds or 1)]
     read: dict[str, LabelledData] = {}
     for name, (files, task) in config.by_task().items():
-        read[name] = own = read_data(files, task)
-        task, train = own.task.prepared(own.train, own.dev, config.model, tokenizer, device)
-        samples = [sample for of_example in task.samples(train, tokenizer, labelled=True) for sample in of_example]
-        if not samples:
-            raise InputError(f"{files.train} holds nothing to train on")
-        data[name] = TaskData(task, train, own.dev, own.test, own.split, samples)
+        parts = read_folds(files, task, config.folds) if config.folds else [read_data(files, task)]
+        read[name] = parts[0]
+        for data, own in zip(folds, parts, strict=True):
+            fitted, train = own.task.prepared(own.train, own.dev, config.model, tokenizer, device)
+            samples = [sample for of_example in fitted.samples(train, tokenizer, labelled=True) for sample in of_example]
+            if not samples:
+                raise InputError(f"{files.train} holds nothing to train on")
+            data[name] = TaskData(fitted, train, own.dev, own.test, own.split, samples)
     temperature = config.temperature if isinstance(config, MultiConfig) else 1.0
-    experiment = Experiment(config, data, tokenizer, device, dtype, make_loss(config.recipe), temperature)
+    experiment = Experiment(
+        config, folds[0], tokenizer, device, dtype, make_loss(config.recipe), temperature, folds=folds if config.folds else ()
+    )
     _announce(experiment)
     return dataclasses.replace(experiment, reports=examined(experiment, read))
 
@@ -149,7 +153,7 @@ def _run_trials(experiment: Experiment, directory: RunDirectory, progress: Progr
 
 def _run_trial(experiment: Experiment, trial: Trial, path: Path, earlier: Sequence[Result], progress: Progress) -> Predictions:
     """Run a trial, write its result, and its model if it is the best so far; return its predictions on the dev examples."""
-    directory = RunDirectory(path)
+    directory, experiment = RunDirectory(path), experiment.of(trial)
     with recorder(directory, experiment.config.record, Ranks()) as record:
         run = TrialRun(experiment, trial, directory, record, progress)
         state = run.run()
@@ -208,6 +212,7 @@ def _finish(
     return_pages()
     config, metric = experiment.config, experiment.main_metric
     best = best_of(results, metric)
+    experiment, reported = experiment.of(best.trial), over_folds(best, read_histories(directory.path))
     path = directory.path / "trials" / best.trial.name / "model"
     if not path.exists():
         raise ArtifactError(f"{path} is gone; remove {path.parent} to run that trial again")
@@ -222,7 +227,7 @@ def _finish(
             found = [task.apply(prediction) for prediction in predictions[name]]
         _write_predictions(directory.path / f"dev-predictions{name and f'-{name}'}.jsonl", task, own.dev, found)
         reviews[name] = task.review(own.dev, found)
-        header = _header(experiment, name, task, best, name or directory.path.resolve().name)
+        header = _header(experiment, name, task, reported, name or directory.path.resolve().name)
         card = finetuned_card(
             header,
             kind=task.kind,
@@ -289,5 +294,6 @@ def _facts(config: GridConfig, files: LabelledFiles, data: LabelledData, best: R
         "Trials": n_trials,
         "Best": f"learning rate {trial.learning_rate:g}, {trial.epochs:g} epochs, batches of {trial.batch_size}",
         "Seed": trial.seed,
+        **({"Fold": f"{trial.fold} of {config.folds}, the best; its scores here are means over all"} if trial.fold else {}),
         "Steps": f"{best.steps:,}",
     }
