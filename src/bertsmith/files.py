@@ -222,10 +222,13 @@ def exclusive(directory: Path) -> Iterator[None]:
         os.close(lock)
 
 
+_OF_STORAGE = (errno.EIO, errno.ESTALE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
 def unreadable(path: Path, error: OSError) -> BertsmithError:
     """Return the error for a file that cannot be read: a :class:`StorageError` where the file itself may be whole."""
-    kind = StorageError if error.errno in (errno.EIO, errno.ESTALE, errno.ENOMEM) else ArtifactError
-    return kind(f"cannot read {path}: {reason(error)}")
+    kind = StorageError if error.errno in _OF_STORAGE else ArtifactError
+    return kind(f"cannot read {str(path)[:200]}: {reason(error)}")
 
 
 def sha256(path: Path, advance: Callable[[float], None] | None = None) -> str:
@@ -276,7 +279,7 @@ def exists(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError, ValueError):  # NUL and lone surrogates are no names
         return False
     except OSError as error:
-        raise ArtifactError(f"cannot read {str(path)[:200]}: {reason(error)}") from None
+        raise unreadable(path, error) from None
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise ArtifactError(f"{path} is neither a file nor a directory; put the file in its place")
     return True

@@ -69,3 +69,10 @@ def test_a_score_that_is_no_better_than_a_baseline_s(score: float, probe: float,
     found = hints({}, [History("lr-1", [], [{"step": 1, "accuracy": score}], baselines, None)], "accuracy")
     assert len(found) == (expected is not None)
     assert expected is None or found[0].startswith(expected)
+
+
+def test_a_loss_that_begins_low_need_not_fall_where_the_score_beats_the_constant_answer_s() -> None:
+    train, dev = [{"step": step, "loss": loss} for step, loss in enumerate(LEVEL)], [{"step": 1, "accuracy": 0.9}]
+    for constant, n_expected in ((0.5, 0), (0.9, 2)):
+        baselines = [{"of": "constant answer", "step": 0, "accuracy": constant}]
+        assert len(hints({}, [History("lr-1", train, dev, baselines, None)], "accuracy")) == n_expected

@@ -132,7 +132,7 @@ def test_losses_of_every_step(name, tiny_config, tiny_tokenizer, padded, tmp_pat
             optimiser.step()
             losses[step, column] = loss.item()
     np.testing.assert_allclose(losses[:, 0], losses[:, 1], rtol=0, atol=1e-4)
-    assert losses[-4:, 0].mean() < 0.9 * losses[:4, 0].mean(), "nothing was learned, so the steps show little"
+    assert losses[-4:, 0].mean() < 0.97 * losses[:4, 0].mean(), "nothing was learned, so the steps show little"
 
 
 def _start(task: Task, config: Any) -> Bert:

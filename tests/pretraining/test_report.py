@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 
 from bertsmith.errors import ArtifactError
 from bertsmith.pretraining.report import write_report
@@ -206,12 +207,13 @@ def test_everything_from_the_run_is_escaped(tmp_path: Path) -> None:
     evil = '<img src="https://x.example/a.png"><script>alert(1)</script>&"\''
     run = tmp_path / "<b>&run"
     run.mkdir()
-    (run / "config.toml").write_text(evil, encoding="utf-8")
+    configuration = tomli_w.dumps({"separator": evil})
+    (run / "config.toml").write_text(configuration, encoding="utf-8")
     (run / "environment.json").write_text(json.dumps({evil: evil}), encoding="utf-8")
     page = report(run, blanks(0, evil, evil, (evil, 0.5), ("</td>", 0.1)))
     assert not {"script", "img"} & {tag for tag, _ in page.elements}
     assert page.text("h1") == ["<b>&run"]
-    assert page.text("pre") == page.text("strong") == [evil]
+    assert (page.text("pre"), page.text("strong")) == ([configuration], [evil])
     assert page.inside("h3") == evil
 
 

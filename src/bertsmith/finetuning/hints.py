@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from bertsmith.finetuning.results import Column, History, Spread, baselines_of, best_history, score_name, spread_text
+from bertsmith.finetuning.results import CONSTANT, Column, History, Spread, baselines_of, best_history, score_name, spread_text
 from bertsmith.tasks.task import Review
 from bertsmith.training.run_report import is_finite
 
@@ -19,8 +19,10 @@ def hints(reviews: Mapping[str, Review], histories: Sequence[History], metric: s
     ``reviews`` are those of the best model's predictions on the dev examples, by the name of the task.
     """
     of_labels = ((name, hint) for name, review in reviews.items() for hint in _of_labels(review))
+    # From a linear probe the loss begins low, and need not fall.
+    of_loss = () if _beats_constant(histories, metric) else _of_loss(histories)
     return [
-        *_of_loss(histories),
+        *of_loss,
         *_of_baselines(histories, metric),
         *(f"{name}: {hint}" if name else hint for name, hint in of_labels),
     ]
@@ -42,6 +44,12 @@ def _of_loss(histories: Sequence[History]) -> Iterator[str]:
             f"the loss did not fall in {trials} (from {first:.3f} to {last:.3f}): try another --lr and more --epochs, "
             "and look whether the labels fit the texts"
         )
+
+
+def _beats_constant(histories: Sequence[History], metric: str) -> bool:
+    best = best_history(histories, metric)
+    spreads = {} if best is None else baselines_of([best]).get(CONSTANT, {})
+    return best is not None and Column("dev", metric) in spreads and best.rank(metric) > spreads[Column("dev", metric)].mean
 
 
 def _of_baselines(histories: Sequence[History], metric: str) -> Iterator[str]:

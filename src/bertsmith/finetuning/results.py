@@ -21,6 +21,8 @@ _WORDS = {"f1": "F1", "mcc": "MCC", "mse": "MSE", "pearson": "Pearson", "spearma
 _WORDS |= {name: name.upper() for name in ("map", "mrr", "p@1", "ndcg@1", "ndcg@3", "ndcg@5", "ndcg@10")}
 NO_SCORE = "–"
 RESULT = "result.json"
+CONSTANT, PROBE = "constant answer", "linear probe"
+"""The baselines of a trial."""
 # 97.5 % quantiles of Student's distribution with 1, 2, … degrees of freedom.
 _STUDENT_975: tuple[float, ...] = (
     12.706,

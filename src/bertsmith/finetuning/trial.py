@@ -14,6 +14,7 @@ from bertsmith.artifacts.directory import save_model
 from bertsmith.errors import DivergedError, Interrupted
 from bertsmith.finetuning.grid import ALONE, Trial
 from bertsmith.finetuning.objectives import Experiment, head_of, model_of, rate_shares, starting_model, used_ids
+from bertsmith.finetuning.results import CONSTANT, PROBE
 from bertsmith.finetuning.task_order import TaskOrder
 from bertsmith.finetuning.trial_loss import StepBatch
 from bertsmith.machine import return_pages
@@ -35,8 +36,6 @@ from bertsmith.training.used_embedding import train_used_rows
 
 _REHEARSED = 8
 _MOST_MEASUREMENTS = 10
-CONSTANT, PROBE = "constant answer", "linear probe"
-"""The baselines of a trial."""
 
 
 class TaskModel(NamedTuple):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bertsmith.errors import ArtifactError, DamagedError, MismatchError
-from bertsmith.files import exists, read_json
+from bertsmith.files import exists, read_json, unreadable
 from bertsmith.hub import hint
 from bertsmith.notices import say_once
 from bertsmith.text.specification import (
@@ -85,7 +85,7 @@ def _entries(path: Path) -> list[str]:
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
-        raise ArtifactError(f"cannot read {path}: {error.strerror}") from error
+        raise unreadable(path, error) from error
     except UnicodeDecodeError as error:
         raise DamagedError(f"{path} is not a vocabulary: invalid UTF-8 at byte {error.start}") from None
     # Editors put a mark at the beginning; with it, the first entry would be lost.
