@@ -165,6 +165,8 @@ def finetune(task: Task, model: Path, paths: dict[str, Path], seeds: range, *mor
         settings |= {"epochs": task.epochs, "lr": task.learning_rate, "batch-size": task.batch_size}
         settings |= {"max-length": task.max_length, "stride": task.stride, "max-gradient-norm": MAX_NORM}
         settings |= {"warmup": WARMUP, "weight-decay": WEIGHT_DECAY, "adam-epsilon": EPSILON}
+        if task.verb == "classify" and "f1" in task.metrics:
+            settings["positive"] = "1"  # as GLUE scores, whichever class is the rarer
         settings["evaluate-every"] = 1_000_000  # at the end alone, as transformers is
         flags = [part for name, value in settings.items() for part in (f"--{name}", value)]
         finished = timed([sys.executable, "-m", "bertsmith", "finetune", task.verb, *flags, *more])

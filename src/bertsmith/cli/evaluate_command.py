@@ -77,7 +77,7 @@ def _comparable(config: EvaluateConfig, task: "Task") -> "TaskPipeline | None":
 
 def _meaning(task: "Task") -> tuple[Any, ...]:
     """Return what the outcomes of two models must have in common to be compared."""
-    return task.kind, *(getattr(task, name, None) for name in ("labels", "scheme", "scorer"))
+    return task.kind, *(getattr(task, name, None) for name in ("labels", "positive", "scheme", "scorer"))
 
 
 def _examples(config: EvaluateConfig, task: "Task") -> list[Any]:

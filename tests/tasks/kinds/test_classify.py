@@ -137,6 +137,32 @@ def test_scores() -> None:
     assert "f1" not in three.score(examples("a"), predictions(three, [1, 0, 0]))
 
 
+@pytest.mark.parametrize(
+    ("labels", "positive", "expected", "f1"),
+    [
+        (("no", "yes", "yes"), "", "no", 0.0),  # the rarer one, whatever its name
+        (("no", "no", "yes"), "", "yes", 0.8),
+        (("no", "yes"), "", "yes", 0.8),  # of classes as large the second
+        (("no", "no", "yes"), "no", "no", 0.0),
+    ],
+)
+def test_the_f1_of_two_classes_is_of_the_rarer_one_or_of_the_one_named(
+    labels: tuple[str, ...], positive: str, expected: str, f1: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "bertsmith")
+    task = Classify(positive=positive).fitted(examples(*labels))
+    assert task.positive == expected
+    assert (f"the F1 is of the class {expected!r}, the rarer one (--positive)" in caplog.text) == (not positive)
+    gold = examples("yes", "yes", "no")
+    assert task.score(gold, predictions(task, [0, 1], [0, 1], [0, 1]))["f1"] == pytest.approx(f1)
+
+
+@pytest.mark.parametrize(("labels", "positive"), [(("no", "yes"), "maybe"), (("a", "b", "c"), "a")])
+def test_a_positive_class_that_is_none_of_two(labels: tuple[str, ...], positive: str) -> None:
+    with pytest.raises(UsageError, match=rf"--positive {positive} is not one of two classes; the classes are"):
+        Classify(positive=positive).fitted(examples(*labels))
+
+
 def test_a_model_that_says_nan_is_refused() -> None:
     task = Classify(labels=("no", "yes"))
     with pytest.raises(DivergedError, match="NaN"):

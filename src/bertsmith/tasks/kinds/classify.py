@@ -25,7 +25,7 @@ from bertsmith.tasks.scoring.scores import class_report, class_scores, confusion
 from bertsmith.tasks.sentence_task import SentenceTask, content_of, described
 from bertsmith.tasks.shown import ClassAnswer
 from bertsmith.tasks.split_keys import SplitKeys
-from bertsmith.tasks.task import Floats, Mistake, Review, SampleBatch, Seen, counted, worst
+from bertsmith.tasks.task import Floats, Mistake, Review, SampleBatch, Seen, counted, log, worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,8 @@ class Classify(SentenceTask[Classified]):
 
     labels: Names = ()
     """The classes, in order; those of the training file unless given."""
+    positive: str = ""
+    """Of two classes the one that the F1 is of; the rarer one of the training file unless given."""
     class_weights: Literal["none", "balanced"] = "none"
     """Weigh classes in the loss by how rare they are in the training file."""
     label_smoothing: float = pydantic.Field(default=0.0, ge=0, lt=1)
@@ -65,7 +67,7 @@ class Classify(SentenceTask[Classified]):
         labels = self.labels or tuple(sort_labels(counts))
         if len(labels) < 2:
             raise InputError(f"all {len(examples):,} training examples have the label {labels[0]!r}; two classes are needed")
-        fitted = self.model_copy(update={"labels": labels})
+        fitted = self.model_copy(update={"labels": labels, "positive": self._positive_of(labels, counts)})
         fitted.check(examples)
         if self.weights and len(self.weights) != len(labels):
             raise UsageError(f"--weights has {len(self.weights)} values for {len(labels)} labels")
@@ -73,6 +75,15 @@ class Classify(SentenceTask[Classified]):
             return fitted
         weights = tuple(len(examples) / len(labels) / max(counts[label], 1) for label in labels)
         return fitted.model_copy(update={"weights": weights})
+
+    def _positive_of(self, labels: Sequence[str], counts: Counter[str]) -> str:
+        if self.positive and (len(labels) != 2 or self.positive not in labels):
+            raise UsageError(f"--positive {self.positive} is not one of two classes; the classes are {', '.join(labels[:20])}")
+        if self.positive or len(labels) != 2:
+            return self.positive
+        rarer = min(reversed(labels), key=lambda label: counts[label])
+        log.info("the F1 is of the class %r, the rarer one (--positive)", rarer)
+        return rarer
 
     def check(self, examples: Sequence[TextExample]) -> None:
         """Refuse labels that the task does not have."""
@@ -144,11 +155,14 @@ class Classify(SentenceTask[Classified]):
         ).reshape(-1, 2)
 
     def scores(self, outcomes: Floats) -> dict[str, float]:
-        """Return accuracy, F1 over classes and Matthews' correlation; of two classes also F1 of the second."""
+        """Return accuracy, F1 over classes and Matthews' correlation; of two classes also F1 of the positive one."""
         gold, predicted = outcomes.T
         scores = class_scores(gold, predicted, len(self.labels))
         if len(self.labels) == 2:
-            scores["f1"] = 2 * float(gold @ predicted) / max(float((gold + predicted).sum()), 1.0)
+            # Of a model of other tools, which does not say, the second is the positive one.
+            positive = self.labels.index(self.positive or self.labels[1])
+            gold, predicted = (numbers == positive for numbers in (gold, predicted))
+            scores["f1"] = 2 * float((gold & predicted).sum()) / max(float(gold.sum() + predicted.sum()), 1.0)
         return scores
 
     def shown(self, seen: Seen[TextExample, Classified]) -> ClassAnswer:
