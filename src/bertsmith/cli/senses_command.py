@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from bertsmith.text.tokenizer import Tokenizer
     from bertsmith.words.senses import Senses
 
-_TYPICAL = 3
-# Characters shown on either side of the word: in the terminal, and in the legend of the plot.
-_SHOWN, _SHOWN_IN_PLOT = 60, 40
-
 
 class SensesConfig(Config):
     """Find the senses of a word: its occurrences in text files, clustered by what a model makes of them in their contexts."""
@@ -61,6 +57,7 @@ def run(arguments: Sequence[str]) -> None:
     import numpy as np
 
     from bertsmith.words.senses import find_senses
+    from bertsmith.words.senses_shown import senses_svg, senses_text
     from bertsmith.words.word_vectors import word_vectors
 
     pipeline = _pipeline(config)
@@ -77,9 +74,10 @@ def run(arguments: Sequence[str]) -> None:
     if config.as_json:
         print(json.dumps(_record(config, sample.seen, found, senses), ensure_ascii=False))
     else:
-        print(visible(_readable(sample.seen, found, senses)))
+        print(visible(senses_text(sample.seen, found, senses)))
     if config.plot is not None:
-        _draw(config.plot, found, senses)
+        with atomic_file(config.plot) as temporary:
+            temporary.write_text(visible(senses_svg(found, senses)) + "\n", encoding="utf-8")  # XML has no control characters
 
 
 def _pipeline(config: SensesConfig) -> "FeaturePipeline":
@@ -108,6 +106,8 @@ def _sample(config: SensesConfig, names: Sequence[str], tokenizer: "Tokenizer") 
 
 
 def _record(config: SensesConfig, n_found: int, found: "Sequence[Occurrence]", senses: "Senses") -> dict[str, Any]:
+    from bertsmith.words.senses_shown import TYPICAL
+
     labels, points = senses.labels(), senses.points_n2.round(4).tolist()
     return {
         "word": config.word,
@@ -116,7 +116,7 @@ def _record(config: SensesConfig, n_found: int, found: "Sequence[Occurrence]", s
         "read": len(found),
         "silhouette": senses.silhouette,
         "senses": [
-            {"share": len(one.occurrences) / len(found), "words": one.words, "typical": one.occurrences[:_TYPICAL]}
+            {"share": len(one.occurrences) / len(found), "words": one.words, "typical": one.occurrences[:TYPICAL]}
             for one in senses.senses
         ],
         "occurrences": [
@@ -124,52 +124,3 @@ def _record(config: SensesConfig, n_found: int, found: "Sequence[Occurrence]", s
             for one, label, point in zip(found, labels, points, strict=True)
         ],
     }
-
-
-def _readable(n_found: int, found: "Sequence[Occurrence]", senses: "Senses") -> str:
-    read = "" if n_found == len(found) else f", {len(found):,} of them read"
-    lines = [f"{found[0].word}: {n_found:,} occurrences{read}; {_named(senses)}"]
-    for number, sense in enumerate(senses.senses, 1):
-        lines += ["", f"{number}  {len(sense.occurrences) / len(found):.0%}  {', '.join(sense.words)}".rstrip()]
-        typical = dict.fromkeys(_in_context(found[place], _SHOWN, "**") for place in sense.occurrences)
-        lines += [f"   {context}" for context in list(typical)[:_TYPICAL]]
-    return "\n".join(lines)
-
-
-def _named(senses: "Senses") -> str:
-    if senses.silhouette is None:
-        return f"{len(senses.senses)} sense{'s' if len(senses.senses) > 1 else ''}"
-    if len(senses.senses) == 1:
-        return f"1 sense (the best silhouette of several is {senses.silhouette:.2f})"
-    return f"{len(senses.senses)} senses (silhouette {senses.silhouette:.2f})"
-
-
-def _in_context(one: "Occurrence", width: int, mark: str = "") -> str:
-    """Return the word, between two marks, with what is around it."""
-    before, after = one.text[: one.start], one.text[one.end :]
-    left = before if len(before) <= width else "…" + before[-width:]
-    right = after if len(after) <= width else after[:width] + "…"
-    return " ".join(f"{left}{mark}{one.text[one.start : one.end]}{mark}{right}".split())
-
-
-def _draw(path: Path, found: "Sequence[Occurrence]", senses: "Senses") -> None:
-    from bertsmith.charts.scatters import Group, scatter_svg
-
-    groups = [
-        Group(
-            senses.points_n2[sense.occurrences],
-            [f"{number} · {_in_context(found[place], _SHOWN)}" for place in sense.occurrences],
-            [
-                " · ".join([str(number), f"{len(sense.occurrences) / len(found):.0%}", ", ".join(sense.words)]).rstrip(" ·"),
-                _in_context(found[sense.occurrences[0]], _SHOWN_IN_PLOT),
-            ],
-        )
-        for number, sense in enumerate(senses.senses, 1)
-    ]
-    axes = [
-        f"{name} principal component ({share:.0%} of the variance)"
-        for name, share in zip(("first", "second"), senses.explained, strict=True)
-    ]
-    svg = scatter_svg(groups, f"{found[0].word}: {_named(senses)}", axes[0], axes[1])
-    with atomic_file(path) as temporary:
-        temporary.write_text(visible(svg) + "\n", encoding="utf-8")  # XML has no control characters
