@@ -82,7 +82,8 @@ class Classify(SentenceTask[Classified]):
         if self.positive or len(labels) != 2:
             return self.positive
         rarer = min(reversed(labels), key=lambda label: counts[label])
-        log.info("the F1 is of the class %r, the rarer one (--positive)", rarer)
+        if len(set(counts.values())) > 1:
+            log.info("the F1 is of the class %r, the rarer one (--positive)", rarer)
         return rarer
 
     def check(self, examples: Sequence[TextExample]) -> None:
